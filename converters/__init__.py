@@ -1,0 +1,1 @@
+"""From the reference graph to artifacts: one file per target."""

@@ -1,0 +1,29 @@
+"""What quantization decided: which tensors and weights are integers, with which parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xedge.quantization.affine import Affine, QuantizedKernel
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """An int8 version of a reference graph; the graph itself is not changed.
+
+    Args:
+        activations: tensor name to parameters, for every tensor that exists as integers.
+        kernels: node name to integer kernel, for every weighted node that computes in integers.
+        float_nodes: nodes that compute in float.
+        input_shift: the integer input holds photo + shift, and the first kernels' biases take it back.
+    """
+
+    activations: Mapping[str, Affine]
+    kernels: Mapping[str, QuantizedKernel]
+    float_nodes: frozenset[str]
+    input_shift: float = 0.0
+
+    def is_integer(self, name: str) -> bool:
+        """Whether a node computes in integers."""
+        return name not in self.float_nodes

@@ -1,0 +1,1 @@
+"""File formats, written with the formats' own libraries."""

@@ -1,0 +1,144 @@
+"""Build a TFLite flatbuffer: tensors, operators and a signature, with the schema that ai-edge-litert carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+TYPES = {
+    np.dtype(np.float32): schema.TensorType.FLOAT32,
+    np.dtype(np.float16): schema.TensorType.FLOAT16,
+    np.dtype(np.int8): schema.TensorType.INT8,
+    np.dtype(np.int32): schema.TensorType.INT32,
+}
+# The largest vector kernels load 16 bytes at a time; the schema asks for this alignment, the Python packer ignores it.
+BUFFER_ALIGNMENT = 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Quantization:
+    """real = scale * (integer - zero_point), per tensor or along ``axis``."""
+
+    scales: np.ndarray
+    zero_points: np.ndarray
+    axis: int = 0
+
+
+class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
+    """A buffer whose bytes start at a multiple of 16."""
+
+    def Pack(self, builder: Any) -> Any:  # noqa: N802 - the flatbuffers API's name
+        data = None if self.data is None else np.ascontiguousarray(self.data).view(np.uint8).reshape(-1)
+        vector = None if data is None else _aligned_vector(builder, data)
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        return schema.BufferEnd(builder)
+
+
+def _aligned_vector(builder: Any, data: np.ndarray) -> Any:
+    builder.StartVector(1, len(data), BUFFER_ALIGNMENT)
+    builder.head = builder.head - len(data)
+    builder.Bytes[builder.head : builder.head + len(data)] = data.tobytes()
+    return builder.EndVector()
+
+
+class TfliteBuilder:
+    """One subgraph in the making; tensors are integers, as in the format."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._subgraph = schema.SubGraphT()
+        self._subgraph.name = name
+        self._subgraph.tensors, self._subgraph.operators = [], []
+        self._buffers: list[Any] = [schema.BufferT()]
+        self._codes: dict[tuple[int, int], int] = {}
+        self._shapes: list[tuple[int, ...]] = []
+        self._bytes = 0
+
+    def tensor(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: Any,
+        quantization: Quantization | None = None,
+        data: np.ndarray | None = None,
+    ) -> int:
+        """Add a tensor, constant if it has data, and return its index."""
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type = name, np.array(shape, np.int32), TYPES[np.dtype(dtype)]
+        tensor.buffer = 0
+        if data is not None:
+            buffer = _AlignedBuffer()
+            buffer.data = np.ascontiguousarray(data, dtype)
+            tensor.buffer = len(self._buffers)
+            self._buffers.append(buffer)
+            self._bytes += data.nbytes
+        if quantization is not None:
+            tensor.quantization = _parameters(quantization)
+        self._subgraph.tensors.append(tensor)
+        self._shapes.append(shape)
+        return len(self._shapes) - 1
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """Return a tensor's shape, batch included."""
+        return self._shapes[tensor]
+
+    def operator(self, code: str, version: int, inputs: list[int], output: int, options: Any = None) -> int:
+        """Add an operator (``CONV_2D``, ...) and return its output tensor."""
+        number = getattr(schema.BuiltinOperator, code)
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self._codes.setdefault((number, version), len(self._codes))
+        operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+        if options is not None:
+            kind = type(options).__name__.removesuffix("T")
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+            operator.builtinOptions = options
+        self._subgraph.operators.append(operator)
+        return output
+
+    def serialized(self, inputs: dict[str, int], outputs: dict[str, int], description: str) -> bytes:
+        """Return the file's bytes, with the signature ``serving_default`` over the named tensors."""
+        self._subgraph.inputs = np.array(list(inputs.values()), np.int32)
+        self._subgraph.outputs = np.array(list(outputs.values()), np.int32)
+        model = schema.ModelT()
+        model.version, model.description = 3, description
+        model.subgraphs, model.buffers = [self._subgraph], self._buffers
+        model.operatorCodes = [_operator_code(number, version) for number, version in self._codes]
+        model.signatureDefs = [_signature(inputs, outputs)]
+        builder = flatbuffers.Builder(self._bytes + 64 * 1024 * (1 + len(self._shapes) // 64))
+        builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+        return bytes(builder.Output())
+
+
+def _parameters(quantization: Quantization) -> Any:
+    parameters = schema.QuantizationParametersT()
+    parameters.scale = quantization.scales.astype(np.float32)
+    parameters.zeroPoint = quantization.zero_points.astype(np.int64)
+    parameters.quantizedDimension = quantization.axis
+    return parameters
+
+
+def _operator_code(number: int, version: int) -> Any:
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.version = number, version
+    # Readers from before the field grew past 127 codes look at the old one.
+    code.deprecatedBuiltinCode = min(number, 127)
+    return code
+
+
+def _signature(inputs: dict[str, int], outputs: dict[str, int]) -> Any:
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    signature.inputs, signature.outputs = ([_map(*item) for item in side.items()] for side in (inputs, outputs))
+    return signature
+
+
+def _map(name: str, index: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name, index
+    return entry

@@ -1,0 +1,1 @@
+"""The reference graph: what every converter and every quantization algorithm starts from."""

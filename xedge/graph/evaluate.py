@@ -1,0 +1,46 @@
+"""Run the reference graph on ONNX Runtime, with any of its tensors as outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+
+from xedge.graph.ir import Graph
+from xedge.graph.onnx import float_model, serialized
+from xedge.types import FloatArray
+
+
+class Evaluator:
+    """The float reference, ready to run.
+
+    Args:
+        graph: what to run.
+        tensors: names of the tensors to return beside the output.
+        threads: intra-op threads; 0 lets the runtime choose.
+    """
+
+    def __init__(self, graph: Graph, tensors: tuple[str, ...] = (), threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # The input is at hand already; ONNX Runtime would only copy it.
+        self._wanted = [name for name in tensors if name != graph.input.name]
+        model = float_model(graph, self._wanted)
+        self._graph = graph
+        self._session = onnxruntime.InferenceSession(serialized(model), options, providers=["CPUExecutionProvider"])
+
+    def output(self, photos: FloatArray) -> FloatArray:
+        """Return the output (N, classes) for preprocessed photos (N, H, W, C)."""
+        run = self._session.run([self._graph.output], {self._graph.input.name: _nchw(photos)})
+        result: FloatArray = run[0]
+        return result
+
+    def tensors(self, photos: FloatArray) -> dict[str, FloatArray]:
+        """Return every wanted tensor by name, (N, C, H, W) or (N, C), for preprocessed photos (N, H, W, C)."""
+        feed = _nchw(photos)
+        values = self._session.run(self._wanted, {self._graph.input.name: feed})
+        return {self._graph.input.name: feed, **dict(zip(self._wanted, values, strict=True))}
+
+
+def _nchw(photos: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(photos.transpose(0, 3, 1, 2), dtype=np.float32)

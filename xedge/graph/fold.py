@@ -1,0 +1,158 @@
+"""Exact simplifications of a graph that was just read: batch normalization, padding and ReLU into their neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from xedge.errors import UnsupportedError
+from xedge.graph.ir import (
+    NO_PADDING,
+    Activation,
+    Add,
+    Conv,
+    Dense,
+    Depthwise,
+    Graph,
+    Node,
+    Pad,
+    Padding,
+    Pool,
+    Scale,
+    Weighted,
+    replace_graph,
+)
+
+
+def simplify(graph: Graph) -> Graph:
+    """Return an equal graph without ``Scale``, with paddings and ReLUs fused where that is exact."""
+    graph = fold_scale_into_producer(graph)
+    graph = fold_scale_into_consumer(graph)
+    graph = scale_to_depthwise(graph)
+    graph = fold_padding(graph)
+    return fuse_activations(graph)
+
+
+def fold_scale_into_producer(graph: Graph) -> Graph:
+    """(W x + b) * f + o = (W f) x + (b f + o), when nothing else reads W x + b."""
+    changed: dict[str, Node] = {}
+    removed: dict[str, str] = {}
+    for node in graph:
+        if not isinstance(node, Scale):
+            continue
+        source = node.inputs[0]
+        while source in removed:
+            source = removed[source]
+        producer = changed.get(source, graph[source])
+        if not isinstance(producer, Weighted) or producer.activation != "none":
+            continue
+        if graph.sole_consumer(node.inputs[0]) is not node:
+            continue
+        factor = node.factor.astype(np.float64)
+        changed[source] = replace(
+            producer,
+            kernel=(producer.kernel * factor).astype(np.float32),
+            bias=(producer.bias * factor + node.offset).astype(np.float32),
+        )
+        removed[node.name] = node.inputs[0]
+    return graph.rewritten(changed, removed)
+
+
+def fold_scale_into_consumer(graph: Graph) -> Graph:
+    """W (x f + o) + b = (W f) x + (W o + b), when the one reader is linear and no padding sees the offset."""
+    for node in graph:
+        if not isinstance(node, Scale):
+            continue
+        consumer = graph.sole_consumer(node.name)
+        if consumer is not None and (folded := _into_consumer(node, consumer)) is not None:
+            return fold_scale_into_consumer(graph.rewritten({consumer.name: folded}, {node.name: node.inputs[0]}))
+    return graph
+
+
+def _into_consumer(scale: Scale, consumer: Node) -> Node | None:
+    factor, offset = scale.factor.astype(np.float64), scale.offset.astype(np.float64)
+    if isinstance(consumer, Dense) and len(factor) == len(consumer.kernel):
+        kernel = consumer.kernel * factor[:, None]
+        bias = consumer.bias + offset @ consumer.kernel
+    elif isinstance(consumer, Conv) and consumer.groups == 1 and _offset_unseen(consumer.padding, offset):
+        kernel = consumer.kernel * factor[:, None]
+        bias = consumer.bias + np.einsum("hwio,i->o", consumer.kernel.astype(np.float64), offset)
+    else:
+        return None
+    return replace(consumer, kernel=kernel.astype(np.float32), bias=bias.astype(np.float32))
+
+
+def _offset_unseen(padding: Padding, offset: np.ndarray) -> bool:
+    return padding == NO_PADDING or not offset.any()
+
+
+def scale_to_depthwise(graph: Graph) -> Graph:
+    """What is left of ``Scale`` over (H, W, C) is a 1x1 depthwise convolution, which every target has."""
+    changed: dict[str, Node] = {}
+    for node in graph:
+        if isinstance(node, Scale):
+            if len(graph.shape(node.name)) != 3:
+                raise UnsupportedError(f"{node.name}: a normalization between two vectors that nothing can absorb")
+            channels = graph.shape(node.name)[-1]
+            changed[node.name] = Depthwise(
+                name=node.name,
+                inputs=node.inputs,
+                kernel=np.broadcast_to(node.factor, (1, 1, channels)).astype(np.float32),
+                bias=np.broadcast_to(node.offset, (channels,)).astype(np.float32),
+            )
+    return graph.rewritten(changed)
+
+
+def fold_padding(graph: Graph) -> Graph:
+    """A ``Pad`` whose readers are all convolutions becomes their padding; so it does before a maximum of values >= 0."""
+    changed: dict[str, Node] = {}
+    removed: dict[str, str] = {}
+    for node in graph:
+        if not isinstance(node, Pad) or node.name == graph.output:
+            continue
+        readers = [changed.get(reader.name, reader) for reader in graph.consumers(node.name)]
+        never_negative = _never_negative(graph, node.inputs[0])
+        padded = [_padded(reader, node.padding, never_negative) for reader in readers]
+        if readers and all(padded):
+            changed.update({reader.name: reader for reader in padded if reader is not None})
+            removed[node.name] = node.inputs[0]
+    return graph.rewritten(changed, removed)
+
+
+def _padded(reader: Node, padding: Padding, never_negative: bool) -> Node | None:
+    if isinstance(reader, Conv | Depthwise) or (isinstance(reader, Pool) and reader.kind == "max" and never_negative):
+        # A convolution that pads by itself already adds zeros to zeros.
+        (top, bottom), (left, right) = padding
+        (own_top, own_bottom), (own_left, own_right) = reader.padding
+        total = ((top + own_top, bottom + own_bottom), (left + own_left, right + own_right))
+        return replace(reader, padding=total)
+    return None
+
+
+def _never_negative(graph: Graph, name: str) -> bool:
+    node = graph[name]
+    return isinstance(node, Activation) and node.kind in ("relu", "relu6", "sigmoid")
+
+
+def fuse_activations(graph: Graph) -> Graph:
+    """A ReLU that alone reads a convolution, a dense layer or a sum becomes part of it and keeps the former's name."""
+    changed: dict[str, Node] = {}
+    removed: dict[str, str] = {}
+    for node in graph:
+        if not isinstance(node, Activation) or node.kind not in ("relu", "relu6"):
+            continue
+        producer = graph[node.inputs[0]]
+        if isinstance(producer, Weighted | Add) and graph.sole_consumer(producer.name) is node:
+            changed[producer.name] = replace(producer, activation=node.kind)
+            removed[node.name] = producer.name
+    return graph.rewritten(changed, removed)
+
+
+def prune(graph: Graph) -> Graph:
+    """Return the graph without nodes that the output does not depend on."""
+    needed = {graph.output, graph.input.name}
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return replace_graph(graph, [node for node in graph if node.name in needed])

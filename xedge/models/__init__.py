@@ -1,0 +1,1 @@
+"""Models that xedge builds: the reference Xception, and names from Keras Applications."""
