@@ -34,7 +34,7 @@ from xedge.graph.ir import (
 )
 from xedge.quantization.affine import Affine, quantize_kernel
 from xedge.quantization.plan import Plan
-from xedge.types import IoType, Precision
+from xedge.vocabulary import IoType, Precision
 
 FUSED: dict[Fused, int] = {
     "none": schema.ActivationFunctionType.NONE,
@@ -118,9 +118,7 @@ class _Writer:
         """Add an empty tensor; the batch of 1 is put before the shape."""
         if form.affine is None:
             return self.builder.tensor(name, (1, *shape), np.float32)
-        parameters = Quantization(
-            scales=np.array([form.affine.scale]), zero_points=np.array([form.affine.zero_point])
-        )
+        parameters = Quantization(scales=np.array([form.affine.scale]), zero_points=np.array([form.affine.zero_point]))
         return self.builder.tensor(name, (1, *shape), np.int8, parameters)
 
     def result(self, node: Node, form: _Form = FLOAT) -> int:
@@ -224,8 +222,7 @@ class _Writer:
 
     def _integer(self, node: Node, plan: Plan) -> None:
         form = self.form(node.name)
-        wanted = [form if isinstance(node, Concat) else self.form(name) for name in node.inputs]
-        inputs = [self.value(name, each) for name, each in zip(node.inputs, wanted, strict=True)]
+        inputs = [self.value(name, self._wanted(node, name, plan)) for name in node.inputs]
         match node:
             case Conv() | Depthwise():
                 self._convolution(node, inputs[0], form)
@@ -233,13 +230,22 @@ class _Writer:
                 self._dense_as_convolution(node, inputs[0], form)
             case Activation(kind="relu" | "relu6"):
                 # Integers saturate at the zero point -128, which is the ReLU; int8 RELU has no fast kernel.
-                self.builder.operator("QUANTIZE", 2, inputs, self.result(node, form), schema.QuantizeOptionsT())
+                version = 2 if plan.is_integer(node.inputs[0]) else 1
+                self.builder.operator("QUANTIZE", version, inputs, self.result(node, form), schema.QuantizeOptionsT())
             case Activation(kind="silu"):
                 self._gated(node, inputs[0], form)
             case Activation():
                 self._unary(node, inputs[0], form)
             case _:
                 self._shared(node, inputs, form)
+
+    def _wanted(self, node: Node, name: str, plan: Plan) -> _Form:
+        """The form in which an integer node reads a tensor."""
+        if isinstance(node, Concat):
+            return self.form(node.name)
+        if isinstance(node, Activation) and node.kind in ("relu", "relu6") and not plan.is_integer(name):
+            return FLOAT
+        return self.form(name)
 
     # Operators whose float and integer forms differ in their tensors alone
 
@@ -315,7 +321,11 @@ class _Writer:
         bias = self.constant(f"{name}/bias", node.bias)
         if self.precision == "dynamic" and not isinstance(node, Depthwise):
             quantized = quantize_kernel(node.kernel, node.bias)
-            return self._integer_kernel(node, quantized.values, quantized.scales), bias, PER_CHANNEL_DYNAMIC_CONV_VERSION
+            return (
+                self._integer_kernel(node, quantized.values, quantized.scales),
+                bias,
+                PER_CHANNEL_DYNAMIC_CONV_VERSION,
+            )
         return self.weight(f"{name}/kernel", _kernel_layout(node, node.kernel)), bias, 1
 
     def _integer_kernel(self, node: Weighted, values: np.ndarray, scales: np.ndarray) -> int:
@@ -371,7 +381,7 @@ class _Writer:
         self._simple(UNARY[node.kind], [source], self.result(node, form), form, options)
 
     def _gated(self, node: Activation, source: int, form: _Form) -> None:
-        """x * sigmoid(x); int8 LOGISTIC has the fixed parameters 1/256 and -128."""
+        """Multiply by the sigmoid; int8 LOGISTIC has the fixed parameters 1/256 and -128."""
         gate_form = FLOAT if form.affine is None else _Form(Affine(scale=1 / 256, zero_point=-128))
         gate = self.new(f"{node.name}/gate", self.graph.shape(node.name), gate_form)
         self._simple("LOGISTIC", [source], gate, form, None)
@@ -386,10 +396,10 @@ def _window(node: Conv | Depthwise) -> tuple[int, int]:
 def _kernel_layout(node: Weighted, kernel: np.ndarray) -> np.ndarray:
     """Return a kernel as TFLite stores it: (out, h, w, in), depthwise (1, h, w, channels)."""
     if isinstance(node, Depthwise):
-        return kernel[None]
+        return np.asarray(kernel[None])
     if isinstance(node, Dense):
-        return kernel.T[:, None, None]
-    return kernel.transpose(3, 0, 1, 2)
+        return np.asarray(kernel.T[:, None, None])
+    return np.asarray(kernel.transpose(3, 0, 1, 2))
 
 
 def _per_channel(scales: np.ndarray, axis: int) -> Quantization:

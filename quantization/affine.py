@@ -46,11 +46,12 @@ class Affine:
 
     def quantize(self, values: FloatArray) -> Int8Array:
         """Return the nearest integers, saturated; ties to even."""
-        return np.clip(np.rint(values / self.scale) + self.zero_point, LOWEST, HIGHEST).astype(np.int8)
+        integers = np.clip(np.rint(values / self.scale) + self.zero_point, LOWEST, HIGHEST)
+        return np.asarray(integers, dtype=np.int8)
 
     def dequantize(self, integers: Int8Array) -> FloatArray:
         """Return the real values of integers."""
-        return ((integers.astype(np.float32) - self.zero_point) * np.float32(self.scale)).astype(np.float32)
+        return np.asarray((integers.astype(np.float32) - self.zero_point) * np.float32(self.scale), dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,8 +1,6 @@
-"""Words that every part of xedge shares."""
+"""Types of arrays and shapes."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +10,4 @@ UInt8Array = npt.NDArray[np.uint8]
 Int8Array = npt.NDArray[np.int8]
 IntArray = npt.NDArray[np.int64]
 
-Precision = Literal["fp32", "fp16", "dynamic", "int8"]
-IoType = Literal["float32", "int8"]
 Shape = tuple[int, ...]
-
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "dynamic", "int8")

@@ -20,6 +20,7 @@ from xedge.graph.ir import (
     Padding,
     Pool,
     Scale,
+    Softmax,
     Weighted,
     replace_graph,
 )
@@ -105,7 +106,7 @@ def scale_to_depthwise(graph: Graph) -> Graph:
 
 
 def fold_padding(graph: Graph) -> Graph:
-    """A ``Pad`` whose readers are all convolutions becomes their padding; so it does before a maximum of values >= 0."""
+    """A ``Pad`` whose readers are all convolutions, or maxima of values >= 0, becomes their padding."""
     changed: dict[str, Node] = {}
     removed: dict[str, str] = {}
     for node in graph:
@@ -156,3 +157,11 @@ def prune(graph: Graph) -> Graph:
         if node.name in needed:
             needed.update(node.inputs)
     return replace_graph(graph, [node for node in graph if node.name in needed])
+
+
+def without_softmax(graph: Graph) -> Graph:
+    """Return the graph that ends in the logits, for artifacts whose output is integers."""
+    last = graph[graph.output]
+    if not isinstance(last, Softmax):
+        return graph
+    return replace_graph(graph, [node for node in graph if node is not last], last.inputs[0])

@@ -38,6 +38,8 @@ Reader = Callable[["_Builder", Any, str, list[str]], str]
 READERS: dict[str, Reader] = {}
 IDENTITY = ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "ActivityRegularization", "Identity")
 AUGMENTATION = ("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness")
+# keras.activations.leaky_relu's default; the LeakyReLU layer tells its own.
+KERAS_LEAKY_SLOPE = 0.2
 DIRECT = ("relu", "relu6", "sigmoid", "tanh", "silu", "hard_silu", "hard_sigmoid")
 
 
@@ -51,13 +53,13 @@ def read_keras(model: Any) -> Graph:
     functional = _functional(model)
     if len(functional.inputs) != 1 or len(functional.outputs) != 1:
         raise UnsupportedError(
-            f"{model.name} has {len(functional.inputs)} inputs and {len(functional.outputs)} outputs; one of each is read"
+            f"{model.name} has {len(functional.inputs)} inputs and {len(functional.outputs)} outputs, not one of each"
         )
     shape = tuple(functional.inputs[0].shape[1:])
     if len(shape) != 3 or None in shape:
         raise UnsupportedError(f"{model.name} takes {shape}, not photos of a fixed (height, width, channels)")
     builder = _Builder()
-    start = builder.add(Input(name=str(functional.input_names[0]), shape=shape))
+    start = builder.add(Input(name=functional.inputs[0]._keras_history.operation.name, shape=shape))
     output = builder.read(functional, start, "")
     name = str(functional.output_names[0])
     graph = Graph(name=model.name, nodes=tuple(builder.nodes), output=output, output_name=name)
@@ -93,8 +95,7 @@ class _Builder:
 
     def activated(self, function: Any, tensor: str) -> str:
         """Add a Keras activation function behind a tensor."""
-        kind = keras.activations.serialize(function) if function is not None else "linear"
-        return self.activation(kind if isinstance(kind, str) else str(kind), tensor)
+        return self.activation(_function_name(function), tensor)
 
     def activation(self, kind: str, tensor: str, name: str | None = None, alpha: float = 0.0) -> str:
         if kind == "linear":
@@ -102,6 +103,8 @@ class _Builder:
         name = self.unique(name or f"{tensor}/{kind}")
         if kind == "softmax":
             return self.add(Softmax(name=name, inputs=(tensor,)))
+        if kind == "leaky_relu":
+            alpha = alpha or KERAS_LEAKY_SLOPE
         if kind in DIRECT or kind in ("elu", "gelu", "leaky_relu"):
             return self.add(Activation(name=name, inputs=(tensor,), kind=kind, alpha=alpha))  # type: ignore[arg-type]
         raise UnsupportedError(f"{tensor}: activation {kind!r} is not in the reference graph's set")
@@ -129,6 +132,14 @@ class _Builder:
         if getattr(operation, "data_format", "channels_last") == "channels_first":
             raise UnsupportedError(f"{name}: channels_first; save the model with channels_last")
         return READERS[kind](self, operation, self.unique(name), inputs)
+
+
+def _function_name(function: Any) -> str:
+    """The name of one of Keras' own activation functions; ``keras.activations.serialize`` would import TensorFlow."""
+    if function is None:
+        return "linear"
+    name = getattr(function, "__name__", type(function).__name__)
+    return str(name) if getattr(function, "__module__", "").startswith("keras.") else f"{name} (not Keras' own)"
 
 
 def _reads(*kinds: str) -> Callable[[Reader], Reader]:
@@ -251,8 +262,7 @@ def _normalization(builder: _Builder, layer: Any, name: str, inputs: list[str]) 
 
 @_reads("Activation")
 def _activation_layer(builder: _Builder, layer: Any, name: str, inputs: list[str]) -> str:
-    kind = keras.activations.serialize(layer.activation)
-    return builder.activation(kind if isinstance(kind, str) else str(kind), inputs[0], name)
+    return builder.activation(_function_name(layer.activation), inputs[0], name)
 
 
 @_reads("ReLU")

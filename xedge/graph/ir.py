@@ -226,8 +226,8 @@ class Graph:
         for node in self.nodes:
             if node.name in removed:
                 continue
-            node = changed.get(node.name, node)
-            nodes.append(replace(node, inputs=tuple(target(name) for name in node.inputs)))
+            kept = changed.get(node.name, node)
+            nodes.append(replace(kept, inputs=tuple(target(name) for name in kept.inputs)))
         return replace_graph(self, nodes, target(self.output))
 
 
@@ -268,9 +268,7 @@ def output_shape(node: Node, inputs: list[Shape]) -> Shape:
 
 
 def _windows(shape: Shape, size: tuple[int, int], strides: tuple[int, int], padding: Padding) -> tuple[int, int]:
-    height, width = (
-        (shape[axis] + sum(padding[axis]) - size[axis]) // strides[axis] + 1 for axis in (0, 1)
-    )
+    height, width = ((shape[axis] + sum(padding[axis]) - size[axis]) // strides[axis] + 1 for axis in (0, 1))
     return height, width
 
 

@@ -15,7 +15,6 @@ from xedge.graph.ir import (
     Add,
     Concat,
     Conv,
-    Dense,
     Depthwise,
     Graph,
     Input,
@@ -158,7 +157,7 @@ class OnnxWriter:
                 self.emit(SIMPLE_ACTIVATIONS[kind], [source], node.name)
 
     def _gelu(self, node: Activation) -> None:
-        """x / 2 * (1 + erf(x / sqrt 2)); Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016, section 2."""
+        """Compute x / 2 * (1 + erf(x / sqrt 2)); Hendrycks and Gimpel, 2016, section 2."""
         source, name = node.inputs[0], node.name
         root, one, half = (
             self.constant(f"{name}/{key}", np.float32(value).reshape(()))

@@ -61,10 +61,10 @@ class _Cut:
     def _downsampling(
         self, block: int, source: int, kept: Kept, published: tuple[int, int], out_kept: Kept | None = None
     ) -> Kept:
-        teacher_conv, teacher_bn = _shortcut(self.teacher, source)
+        _, teacher_bn = _shortcut(self.teacher, source)
         student_conv, student_bn = _shortcut(self.student, block)
         width = self.config.channels(published[1])
-        out = out_kept if out_kept is not None else self._strongest(_output(self.teacher, _add_after(self.teacher, source)), width)
+        out = out_kept if out_kept is not None else self._strongest(_add_after(self.teacher, source).output, width)
         inside = self._separable(f"block{block}_sepconv1", f"block{source}_sepconv1", kept, published[0])
         self._separable(f"block{block}_sepconv2", f"block{source}_sepconv2", inside, published[1], out=out)
         x = self._student_value(student_conv.input)[:, ::2, ::2]
@@ -79,13 +79,12 @@ class _Cut:
         return kept
 
     def _ordinary(self, name: str, kept: Kept, published: int) -> Kept:
-        layer, source = self.student.get_layer(name), self.teacher.get_layer(name)
+        layer = self.student.get_layer(name)
         bn = self.teacher.get_layer(f"{name}_bn").output
         out = self._strongest(keras.ops.relu(bn), self.config.channels(published))
         stride = layer.strides[0]
         x = self._student_value(layer.input)
         patches = keras.ops.convert_to_numpy(keras.ops.image.extract_patches(x, 3, strides=stride, padding="valid"))
-        del source
         self._solve(patches, bn, out, self.student.get_layer(f"{name}_bn"), layer.kernel)
         return out
 
@@ -132,7 +131,7 @@ class _Cut:
 
     def _stream(self, published: int) -> Kept:
         """The channels kept of the middle flow's residual stream: those strongest at its end."""
-        return self._strongest(_output(self.teacher, _add_after(self.teacher, 12)), self.config.channels(published))
+        return self._strongest(_add_after(self.teacher, 12).output, self.config.channels(published))
 
     def _strongest(self, tensor: Any, count: int) -> Kept:
         pooled = keras.ops.mean(keras.ops.square(tensor), axis=(1, 2))
@@ -166,8 +165,3 @@ def _shortcut(model: Any, block: int) -> tuple[Any, Any]:
 def _add_after(model: Any, block: int) -> Any:
     adds = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
     return adds[block - 2]
-
-
-def _output(model: Any, layer: Any) -> Any:
-    del model
-    return layer.output

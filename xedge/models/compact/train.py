@@ -49,9 +49,7 @@ def main() -> None:
     teacher = keras.models.load_model(arguments.teacher, compile=False)
     train, truth = load(arguments.photos / "train", labels, SIZE * 5 // 4)
     targets = soft_targets(teacher, arguments.photos / "train", labels, truth)
-    config = XceptionConfig(
-        input_shape=(SIZE, SIZE, 3), classes=len(labels), width_multiplier=0.375, middle_blocks=2
-    )
+    config = XceptionConfig(input_shape=(SIZE, SIZE, 3), classes=len(labels), width_multiplier=0.375, middle_blocks=2)
     sample = np.random.default_rng(arguments.seed).choice(len(train), 256, replace=False)
     student = cut(teacher, config, scaled(np.stack([resized(photo) for photo in train[sample]])))
     validation, validation_truth = load(arguments.photos / "validation", labels, SIZE)
@@ -76,12 +74,10 @@ def resized(photo: Photos) -> Photos:
 
 def scaled(photos: Photos) -> npt.NDArray[np.float32]:
     """uint8 [0, 255] to float32 [-1, 1]."""
-    return photos.astype(np.float32) / 127.5 - 1.0
+    return np.asarray(photos.astype(np.float32) / 127.5 - 1.0, dtype=np.float32)
 
 
-def soft_targets(
-    teacher: Any, split: Path, labels: list[str], truth: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
+def soft_targets(teacher: Any, split: Path, labels: list[str], truth: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Return (N, classes): half the label, half the teacher's probabilities at temperature 2."""
     photos, _ = load(split, labels, teacher.input_shape[1])
     probabilities = np.concatenate(
@@ -90,7 +86,7 @@ def soft_targets(
     softened = np.sqrt(probabilities)
     softened /= softened.sum(1, keepdims=True)
     one_hot = np.eye(len(labels), dtype=np.float32)[truth]
-    return ((softened + one_hot) / 2).astype(np.float32)
+    return np.asarray((softened + one_hot) / 2, dtype=np.float32)
 
 
 def augmented(photo: Any, target: Any) -> tuple[Any, Any]:
@@ -163,7 +159,10 @@ def save(student: Any, labels: list[str], arguments: argparse.Namespace) -> None
 
 def compress(source: Path, destination: Path) -> None:
     """Copy a .keras archive, deflated."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(destination, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new:
+    with (
+        zipfile.ZipFile(source) as old,
+        zipfile.ZipFile(destination, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
+    ):
         for name in old.namelist():
             new.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), old.read(name), zipfile.ZIP_DEFLATED, 9)
 

@@ -1,0 +1,99 @@
+"""The library's way: TensorFlow's own converter, for models that the reference graph cannot hold.
+
+It runs in a process of its own, because TensorFlow takes over a gigabyte and its Keras backend excludes others.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from xedge.errors import InputError, MissingRuntimeError, UnsupportedError
+from xedge.types import FloatArray
+from xedge.vocabulary import Precision
+
+FAILED, NO_TENSORFLOW = 3, 4
+
+
+def convert(source: Path, folder: Path, precisions: Iterable[Precision], *, allow_code: bool = False) -> None:
+    """Write ``fp32.tflite`` and the asked precisions but int8 into a folder.
+
+    Args:
+        source: a Keras file or a SavedModel folder.
+        folder: exists.
+        precisions: int8 is left out here; ``quantize`` makes it of fp32.
+        allow_code: let the file bring code of its own.
+
+    Raises:
+        UnsupportedError: the converter does not take the model.
+        MissingRuntimeError: TensorFlow is not installed.
+    """
+    wanted = ["fp32", *(p for p in precisions if p not in ("fp32", "int8"))]
+    command = [sys.executable, "-m", "xedge.converters.tensorflow_library", str(source), str(folder), *wanted]
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment["XEDGE_ALLOW_CODE"] = "1" if allow_code else ""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return
+    reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:300]
+    if done.returncode == NO_TENSORFLOW:
+        raise MissingRuntimeError(f"{source}: needs TensorFlow's converter ({reason}); pip install 'xedge[host]'")
+    if "Lambda" in reason or "unsafe" in reason or "safe_mode" in reason:
+        raise InputError(f"{source}: brings code of its own, which is not run; if you trust it give --allow-code")
+    raise UnsupportedError(f"{source}: TensorFlow's converter does not take it ({reason})")
+
+
+def quantize(float_file: Path, photos: Iterable[FloatArray]) -> bytes:
+    """Return an int8 .tflite of a float one, made by litert-quantizer with its static int8 recipe.
+
+    Args:
+        float_file: the fp32 artifact.
+        photos: preprocessed calibration photos (H, W, C).
+    """
+    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - only this way needs them
+    from litert_quantizer import quantizer, recipe  # noqa: PLC0415
+
+    ((key, signature),) = Interpreter(str(float_file)).get_signature_list().items()
+    worker = quantizer.Quantizer(str(float_file))
+    worker.load_quantization_recipe(recipe.static_wi8_ai8())
+    ranges = worker.calibrate({key: [{signature["inputs"][0]: photo[None]} for photo in photos]})
+    return bytes(worker.quantize(ranges).quantized_model)
+
+
+def _main() -> int:
+    source, folder, precisions = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    try:
+        import tensorflow as tf  # noqa: PLC0415 - this is the child
+    except ImportError as error:
+        sys.stderr.write(f"{error}\n")
+        return NO_TENSORFLOW
+    try:
+        for precision in precisions:
+            converter = _converter(tf, source)
+            if precision != "fp32":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if precision == "fp16":
+                converter.target_spec.supported_types = [tf.float16]
+            (folder / f"{precision}.tflite").write_bytes(converter.convert())
+    except Exception as error:  # whatever TensorFlow says, the parent tells the user in one line
+        sys.stderr.write(f"\n{' '.join(str(error).split())[:1000]}\n")
+        return FAILED
+    return 0
+
+
+def _converter(tf: Any, source: Path) -> Any:
+    lite = tf.lite.TFLiteConverter
+    if source.is_dir():
+        return lite.from_saved_model(str(source))
+    import keras  # noqa: PLC0415
+
+    safe = not os.environ.get("XEDGE_ALLOW_CODE")
+    return lite.from_keras_model(keras.models.load_model(source, compile=False, safe_mode=safe))
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

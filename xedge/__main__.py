@@ -1,0 +1,7 @@
+"""``python -m xedge``."""
+
+import sys
+
+from xedge.cli.main import main
+
+sys.exit(main())

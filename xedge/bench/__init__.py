@@ -1,0 +1,1 @@
+"""Measuring: latency with its phases and its doubts."""

@@ -1,0 +1,126 @@
+"""Steady-state latency of one photo after another, every sample kept."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import mean, median
+
+from xedge.bench.percentile import early_stopping_estimate, samples_needed
+
+Clock = Callable[[], int]
+MINIMUM_SAMPLES = samples_needed(0.90)
+# Enough for every percentile that is reported; more only costs the user's time.
+ENOUGH_SAMPLES = samples_needed(0.99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long to warm up and to measure.
+
+    Args:
+        warmup_s: at least this long, and at least three inferences.
+        runs: exactly this many samples; None lets the time decide.
+        duration_s: measure this long; None stops at 662 samples, or after 10 s with at least 64.
+    """
+
+    warmup_s: float = 0.5
+    runs: int | None = None
+    duration_s: float | None = None
+
+    def done(self, samples: int, elapsed_s: float) -> bool:
+        """Whether enough was measured."""
+        if self.runs is not None:
+            return samples >= self.runs
+        if self.duration_s is not None:
+            return elapsed_s >= self.duration_s
+        return samples >= ENOUGH_SAMPLES or (samples >= MINIMUM_SAMPLES and elapsed_s >= 10.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Figures derived from the samples, in milliseconds; a percentile is None when the samples are too few for it.
+
+    Args:
+        samples: number of timed inferences.
+        p90_ms, p95_ms, p99_ms: MLPerf's early-stopping estimates.
+        spread: interquartile range over the median.
+        drift: median of the last tenth over that of the first, minus 1; None below 20 samples.
+        per_second: inferences per second of wall time, one after another.
+    """
+
+    samples: int
+    min_ms: float
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    spread: float
+    drift: float | None
+    per_second: float
+
+
+def measure(inference: Callable[[], object], schedule: Schedule, clock: Clock) -> tuple[list[int], int]:
+    """Warm up, then time inferences.
+
+    Args:
+        inference: one inference.
+        schedule: how many.
+        clock: nanoseconds, as ``time.perf_counter_ns``.
+
+    Returns:
+        The samples in nanoseconds, in order, and the number of warm-up inferences.
+    """
+    start, warmups = clock(), 0
+    while warmups < 3 or (clock() - start) / 1e9 < schedule.warmup_s:
+        inference()
+        warmups += 1
+    samples: list[int] = []
+    with _collector_off():
+        begin = now = clock()
+        while not schedule.done(len(samples), (now - begin) / 1e9):
+            before = clock()
+            inference()
+            now = clock()
+            samples.append(now - before)
+    return samples, warmups
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def summarize(samples_ns: list[int]) -> Latency:
+    """Return the figures of the samples (at least one)."""
+    ms = [sample / 1e6 for sample in samples_ns]
+    ordered = sorted(ms)
+    quarter = len(ms) // 4
+    middle = median(ms)
+    return Latency(
+        samples=len(ms),
+        min_ms=ordered[0],
+        mean_ms=mean(ms),
+        p50_ms=middle,
+        p90_ms=early_stopping_estimate(ms, 0.90),
+        p95_ms=early_stopping_estimate(ms, 0.95),
+        p99_ms=early_stopping_estimate(ms, 0.99),
+        spread=(ordered[-1 - quarter] - ordered[quarter]) / middle,
+        drift=_drift(ms),
+        per_second=1000 / mean(ms),
+    )
+
+
+def _drift(ms: list[float]) -> float | None:
+    tenth = len(ms) // 10
+    return None if tenth < 2 else median(ms[-tenth:]) / median(ms[:tenth]) - 1

@@ -1,0 +1,92 @@
+"""How commands talk: results to standard output, progress to standard error, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from xedge.codec import to_json
+from xedge.files import write_file
+
+
+class Console:
+    """Where a command's words go.
+
+    Args:
+        json_to: ``-`` for standard output, a file, or None for tables.
+        quiet: no progress and no stages.
+    """
+
+    def __init__(self, json_to: str | None, quiet: bool) -> None:
+        self.json_to, self.quiet = json_to, quiet
+        self._out: TextIO = sys.stdout
+        self._err: TextIO = sys.stderr
+        self._unfinished = False
+
+    def stage(self, line: str) -> None:
+        """A stage ended; beside JSON on standard output this goes to standard error."""
+        if not self.quiet:
+            self._clear()
+            print(line, file=self._err if self.json_to == "-" else self._out, flush=True)
+
+    def progress(self, line: str) -> None:
+        """How far a long stage is: one line that is overwritten on a terminal, nothing in a pipe."""
+        if not self.quiet and self._err.isatty():
+            print(f"\r\033[K{line}", end="", file=self._err, flush=True)
+            self._unfinished = True
+
+    def result(self, value: Any, text: str) -> None:
+        """The command's result: as JSON where that was asked for, else as text."""
+        self._clear()
+        document = json.dumps(to_json(value), indent=2)
+        if self.json_to == "-":
+            print(document, file=self._out)
+            return
+        if self.json_to is not None:
+            write_file(Path(self.json_to), (document + "\n").encode())
+        print(text, file=self._out)
+
+    def _clear(self) -> None:
+        if self._unfinished:
+            print("\r\033[K", end="", file=self._err, flush=True)
+            self._unfinished = False
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
+    """Return rows as aligned columns: the first to the left, the others to the right."""
+    lines = [list(header)] if header else []
+    lines += [list(row) for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    if header:
+        text.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in text)
+
+
+def fields(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return name and value lines, values aligned."""
+    width = max(len(name) for name, _ in pairs)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in pairs)
+
+
+def percent(share: float) -> str:
+    """0.9059 as 90.59 %."""
+    return f"{100 * share:.2f} %"
+
+
+def megabytes(size: int) -> str:
+    """Bytes as decimal megabytes."""
+    return f"{size / 1e6:.2f} MB"
+
+
+def milliseconds(value: float | None) -> str:
+    """A time, or why there is none."""
+    return "too few samples" if value is None else f"{value:.2f} ms"

@@ -1,0 +1,106 @@
+"""``xedge info``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from xedge.bundle import MANIFEST, Bundle
+from xedge.cli.console import Console, fields, megabytes, percent
+from xedge.cli.opening import opened
+from xedge.errors import InputError
+from xedge.runner import RunOptions
+from xedge.runtimes import choose_runtime
+
+
+def main(options: argparse.Namespace) -> int:
+    """Describe a bundle, an artifact or a model."""
+    console = Console(options.json, options.quiet)
+    path = Path(options.thing)
+    if (path.is_dir() and (path / MANIFEST).is_file()) or path.suffix == ".zip":
+        with opened(path) as bundle:
+            console.result(bundle.manifest, fields(_bundle(bundle)))
+    elif path.suffix == ".tflite":
+        facts = _artifact(path)
+        console.result(dict(facts), fields(facts))
+    else:
+        facts = _model(options)
+        console.result(dict(facts), fields(facts))
+    return 0
+
+
+def _bundle(bundle: Bundle) -> list[tuple[str, str]]:
+    m = bundle.manifest
+    lines = [
+        ("bundle", f"{bundle.root.name}: every file matches its sha256"),
+        ("model", f"{m.model.name}, {m.model.parameters / 1e6:.2f} M parameters, from {m.model.source}"),
+        ("artifact", f"{m.artifact}: {m.target} {m.precision}, {megabytes(bundle.artifact_bytes)}"),
+        ("way", m.recipe.way + (f" ({m.recipe.reason})" if m.recipe.reason else "")),
+        ("input", _end(m.input)),
+        ("output", f"{_end(m.output)}, {m.output_kind}"),
+        ("preprocessing", _preprocessing(bundle)),
+        (
+            "labels",
+            f"{len(bundle.labels)}: {', '.join(bundle.labels[:10])}{', ...' if len(bundle.labels) > 10 else ''}",
+        ),
+    ]
+    if m.recipe.weights:
+        lines.append(("weights", m.recipe.weights))
+    if m.recipe.activations:
+        lines.append(("activations", f"{m.recipe.activations}; {len(m.recipe.float_nodes)} nodes in float"))
+    if m.calibration:
+        lines.append(("calibration", f"{m.calibration.photos} photos from {m.calibration.source}"))
+    if m.accuracy:
+        measured = m.accuracy
+        figures = f"top-1 {percent(measured.artifact.top1)} on {measured.artifact.photos} photos"
+        against = f"drop {measured.drop_points:+.2f} points, agreement {percent(measured.agreement.agreement)}"
+        lines.append(("accuracy", f"{figures}, {against}"))
+    lines.append(("made by", ", ".join(f"{name} {version}" for name, version in m.tools.items())))
+    return lines
+
+
+def _end(spec: object) -> str:
+    shape = "x".join(str(size) for size in spec.shape)  # type: ignore[attr-defined]
+    return f"{spec.name} {shape} {spec.dtype}"  # type: ignore[attr-defined]
+
+
+def _preprocessing(bundle: Bundle) -> str:
+    p = bundle.manifest.preprocessing
+    scale, offset = (", ".join(f"{value:.6g}" for value in values) for values in (p.scale, p.offset))
+    return f"{p.resize} to {p.height}x{p.width}, crop {p.crop}, {p.colour}, pixel * ({scale}) + ({offset})"
+
+
+def _artifact(path: Path) -> list[tuple[str, str]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such artifact")
+    session = choose_runtime("tflite").open(path, RunOptions().thread_count())
+    execution = session.execution()
+    return [
+        ("artifact", f"{path.name}, {megabytes(path.stat().st_size)}"),
+        ("input", "x".join(map(str, session.input_shape()))),
+        ("runtime", f"{execution.runtime} {execution.version}"),
+        ("operators", str(execution.operators)),
+        ("delegated", f"{execution.delegated} to {execution.delegate} in {execution.partitions} partitions"),
+    ]
+
+
+def _model(options: argparse.Namespace) -> list[tuple[str, str]]:
+    import tempfile  # noqa: PLC0415 - describing a bundle on a device needs none of these
+
+    from xedge.reference import read_reference  # noqa: PLC0415
+    from xedge.sources import find_source  # noqa: PLC0415
+
+    source = find_source(options.thing, options.weights)
+    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+        reference = read_reference(source, ("fp32",), Path(scratch), allow_code=options.allow_code)
+    way = "the reference graph" if reference.graph else f"TensorFlow's converter ({reference.reason})"
+    lines = [
+        ("model", f"{source}, {reference.parameters / 1e6:.2f} M parameters (batch normalization folded)"),
+        ("input", "x".join(map(str, reference.input_shape))),
+        ("classes", str(reference.classes)),
+        ("output", "probabilities" if reference.probabilities else "logits"),
+        ("converts by", way),
+    ]
+    if reference.graph:
+        lines.append(("nodes", str(len(reference.graph.nodes))))
+    return lines

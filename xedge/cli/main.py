@@ -1,0 +1,189 @@
+"""Parse the command line, run the command, and turn errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from xedge import __version__
+from xedge.errors import EXIT_CODES, INTERRUPTED, ResourceError, UsageError, XedgeError
+from xedge.vocabulary import PRECISIONS, SCHEMES, TARGET_ALIASES, TARGETS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    # A pipe's reader that leaves (`xedge info ... | head`) is no error of the user's.
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        options = _parser().parse_args(arguments)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        command = importlib.import_module(f"xedge.cli.{options.command}")
+        code: int = command.main(options)
+    except XedgeError as error:
+        return _failed(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _failed("interrupted; nothing half-made was left", INTERRUPTED)
+    except MemoryError:
+        return _failed("out of memory; close other programs, or use a smaller model", ResourceError.exit_code)
+    except OSError as error:
+        # What reaches here was not foreseen, but is the system's refusal and no fault in xedge.
+        return _failed(f"{error.filename or 'the system'}: {error.strerror or error}", ResourceError.exit_code)
+    return code
+
+
+def _failed(message: str, code: int) -> int:
+    sys.stderr.write(f"xedge: error: {message}\n")
+    return code
+
+
+def _terminated(signum: int, frame: object) -> NoReturn:
+    del signum, frame
+    raise KeyboardInterrupt
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of our kind: one line, with a guess at what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise UsageError(_not_known(str(action.metavar or action.dest), str(value), list(action.choices)))
+
+
+def _not_known(what: str, value: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(value, known, 1, 0.5)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return f"{what}: {value!r} is not known; {meant}there are {', '.join(known)}"
+
+
+def _targets(text: str) -> tuple[str, ...]:
+    return _names("--target", text, TARGETS, TARGET_ALIASES)
+
+
+def _precisions(text: str) -> tuple[str, ...]:
+    return _names("--precision", text, PRECISIONS, {})
+
+
+def _names(option: str, text: str, known: tuple[str, ...], aliases: dict[str, str]) -> tuple[str, ...]:
+    if text == "all":
+        return known
+    names = [aliases.get(name.strip(), name.strip()) for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise UsageError(_not_known(option, name, [*known, *aliases, "all"]))
+    return tuple(dict.fromkeys(names))
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    try:
+        value = float(text[:-1] if unit else text) * (unit or 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{text!r} is not a duration; say 30s, 10m or 1h")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    parser = _Parser(
+        prog="xedge",
+        description="Convert, quantize, run and measure convolutional image classifiers on edge devices.",
+        epilog=f"exit codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"xedge {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_convert(commands)
+    _add_run(commands)
+    _add_predict(commands)
+    _add_info(commands)
+    return parser
+
+
+Commands = "argparse._SubParsersAction[_Parser]"
+
+
+def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("convert", help="make a bundle of a Keras model")  # type: ignore[attr-defined]
+    p.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help=".keras, .h5, SavedModel folder, or xception, inception_v3, resnet50 with --weights; "
+        "without it the compact Xception that comes with xedge",
+    )
+    p.add_argument("--target", type=_targets, required=True, help="tflite (also called litert)")
+    p.add_argument(
+        "--precision", type=_precisions, default=("fp32",), help="fp32 (default), fp16, dynamic, int8, a,b or all"
+    )
+    p.add_argument("--output", type=Path, metavar="DIR", help="the bundle's folder; with several, the folder of them")
+    p.add_argument("--weights", metavar="imagenet|FILE", help="weights for a built-in name")
+    p.add_argument("--io", choices=("float32", "int8"), default="float32", help="ends of an int8 artifact")
+    p.add_argument("--calibration", type=Path, metavar="DIR|FILE", help="photos, .npy or .npz that fix int8 ranges")
+    p.add_argument("--calibration-count", type=_positive, default=100, metavar="N", help="how many of them (100)")
+    p.add_argument("--seed", type=int, default=0, help="chooses them (0)")
+    p.add_argument("--data", type=Path, metavar="DIR", help="labelled photos to score on, in class folders")
+    p.add_argument("--labels", type=Path, metavar="FILE", help="class names in the order of the outputs, one a line")
+    p.add_argument(
+        "--preprocess", choices=SCHEMES, help="how photos were scaled in training; guessed and told if left out"
+    )
+    p.add_argument("--crop", choices=("none", "center"), default="none", help="fit photos by stretching, or by cutting")
+    p.add_argument("--zip", action="store_true", help="write one zip for each bundle")
+    p.add_argument("--allow-code", action="store_true", help="run code that the model file brings (Lambda layers)")
+    _add_reporting(p)
+
+
+def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("run", help="test, time and score a bundle on this machine")  # type: ignore[attr-defined]
+    p.add_argument("bundle", type=Path, metavar="BUNDLE")
+    p.add_argument("--data", type=Path, metavar="DIR", help="labelled photos; the embedded model has its own")
+    p.add_argument("--limit", type=_positive, metavar="N", help="score on N of the photos, chosen by a fixed seed")
+    p.add_argument("--threads", type=_positive, metavar="N", help="default: the cores, 4 at most")
+    p.add_argument("--runs", type=_positive, metavar="N", help="time N inferences")
+    p.add_argument("--duration", type=_seconds, metavar="TIME", help="time inferences for 30s, 10m, 1h")
+    p.add_argument("--runtime", metavar="NAME", help="litert or tflite; default: the first that is installed")
+    _add_reporting(p)
+
+
+def _add_predict(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("predict", help="print the top classes of photos")  # type: ignore[attr-defined]
+    p.add_argument("bundle", type=Path, metavar="BUNDLE")
+    p.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
+    p.add_argument("--top", type=_positive, default=3, metavar="N", help="how many classes (3)")
+    p.add_argument("--threads", type=_positive, metavar="N")
+    p.add_argument("--runtime", metavar="NAME")
+    _add_reporting(p)
+
+
+def _add_info(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("info", help="describe a model, an artifact or a bundle")  # type: ignore[attr-defined]
+    p.add_argument("thing", metavar="MODEL|ARTIFACT|BUNDLE")
+    p.add_argument("--weights", metavar="imagenet|FILE", help="weights for a built-in name")
+    p.add_argument("--allow-code", action="store_true", help="run code that the model file brings")
+    _add_reporting(p)
+
+
+def _add_reporting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="print JSON instead of tables, or write it to FILE"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress, no stages")

@@ -1,0 +1,120 @@
+"""``xedge run``."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+
+from xedge.bench.latency import Schedule
+from xedge.cli.console import Console, fields, megabytes, milliseconds, percent, table
+from xedge.cli.opening import opened, photos_for
+from xedge.runner import RunOptions, RunReport, run_bundle
+
+
+def main(options: argparse.Namespace) -> int:
+    """Test, time and score a bundle and print the report."""
+    console = Console(options.json, options.quiet)
+    schedule = Schedule(runs=options.runs, duration_s=options.duration)
+    with opened(options.bundle) as bundle:
+        photos = photos_for(bundle, options.data, options.limit)
+        run_options = RunOptions(threads=options.threads, runtime=options.runtime, schedule=schedule)
+        report = run_bundle(bundle, photos, run_options, progress=console.progress)
+    console.result(report, text(report))
+    return 0
+
+
+def text(report: RunReport) -> str:
+    """Return the report as a person reads it."""
+    parts = [fields(_what(report)), fields(_latency(report)), fields(_phases(report)), *_accuracy(report)]
+    return "\n\n".join([*parts, _verdict(report)])
+
+
+def _what(report: RunReport) -> list[tuple[str, str]]:
+    execution, board, test = report.execution, report.board_before, report.self_test
+    return [
+        ("bundle", f"{report.bundle}: {report.target} {report.precision}, {megabytes(report.artifact_bytes)}"),
+        ("board", f"{board.model or 'unknown'} ({board.machine}), {board.cores} cores"),
+        ("runtime", f"{execution.runtime} {execution.version}, {execution.threads} threads"),
+        ("delegate", _delegate(report)),
+        ("self-test", f"passed: {test.photos} golden photos within {test.max_difference:.2g} of the host's outputs"),
+    ]
+
+
+def _delegate(report: RunReport) -> str:
+    execution = report.execution
+    if execution.operators is None:
+        return "the runtime does not tell"
+    if execution.delegate is None:
+        return f"none: {execution.operators} operators on the runtime's own kernels"
+    return (
+        f"{execution.delegate}: {execution.delegated} of {execution.operators} operators, "
+        f"{execution.partitions} partition{'s' if execution.partitions != 1 else ''}"
+    )
+
+
+def _latency(report: RunReport) -> list[tuple[str, str]]:
+    latency = report.latency
+    drift = "too few samples" if latency.drift is None else f"{100 * latency.drift:+.1f} %"
+    return [
+        (
+            "latency p50",
+            f"{latency.p50_ms:.2f} ms   ({latency.samples} samples after {report.warmup_inferences} to warm up)",
+        ),
+        ("p90", milliseconds(latency.p90_ms)),
+        ("p95", milliseconds(latency.p95_ms)),
+        ("p99", milliseconds(latency.p99_ms)),
+        ("min, mean", f"{latency.min_ms:.2f} ms, {latency.mean_ms:.2f} ms"),
+        ("throughput", f"{latency.per_second:.1f} inferences/s, one after another"),
+        ("spread, drift", f"{100 * latency.spread:.1f} %, {drift}"),
+        ("peak memory", megabytes(report.peak_memory_bytes)),
+    ]
+
+
+def _phases(report: RunReport) -> list[tuple[str, str]]:
+    phases = report.phases
+    decode = "" if phases.decode_ms is None else f"decode and resize {phases.decode_ms:.2f} ms, "
+    return [
+        ("import", f"{phases.import_ms:.0f} ms"),
+        ("load", f"{phases.load_ms:.0f} ms"),
+        ("first inference", f"{phases.first_ms:.1f} ms"),
+        ("start to result", f"{phases.start_to_first_result_ms:.0f} ms"),
+        ("around inference", f"{decode}scale {phases.preprocess_ms:.2f} ms, output {phases.postprocess_ms:.2f} ms"),
+    ]
+
+
+def _accuracy(report: RunReport) -> list[str]:
+    scored = report.accuracy
+    if scored is None:
+        return ["accuracy          not measured: give --data with labelled photos in class folders"]
+    low, high = scored.interval95
+    lines = [
+        (
+            "top-1",
+            f"{percent(scored.top1)}   (95 % interval {100 * low:.1f} to {100 * high:.1f}, {scored.photos} photos)",
+        )
+    ]
+    if scored.top5 is not None:
+        lines.append(("top-5", percent(scored.top5)))
+    if report.host_top1 is not None:
+        lines.append(("on the host", f"{percent(report.host_top1)} when it was converted"))
+    classes = [[name, percent(share)] for name, share in scored.per_class.items()]
+    return [fields(lines), table(classes, ["class", "top-1"]), *_confusion(report)]
+
+
+def _confusion(report: RunReport) -> list[str]:
+    """The confusion matrix, if it fits a terminal."""
+    scored = report.accuracy
+    assert scored is not None
+    names = list(scored.per_class)
+    if len(scored.confusion) != len(names) or len(names) > 12:
+        return []
+    short = [textwrap.shorten(name, 9, placeholder="") or name[:9] for name in names]
+    rows = [[name, *map(str, row)] for name, row in zip(names, scored.confusion, strict=True)]
+    return [table(rows, ["truth \\ answer", *short])]
+
+
+def _verdict(report: RunReport) -> str:
+    verdict = report.verdict
+    if verdict.valid:
+        return "VALID"
+    return "\n".join(["INVALID: the latency above should not be quoted", *(f"  - {r}" for r in verdict.reasons)])

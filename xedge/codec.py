@@ -1,0 +1,91 @@
+"""Frozen dataclasses to JSON and back, strictly: unknown, missing and mistyped fields are named by their path."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from xedge.errors import BundleError
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """Return plain JSON values for a dataclass and what it holds."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(kind: type[T], data: Any, path: str = "$") -> T:
+    """Return a value of the given type.
+
+    Raises:
+        BundleError: the data does not have that type; the message names the place.
+    """
+    result: T = _parse(kind, data, path)
+    return result
+
+
+def _parse(kind: Any, data: Any, path: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, data, path)
+    if origin is typing.Literal:
+        return _checked(data, data in arguments, path, f"one of {', '.join(map(repr, arguments))}")
+    if origin in (typing.Union, types.UnionType):
+        inner = [argument for argument in arguments if argument is not type(None)]
+        return None if data is None and len(inner) < len(arguments) else _parse(inner[0], data, path)
+    if origin is tuple:
+        return _tuple(arguments, data, path)
+    if origin is dict:
+        _checked(data, isinstance(data, dict), path, "an object")
+        return {key: _parse(arguments[1], item, f"{path}.{key}") for key, item in data.items()}
+    return _plain(kind, data, path)
+
+
+def _plain(kind: Any, data: Any, path: str) -> Any:
+    if kind is float:
+        _checked(data, isinstance(data, int | float) and not isinstance(data, bool), path, "a number")
+        return float(data)
+    names = {int: "a whole number", str: "a text", bool: "true or false"}
+    return _checked(data, type(data) is kind, path, names.get(kind, str(kind)))
+
+
+def _tuple(arguments: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...]:
+    _checked(data, isinstance(data, list), path, "a list")
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_parse(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(data))
+    _checked(data, len(data) == len(arguments), path, f"a list of {len(arguments)}")
+    return tuple(_parse(kind, item, f"{path}[{i}]") for i, (kind, item) in enumerate(zip(arguments, data, strict=True)))
+
+
+def _dataclass(kind: Any, data: Any, path: str) -> Any:
+    _checked(data, isinstance(data, dict), path, "an object")
+    hints = typing.get_type_hints(kind)
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    for name in data:
+        _checked(data, name in known, f"{path}.{name}", "absent: this version of xedge does not know it")
+    values = {}
+    for name, field in known.items():
+        if name in data:
+            values[name] = _parse(hints[name], data[name], f"{path}.{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise BundleError(f"{path}.{name}: is missing")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _checked(data: Any, good: bool, path: str, expected: str) -> Any:
+    if not good:
+        raise BundleError(f"{path}: should be {expected}, is {str(data)[:60]!r}")
+    return data

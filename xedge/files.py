@@ -1,0 +1,93 @@
+"""Writing that loses nothing: beside first, then renamed into place; the system's refusals become one line."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xedge.errors import InputError, ResourceError
+
+
+@contextmanager
+def refusals_explained(path: Path) -> Iterator[None]:
+    """Turn "no space" and "no permission" into a ``ResourceError`` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceError(f"{path}: no space left on the disk; free some or give --output elsewhere") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ResourceError(f"{path}: no permission to write here; give --output elsewhere") from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EISDIR):
+            raise InputError(f"{path}: cannot be written ({error.strerror}); give another --output") from error
+        raise
+
+
+@contextmanager
+def new_folder(destination: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``destination`` that takes its place when the block ends well.
+
+    On any failure, interruption included, nothing is left and what stood at ``destination`` stays.
+    """
+    with refusals_explained(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+        try:
+            # mkdtemp makes private folders; a bundle is as readable as any other new folder.
+            temporary.chmod(0o777 & ~_umask())
+            yield temporary
+            _swap(temporary, destination)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _swap(new: Path, destination: Path) -> None:
+    if not destination.exists():
+        new.rename(destination)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
+    try:
+        destination.rename(old / destination.name)
+        try:
+            new.rename(destination)
+        except OSError:
+            (old / destination.name).rename(destination)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file beside and rename it into place."""
+    with refusals_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

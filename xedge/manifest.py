@@ -1,0 +1,155 @@
+"""What a bundle says of itself: ``manifest.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from xedge.codec import from_json, to_json
+from xedge.errors import BundleError
+from xedge.metrics import Accuracy, Agreement
+from xedge.preprocess import Preprocessing
+from xedge.vocabulary import IoType, Precision
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One end of the artifact.
+
+    Args:
+        name: the tensor's name.
+        shape: with batch.
+        dtype: ``float32`` or ``int8``.
+        layout: ``NHWC`` or ``NCHW`` for photos, None for vectors.
+        scale, zero_point: of an integer tensor.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: IoType
+    layout: Literal["NHWC", "NCHW"] | None = None
+    scale: float | None = None
+    zero_point: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.dtype == "int8") != (self.scale is not None and self.zero_point is not None):
+            raise ValueError(f"{self.name}: scale and zero_point go with int8, and int8 with them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """Where the artifact comes from.
+
+    Args:
+        name: for files and reports.
+        source: the file or the built-in name.
+        weights_sha256: over the names, shapes and values of the folded weights.
+        parameters: weights and biases, batch normalization folded.
+        classes: width of the output.
+        file_sha256: of the model file, where there is one.
+    """
+
+    name: str
+    source: str
+    weights_sha256: str
+    parameters: int
+    classes: int
+    file_sha256: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationInfo:
+    """The photos that fixed the ranges; ``seed`` chose them among more."""
+
+    source: str
+    photos: int
+    sha256: str
+    seed: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the artifact was made.
+
+    Args:
+        way: ``reference graph``, or the library whose converter was used instead.
+        reason: why a library's converter was used; None otherwise.
+        activations, weights: how they were quantized; None in float.
+        float_nodes: nodes left in float in an int8 artifact.
+    """
+
+    way: str
+    reason: str | None = None
+    activations: str | None = None
+    weights: str | None = None
+    float_nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostAccuracy:
+    """What was measured on the host when the artifact was made."""
+
+    data: str
+    sha256: str
+    artifact: Accuracy
+    reference: Accuracy
+    agreement: Agreement
+
+    @property
+    def drop_points(self) -> float:
+        """Top-1 of the reference minus top-1 of the artifact, in percentage points."""
+        return 100 * (self.reference.top1 - self.artifact.top1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """The self-test: photos in ``golden/``, outputs in ``golden/outputs.npz``, and how far they may differ."""
+
+    photos: tuple[str, ...]
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The whole document; ``files`` has the sha256 of every other file in the bundle."""
+
+    schema_version: int
+    xedge_version: str
+    target: str
+    precision: Precision
+    artifact: str
+    model: ModelInfo
+    input: TensorSpec
+    output: TensorSpec
+    output_kind: Literal["probabilities", "logits"]
+    preprocessing: Preprocessing
+    labels_known: bool
+    recipe: Recipe
+    calibration: CalibrationInfo | None
+    tools: dict[str, str]
+    accuracy: HostAccuracy | None
+    golden: Golden
+    files: dict[str, str]
+
+    def dumps(self) -> str:
+        """Return the JSON text."""
+        return json.dumps(to_json(self), indent=2) + "\n"
+
+
+def loads(text: str) -> Manifest:
+    """Return the manifest of a JSON text.
+
+    Raises:
+        BundleError: it is no JSON, of another schema version, or a field is wrong.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BundleError(f"not JSON ({error})") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleError(f"$.schema_version: this xedge reads version {SCHEMA_VERSION}, the bundle has {version}")
+    return from_json(Manifest, data)

@@ -1,0 +1,115 @@
+"""Accuracy figures of a classifier, with their uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from xedge.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """How often the first and the first five classes hold the truth.
+
+    Args:
+        photos: how many were looked at.
+        top1, top5: shares of them, 0 to 1; ``top5`` is None below six classes, where it says nothing.
+        interval95: the 95 % Wilson interval of top1.
+        per_class: class name to top1 among its photos.
+        confusion: rows are the truth, columns the answer.
+    """
+
+    photos: int
+    top1: float
+    top5: float | None
+    interval95: tuple[float, float]
+    per_class: dict[str, float]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How close an artifact's probabilities are to the float reference's.
+
+    Args:
+        photos: how many were compared.
+        agreement: share with the same first class.
+        interval95: the 95 % Wilson interval of it.
+        total_variation: mean over photos of half the summed absolute differences, 0 to 1.
+        max_difference: the greatest difference of one probability.
+        logit_snr_db: signal-to-noise of the centred log-probabilities, in decibels; None if there is no noise.
+    """
+
+    photos: int
+    agreement: float
+    interval95: tuple[float, float]
+    total_variation: float
+    max_difference: float
+    logit_snr_db: float | None
+
+
+def accuracy(probabilities: FloatArray, truth: IntArray, labels: tuple[str, ...]) -> Accuracy:
+    """Return the figures for probabilities (N, classes) and class indices (N,)."""
+    classes = probabilities.shape[1]
+    answer = probabilities.argmax(1)
+    correct = answer == truth
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (truth, answer), 1)
+    top5 = None
+    if classes > 5:
+        first5 = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+        top5 = float((first5 == truth[:, None]).any(1).mean())
+    return Accuracy(
+        photos=len(truth),
+        top1=float(correct.mean()),
+        top5=top5,
+        interval95=wilson(int(correct.sum()), len(truth)),
+        per_class={labels[c]: float(correct[truth == c].mean()) for c in np.unique(truth)},
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+    )
+
+
+def agreement(probabilities: FloatArray, reference: FloatArray) -> Agreement:
+    """Return how close probabilities (N, classes) are to the reference's."""
+    same = probabilities.argmax(1) == reference.argmax(1)
+    difference = np.abs(probabilities - reference)
+    noise = centred_logits(probabilities) - centred_logits(reference)
+    power = float((noise**2).sum())
+    signal = float((centred_logits(reference) ** 2).sum())
+    return Agreement(
+        photos=len(same),
+        agreement=float(same.mean()),
+        interval95=wilson(int(same.sum()), len(same)),
+        total_variation=float(difference.sum(1).mean() / 2),
+        max_difference=float(difference.max()),
+        logit_snr_db=float(10 * np.log10(signal / power)) if power > 0 and signal > 0 else None,
+    )
+
+
+def centred_logits(probabilities: FloatArray) -> FloatArray:
+    """Return log-probabilities minus their mean over classes: logits, whatever constant was added to them."""
+    logits = np.log(np.maximum(probabilities, 1e-9))
+    centred: FloatArray = logits - logits.mean(-1, keepdims=True)
+    return centred
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Return probabilities over the last axis."""
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    result: FloatArray = exponentials / exponentials.sum(-1, keepdims=True)
+    return result
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share. Wilson, 1927, "Probable Inference"."""
+    if not trials:
+        return 0.0, 1.0
+    z = 1.959964
+    share = successes / trials
+    scale = 1 / (1 + z**2 / trials)
+    centre = scale * (share + z**2 / (2 * trials))
+    half = scale * z * sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return max(0.0, centre - half), min(1.0, centre + half)

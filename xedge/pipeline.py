@@ -1,0 +1,439 @@
+"""From a model to checked bundles: read, calibrate, convert, run on this machine, write."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from xedge import __version__
+from xedge.bundle import GoldenData, write_bundle
+from xedge.converters import tensorflow_library, tflite
+from xedge.data import CalibrationSet, PhotoSet, read_calibration, read_folder
+from xedge.errors import InputError, UnsupportedError
+from xedge.files import sha256
+from xedge.graph.fold import without_softmax
+from xedge.graph.ir import Graph
+from xedge.manifest import (
+    SCHEMA_VERSION,
+    CalibrationInfo,
+    Golden,
+    HostAccuracy,
+    Manifest,
+    ModelInfo,
+    Recipe,
+    TensorSpec,
+)
+from xedge.metrics import accuracy, agreement
+from xedge.models.compact import embedded
+from xedge.preprocess import Preprocessing, scheme
+from xedge.quantization.calibration import calibrate
+from xedge.quantization.plan import Plan
+from xedge.quantization.static import Statistics, static_int8
+from xedge.reference import Reference, read_reference
+from xedge.runtimes import choose_runtime
+from xedge.runtimes.classifier import Classifier
+from xedge.sources import Source, guess_scheme
+from xedge.types import FloatArray, IntArray, UInt8Array
+from xedge.vocabulary import Crop, IoType, Precision
+
+GOLDEN_PHOTOS = 4
+# How far a probability may be from the host's on another machine: kernels differ in rounding.
+GOLDEN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "dynamic": 0.1, "int8": 0.1}
+TOOLS = (
+    "numpy",
+    "pillow",
+    "keras",
+    "tensorflow",
+    "tensorflow-cpu",
+    "onnxruntime",
+    "ai-edge-litert",
+    "litert-quantizer",
+)
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks ``convert`` for.
+
+    Args:
+        source: the model.
+        precisions: each becomes a bundle.
+        output: where; None names it after the model, in the current folder.
+        io: type of the ends of int8 artifacts.
+        calibration: folder or array; None takes the embedded photos.
+        calibration_count, seed: how many photos, and what chooses them.
+        data: labelled photos to score on; None scores the embedded model on its own.
+        labels: class names, one a line; None takes the class folders' names where they fit.
+        preprocess: name of a scheme; None guesses and says so.
+        crop: how photos are fitted.
+        zipped: one zip for each bundle.
+        allow_code: let the model file bring code of its own.
+    """
+
+    source: Source
+    precisions: tuple[Precision, ...]
+    output: Path | None = None
+    io: IoType = "float32"
+    calibration: Path | None = None
+    calibration_count: int = 100
+    seed: int = 0
+    data: Path | None = None
+    labels: Path | None = None
+    preprocess: str | None = None
+    crop: Crop = "none"
+    zipped: bool = False
+    allow_code: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """One bundle that was made, and where."""
+
+    path: Path
+    manifest: Manifest
+    artifact_bytes: int
+
+
+@dataclass(kw_only=True)
+class _Stages:
+    """Tells each stage as it ends, with its seconds."""
+
+    report: Report
+    clock: Callable[[], float] = time.perf_counter
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[list[str]]:
+        words: list[str] = []
+        start = self.clock()
+        yield words
+        self.seconds[name] = self.clock() - start
+        self.report(f"{name:<10} {self.seconds[name]:6.1f} s  {' '.join(words)}".rstrip())
+
+
+def convert(
+    request: Request, report: Report = lambda line: None, progress: Report = lambda line: None
+) -> list[Converted]:
+    """Make the bundles.
+
+    Args:
+        request: what is wanted.
+        report: told one line as each stage ends.
+        progress: told how far a long stage is.
+
+    Raises:
+        XedgeError: with a line for the user.
+    """
+    _check_inputs(request)
+    stages = _Stages(report=report)
+    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+        with stages.stage("read") as words:
+            reference = read_reference(request.source, request.precisions, Path(scratch), allow_code=request.allow_code)
+            words += [f"{request.source}: {reference.parameters / 1e6:.2f} M parameters,", _way(reference).way]
+        work = _Work(request, reference, stages, progress)
+        return [work.make(precision) for precision in request.precisions]
+
+
+def _check_inputs(request: Request) -> None:
+    """Fail on what can be seen wrong before the model is read."""
+    for folder in (request.data, request.calibration):
+        if folder is not None and not folder.exists():
+            raise InputError(f"{folder}: no such folder of photos")
+    if request.labels is not None and not request.labels.is_file():
+        raise InputError(f"{request.labels}: no such file of labels")
+    if request.calibration_count < 1:
+        raise InputError(f"--calibration-count {request.calibration_count}: at least one photo is needed")
+
+
+def _way(reference: Reference) -> Recipe:
+    if reference.graph is not None:
+        return Recipe(way="reference graph")
+    return Recipe(way="TensorFlow's converter", reason=reference.reason)
+
+
+class _Work:
+    """What the bundles of one request share: preprocessing, photos, reference outputs, statistics."""
+
+    def __init__(self, request: Request, reference: Reference, stages: _Stages, progress: Report) -> None:
+        self.request, self.reference, self.stages, self.progress = request, reference, stages, progress
+        self.preprocessing = self._preprocessing()
+        self.photos = self._labelled_photos()
+        self.labels, self.labels_known = self._labels()
+        self._calibration: CalibrationSet | None = None
+        self._statistics: Statistics | None = None
+        self._reference_rows: FloatArray | None = None
+        self.golden_pixels = self._golden_pixels()
+        self.golden_reference = reference.predict(self.preprocessing.scaled(self.golden_pixels))
+
+    # What the request leaves open
+
+    def _preprocessing(self) -> Preprocessing:
+        height, width, channels = self.reference.input_shape
+        if channels not in (1, 3):
+            raise UnsupportedError(f"{self.request.source}: takes {channels} channels; photos have 1 or 3")
+        name, reason = guess_scheme(self.request.source, self.reference.name, self.reference.kinds)
+        if self.request.preprocess is not None:
+            name, reason = self.request.preprocess, "as asked"
+        chosen = scheme(name, height, width, channels, self.request.crop)
+        self.stages.report(f"{'input':<10}           {height}x{width}x{channels}, preprocessing {name}: {reason}")
+        return chosen
+
+    def _labelled_photos(self) -> PhotoSet | None:
+        if self.request.data is not None:
+            photos = read_folder(self.request.data)
+            if not photos.labelled:
+                raise InputError(f"{self.request.data}: no class folders, so there is no accuracy to tell; omit --data")
+            return photos
+        return embedded.test_photos() if self.request.source.embedded else None
+
+    def _labels(self) -> tuple[tuple[str, ...], bool]:
+        classes = self.reference.classes
+        if self.request.labels is not None:
+            labels = tuple(line.strip() for line in self.request.labels.read_text("utf-8").splitlines() if line.strip())
+            if len(labels) != classes:
+                raise InputError(f"{self.request.labels}: {len(labels)} labels for a model of {classes} classes")
+            return labels, True
+        if self.request.source.embedded:
+            return embedded.labels(), True
+        if self.photos is not None:
+            if len(self.photos.classes) != classes:
+                raise InputError(
+                    f"{self.photos.root}: {len(self.photos.classes)} class folders for a model of {classes} classes; "
+                    "give photos of all its classes, or --labels FILE with their order"
+                )
+            return self.photos.classes, True
+        return tuple(f"class_{index:0{len(str(classes - 1))}d}" for index in range(classes)), False
+
+    def _golden_pixels(self) -> UInt8Array:
+        files = list(self.photos.files) if self.photos is not None else list(embedded.test_photos().files)
+        chosen = [files[len(files) * i // GOLDEN_PHOTOS] for i in range(GOLDEN_PHOTOS)]
+        return np.stack([self.preprocessing.pixels(file) for file in chosen])
+
+    # What is made once, when the first precision needs it
+
+    def calibration(self) -> CalibrationSet:
+        """The photos that fix int8 ranges."""
+        if self._calibration is None:
+            request = self.request
+            if request.calibration is not None:
+                shape = self.reference.input_shape
+                self._calibration = read_calibration(
+                    request.calibration, request.calibration_count, request.seed, shape
+                )
+            else:
+                self._calibration = embedded.calibration_photos()
+                if not request.source.embedded:
+                    self.stages.report(
+                        "NOTE       no --calibration given: ranges come from the embedded clothing photos; "
+                        "photos like yours would fit better"
+                    )
+        return self._calibration
+
+    def statistics(self, graph: Graph) -> Statistics:
+        """What calibration saw of every tensor."""
+        if self._statistics is None:
+            photos = self.calibration()
+            with self.stages.stage("calibrate") as words:
+                self._statistics = calibrate(
+                    graph,
+                    photos.inputs(self.preprocessing),
+                    lambda done: self.progress(f"calibrate {done}/{len(photos)} photos"),
+                )
+                words.append(f"{len(photos)} photos from {photos.source}")
+        return self._statistics
+
+    def reference_rows(self, photos: PhotoSet) -> FloatArray:
+        """The reference's probabilities (N, classes) of the labelled photos."""
+        if self._reference_rows is None:
+            with self.stages.stage("reference") as words:
+                rows = []
+                for done, file in enumerate(photos.files, start=1):
+                    rows.append(self.reference.predict(self.preprocessing.photo(file)[None])[0])
+                    self.progress(f"reference {done}/{len(photos.files)} photos")
+                self._reference_rows = np.stack(rows)
+                words.append(f"float outputs of {len(photos.files)} photos")
+        return self._reference_rows
+
+    # One bundle
+
+    def make(self, precision: Precision) -> Converted:
+        """Convert to one precision, run it here, write the bundle."""
+        data, plan, recipe = self._artifact(precision)
+        name = f"{self.request.source.name}_{precision}.tflite"
+        with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+            artifact = Path(scratch) / name
+            artifact.write_bytes(data)
+            manifest = self._manifest(precision, name, plan, recipe)
+            session = choose_runtime("tflite").open(artifact, 2)
+            classifier = Classifier(session, manifest)
+            expected = np.stack([classifier.classify(pixels) for pixels in self.golden_pixels])
+            manifest = self._scored(manifest, classifier)
+        with self.stages.stage("write") as words:
+            golden = GoldenData(pixels=self.golden_pixels, reference=self.golden_reference, expected=expected)
+            destination = self._destination(precision)
+            path = write_bundle(destination, manifest, self.labels, {name: data}, golden, zipped=self.request.zipped)
+            words.append(str(path))
+        return Converted(path=path, manifest=manifest, artifact_bytes=len(data))
+
+    def _artifact(self, precision: Precision) -> tuple[bytes, Plan | None, Recipe]:
+        graph = self.reference.graph
+        if graph is None:
+            return self._library_artifact(precision), None, _way(self.reference)
+        if self.request.io == "int8" and precision == "int8":
+            graph = without_softmax(graph)
+        plan = self._plan(graph) if precision == "int8" else None
+        with self.stages.stage("convert") as words:
+            io: IoType = self.request.io if precision == "int8" else "float32"
+            data = tflite.convert(graph, precision, plan, io)
+            words.append(f"TFLite {precision}, {len(data) / 1e6:.2f} MB")
+        return data, plan, _recipe(precision, plan)
+
+    def _plan(self, graph: Graph) -> Plan:
+        statistics = self.statistics(self.reference.graph or graph)
+        pixel = self.preprocessing.pixel
+        return static_int8(graph, statistics, pixel=pixel, all_integer=self.request.io == "int8")
+
+    def _library_artifact(self, precision: Precision) -> bytes:
+        folder = self.reference.library_folder
+        assert folder is not None
+        if precision != "int8":
+            return (folder / f"{precision}.tflite").read_bytes()
+        if self.request.io == "int8":
+            raise UnsupportedError(
+                f"{self.request.source}: --io int8 needs the reference graph ({self.reference.reason})"
+            )
+        with self.stages.stage("quantize") as words:
+            data = tensorflow_library.quantize(folder / "fp32.tflite", self.calibration().inputs(self.preprocessing))
+            words.append(f"litert-quantizer, {len(self.calibration())} photos")
+        return data
+
+    def _manifest(self, precision: Precision, artifact: str, plan: Plan | None, recipe: Recipe) -> Manifest:
+        reference = self.reference
+        integer = self.request.io == "int8" and plan is not None
+        graph = reference.graph
+        output_kind: Literal["probabilities", "logits"]
+        output_kind = "probabilities" if reference.probabilities and not integer else "logits"
+        preprocessing = self.preprocessing
+        if integer and plan is not None and plan.input_shift:
+            # The integers are pixel - 128; the artifact's biases know the offset.
+            assert preprocessing.pixel is not None
+            preprocessing = replace(preprocessing, offset=(0.0,))
+        calibration = self._calibration if precision == "int8" else None
+        return Manifest(
+            schema_version=SCHEMA_VERSION,
+            xedge_version=__version__,
+            target="tflite",
+            precision=precision,
+            artifact=artifact,
+            model=ModelInfo(
+                name=self.request.source.name,
+                source=str(self.request.source),
+                weights_sha256=reference.weights_sha256,
+                parameters=reference.parameters,
+                classes=reference.classes,
+                file_sha256=_file_digest(self.request.source),
+            ),
+            input=_end(graph, plan if integer else None, "input", (1, *reference.input_shape)),
+            output=_end(graph, plan if integer else None, "output", (1, reference.classes)),
+            output_kind=output_kind,
+            preprocessing=preprocessing,
+            labels_known=self.labels_known,
+            recipe=recipe,
+            calibration=_calibration_info(calibration),
+            tools=_versions(),
+            accuracy=None,
+            golden=Golden(
+                photos=tuple(f"golden/{i}.png" for i in range(GOLDEN_PHOTOS)), tolerance=GOLDEN_TOLERANCE[precision]
+            ),
+            files={},
+        )
+
+    def _scored(self, manifest: Manifest, classifier: Classifier) -> Manifest:
+        """The manifest with what the artifact scores on the labelled photos."""
+        if self.photos is None:
+            return manifest
+        reference = self.reference_rows(self.photos)
+        truth = self._truth(self.photos)
+        with self.stages.stage("evaluate") as words:
+            rows = []
+            for done, file in enumerate(self.photos.files, start=1):
+                rows.append(classifier.classify(self.preprocessing.pixels(file)))
+                self.progress(f"evaluate {done}/{len(self.photos.files)} photos")
+            got = np.stack(rows)
+            scored = HostAccuracy(
+                data=self.photos.root.name,
+                sha256=self.photos.digest(),
+                artifact=accuracy(got, truth, self.labels),
+                reference=accuracy(reference, truth, self.labels),
+                agreement=agreement(got, reference),
+            )
+            words.append(f"{manifest.precision} on {len(rows)} photos")
+        return replace(manifest, accuracy=scored)
+
+    def _truth(self, photos: PhotoSet) -> IntArray:
+        unknown = sorted(set(photos.classes) - set(self.labels))
+        if unknown:
+            raise InputError(f"{photos.root}: the class folder {unknown[0]!r} is none of the model's labels")
+        return np.array([self.labels.index(photos.classes[i]) for i in photos.truth], np.int64)
+
+    def _destination(self, precision: Precision) -> Path:
+        output, several = self.request.output, len(self.request.precisions) > 1
+        if output is None:
+            return Path(f"{self.request.source.name}_tflite_{precision}")
+        return output / f"tflite_{precision}" if several else output
+
+
+def _recipe(precision: Precision, plan: Plan | None) -> Recipe:
+    if plan is not None:
+        return Recipe(
+            way="reference graph",
+            activations="static int8 per tensor, energy-weighted least-squares ranges",
+            weights="int8 per output channel, bias correction",
+            float_nodes=tuple(sorted(plan.float_nodes)),
+        )
+    weights = {"fp32": None, "fp16": "fp16", "dynamic": "int8 per output channel, depthwise in float"}
+    return Recipe(way="reference graph", weights=weights[precision])
+
+
+def _end(graph: Graph | None, plan: Plan | None, end: Literal["input", "output"], shape: tuple[int, ...]) -> TensorSpec:
+    """One end of the artifact: its name in the graph, and its integers if it has them."""
+    layout: Literal["NHWC"] | None = "NHWC" if end == "input" else None
+    if graph is None:
+        return TensorSpec(name=end, shape=shape, dtype="float32", layout=layout)
+    name = graph.input.name if end == "input" else graph.output_name
+    if plan is None:
+        return TensorSpec(name=name, shape=shape, dtype="float32", layout=layout)
+    affine = plan.activations[name if end == "input" else without_softmax(graph).output]
+    return TensorSpec(
+        name=name, shape=shape, dtype="int8", layout=layout, scale=affine.scale, zero_point=affine.zero_point
+    )
+
+
+def _file_digest(source: Source) -> str | None:
+    return sha256(source.path) if source.path is not None and source.path.is_file() else None
+
+
+def _calibration_info(calibration: CalibrationSet | None) -> CalibrationInfo | None:
+    if calibration is None:
+        return None
+    return CalibrationInfo(
+        source=calibration.source, photos=len(calibration), sha256=calibration.digest(), seed=calibration.seed
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the tools that are installed and may have had a hand in the artifact."""
+    versions = {"xedge": __version__}
+    for name in TOOLS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions

@@ -1,0 +1,283 @@
+"""Run a bundle on this machine: self-test, latency, accuracy, and a report that says how far to believe it."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from xedge import __version__
+from xedge.bench.latency import Clock, Latency, Schedule, measure, summarize
+from xedge.bench.verdict import Verdict, judge
+from xedge.bundle import Bundle
+from xedge.data import PhotoSet
+from xedge.device.board import Board, read_board, usable_cores
+from xedge.errors import CheckError, InputError
+from xedge.metrics import Accuracy, accuracy
+from xedge.runtimes import Execution, Runtime, choose_runtime
+from xedge.runtimes.classifier import Classifier
+from xedge.types import FloatArray, IntArray, UInt8Array
+
+MOST_DEFAULT_THREADS = 4
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTest:
+    """How far the golden outputs are from what the host saw.
+
+    Args:
+        photos: compared.
+        max_difference: greatest difference of one probability from the artifact's own on the host.
+        tolerance: what was allowed.
+        reference_agreement: share of photos with the float reference's first class.
+    """
+
+    photos: int
+    max_difference: float
+    tolerance: float
+    reference_agreement: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phases:
+    """Times of the parts, in milliseconds.
+
+    Args:
+        import_ms: importing the runtime's package.
+        load_ms: reading and preparing the artifact.
+        first_ms: the first inference.
+        decode_ms: reading and decoding a photo; None without photo files.
+        preprocess_ms: from decoded pixels to the input tensor.
+        postprocess_ms: from the output tensor to probabilities.
+        start_to_first_result_ms: from the start of the process to the first probabilities.
+    """
+
+    import_ms: float
+    load_ms: float
+    first_ms: float
+    decode_ms: float | None
+    preprocess_ms: float
+    postprocess_ms: float
+    start_to_first_result_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """Everything that a run found; raw samples included."""
+
+    xedge_version: str
+    bundle: str
+    target: str
+    precision: str
+    artifact_bytes: int
+    weights_sha256: str
+    execution: Execution
+    board_before: Board
+    board_after: Board
+    self_test: SelfTest
+    phases: Phases
+    latency: Latency
+    warmup_inferences: int
+    samples_ns: tuple[int, ...]
+    peak_memory_bytes: int
+    data: str | None
+    accuracy: Accuracy | None
+    host_top1: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What the user can choose; ``threads`` None takes the cores, four at most."""
+
+    threads: int | None = None
+    runtime: str | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+
+    def thread_count(self) -> int:
+        """Return the number of threads to use."""
+        return self.threads or min(usable_cores(), MOST_DEFAULT_THREADS)
+
+
+def run_bundle(
+    bundle: Bundle,
+    photos: PhotoSet | None,
+    options: RunOptions,
+    *,
+    progress: Progress = lambda line: None,
+    clock: Clock = time.perf_counter_ns,
+    root: Path = Path("/"),
+) -> RunReport:
+    """Test, time and score a bundle.
+
+    Args:
+        bundle: checked and open.
+        photos: to score, labelled for accuracy; None leaves accuracy out.
+        options: threads, runtime and schedule.
+        progress: told what is being done.
+        clock: nanoseconds.
+        root: where the board's files lie.
+
+    Raises:
+        CheckError: the golden outputs differ from the host's.
+        InputError: the photos' classes do not fit the bundle's.
+    """
+    truth = truth_of(photos, bundle) if photos is not None and photos.labelled else None
+    board_before = read_board(root)
+    runtime = choose_runtime(bundle.manifest.target, options.runtime)
+    import_ms = _import_ms(runtime, clock)
+    golden = bundle.golden()
+    start = clock()
+    session = runtime.open(bundle.artifact, options.thread_count())
+    load_ms = (clock() - start) / 1e6
+    classifier = Classifier(session, bundle.manifest)
+    start = clock()
+    first = classifier.classify(golden.pixels[0])
+    first_ms = (clock() - start) / 1e6
+    started_ms = _process_age_ms()
+    progress("self-test with the golden photos")
+    self_test = check_golden(bundle, [first, *(classifier.classify(p) for p in golden.pixels[1:])])
+    progress("latency")
+    tensor = classifier.input(golden.pixels[0])
+    samples, warmups = measure(lambda: session.run(tensor), options.schedule, clock)
+    latency = summarize(samples)
+    board_after = read_board(root)
+    # The peak of serving photos; scoring a folder afterwards keeps probabilities, which a camera loop would not.
+    peak = _peak_memory_bytes()
+    scored = None
+    decode_ms = None
+    if photos is not None and truth is not None:
+        progress(f"accuracy on {len(photos.files)} photos")
+        probabilities, decode_ms = _classify_files(classifier, photos, clock)
+        scored = accuracy(probabilities, truth, bundle.labels if bundle.manifest.labels_known else photos.classes)
+    preprocess_ms, postprocess_ms = _sides(classifier, golden.pixels[0], clock)
+    manifest = bundle.manifest
+    return RunReport(
+        xedge_version=__version__,
+        bundle=bundle.root.name,
+        target=manifest.target,
+        precision=manifest.precision,
+        artifact_bytes=bundle.artifact_bytes,
+        weights_sha256=manifest.model.weights_sha256,
+        execution=session.execution(),
+        board_before=board_before,
+        board_after=board_after,
+        self_test=self_test,
+        phases=Phases(
+            import_ms=import_ms,
+            load_ms=load_ms,
+            first_ms=first_ms,
+            decode_ms=decode_ms,
+            preprocess_ms=preprocess_ms,
+            postprocess_ms=postprocess_ms,
+            start_to_first_result_ms=started_ms,
+        ),
+        latency=latency,
+        warmup_inferences=warmups,
+        samples_ns=tuple(samples),
+        peak_memory_bytes=peak,
+        data=str(photos.root) if photos is not None else None,
+        accuracy=scored,
+        host_top1=manifest.accuracy.artifact.top1 if manifest.accuracy else None,
+        verdict=judge(latency, board_before, board_after),
+    )
+
+
+def check_golden(bundle: Bundle, probabilities: list[FloatArray]) -> SelfTest:
+    """Compare probabilities of the golden photos with the host's.
+
+    Raises:
+        CheckError: they differ by more than the manifest allows.
+    """
+    golden, got = bundle.golden(), np.stack(probabilities)
+    difference = float(np.abs(got - golden.expected).max())
+    tolerance = bundle.manifest.golden.tolerance
+    if not difference <= tolerance:
+        raise CheckError(
+            f"{bundle.root}: self-test failed: a probability differs by {difference:.4f} from the host's, "
+            f"{tolerance} is allowed; another runtime (--runtime) or a new conversion may help"
+        )
+    return SelfTest(
+        photos=len(got),
+        max_difference=difference,
+        tolerance=tolerance,
+        reference_agreement=float((got.argmax(1) == golden.reference.argmax(1)).mean()),
+    )
+
+
+def truth_of(photos: PhotoSet, bundle: Bundle) -> IntArray:
+    """Return each photo's class index (N,) among the bundle's outputs.
+
+    Folders are matched with the labels by name; a bundle without labels takes the folders in alphabetical order, as
+    Keras numbers them.
+
+    Raises:
+        InputError: the folders are not the bundle's classes.
+    """
+    classes = bundle.manifest.model.classes
+    if not bundle.manifest.labels_known:
+        if len(photos.classes) != classes:
+            raise InputError(
+                f"{photos.root}: {len(photos.classes)} class folders for a model of {classes} classes; "
+                "give photos of all its classes, or convert with --labels FILE"
+            )
+        return np.array(photos.truth, np.int64)
+    unknown = sorted(set(photos.classes) - set(bundle.labels))
+    if unknown:
+        raise InputError(
+            f"{photos.root}: the class folder {unknown[0]!r} is none of the bundle's {classes} labels "
+            f"({', '.join(bundle.labels[:5])}{', ...' if classes > 5 else ''}); rename it, or convert with --labels"
+        )
+    index = {label: i for i, label in enumerate(bundle.labels)}
+    return np.array([index[photos.classes[i]] for i in photos.truth], np.int64)
+
+
+def _classify_files(classifier: Classifier, photos: PhotoSet, clock: Clock) -> tuple[FloatArray, float]:
+    rows, decode_ns = [], []
+    for file in photos.files:
+        start = clock()
+        pixels = classifier.manifest.preprocessing.pixels(file)
+        decode_ns.append(clock() - start)
+        rows.append(classifier.classify(pixels))
+    return np.stack(rows), median(decode_ns) / 1e6
+
+
+def _sides(classifier: Classifier, pixels: UInt8Array, clock: Clock) -> tuple[float, float]:
+    """Return the median milliseconds before and behind the inference."""
+    output = classifier.session.run(classifier.input(pixels))
+    before, behind = [], []
+    for _ in range(20):
+        start = clock()
+        classifier.input(pixels)
+        middle = clock()
+        classifier.probabilities(output)
+        before.append(middle - start)
+        behind.append(clock() - middle)
+    return median(before) / 1e6, median(behind) / 1e6
+
+
+def _import_ms(runtime: Runtime, clock: Clock) -> float:
+    start = clock()
+    runtime.load()
+    return (clock() - start) / 1e6
+
+
+def _peak_memory_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _process_age_ms() -> float:
+    """Milliseconds since this process started, from Linux' own record; else since Python could first tell."""
+    try:
+        started_ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+        return 1000 * (time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / 100)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 1000 * time.process_time()

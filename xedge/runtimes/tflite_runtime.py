@@ -1,0 +1,26 @@
+"""tflite-runtime, for the systems that ai-edge-litert has no wheel for; it needs NumPy 1."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import numpy as np
+
+from xedge.errors import MissingRuntimeError
+from xedge.runtimes import Session
+from xedge.runtimes._interpreter import InterpreterSession
+
+if int(np.__version__.split(".")[0]) >= 2:
+    # Its extension was built against NumPy 1 and dies in ways that name neither; its metadata does not say so.
+    raise MissingRuntimeError(
+        f"tflite-runtime works with NumPy 1 only and NumPy {np.__version__} is installed; pip install 'numpy<2'"
+    )
+
+from tflite_runtime.interpreter import Interpreter
+
+
+def open_session(artifact: Path, threads: int) -> Session:
+    """Load a .tflite file."""
+    version = importlib.metadata.version("tflite-runtime")
+    return InterpreterSession(Interpreter, "tflite-runtime", version, artifact, threads)
