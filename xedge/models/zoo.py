@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from xedge.errors import InputError
 from xedge.models.xception import xception
 from xedge.vocabulary import BUILT_IN
 
-PUBLISHED = keras.applications.xception.WEIGHTS_PATH
+# Where Keras Applications publishes its ImageNet weights.
+PUBLISHED = "https://storage.googleapis.com/tensorflow/keras-applications"
+FILE = "weights_tf_dim_ordering_tf_kernels.h5"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +28,14 @@ class Network:
 
 
 NETWORKS = {
-    "xception": Network(build=xception, published=PUBLISHED),
+    "xception": Network(build=xception, published=f"{PUBLISHED}/xception/xception_{FILE}"),
     "inception_v3": Network(
         build=lambda: keras.applications.InceptionV3(weights=None),
-        published=keras.applications.inception_v3.WEIGHTS_PATH,
+        published=f"{PUBLISHED}/inception_v3/inception_v3_{FILE}",
     ),
     "resnet50": Network(
         build=lambda: keras.applications.ResNet50(weights=None),
-        published=f"{keras.applications.resnet.BASE_WEIGHTS_PATH}resnet50_weights_tf_dim_ordering_tf_kernels.h5",
+        published=f"{PUBLISHED}/resnet/resnet50_{FILE}",
     ),
 }
 assert set(NETWORKS) == set(BUILT_IN)
@@ -64,10 +67,12 @@ def load_weights(model: Any, file: Path) -> None:
     if not file.is_file():
         raise InputError(f"{file}: no such weights file; give --weights imagenet or a .weights.h5, .keras or .h5 file")
     try:
-        if file.suffix == ".keras":
-            model.set_weights(keras.models.load_model(file, compile=False).get_weights())
-        else:
-            model.load_weights(file)
+        with warnings.catch_warnings():  # what Keras warns of before it fails is in the error
+            warnings.simplefilter("ignore")
+            if file.suffix == ".keras":
+                model.set_weights(keras.models.load_model(file, compile=False).get_weights())
+            else:
+                model.load_weights(file)
     except (ValueError, OSError, KeyError, IndexError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(

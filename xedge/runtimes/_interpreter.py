@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from xedge.errors import BundleError
 from xedge.runtimes import Execution, Tensor
+
+log = logging.getLogger(__name__)
 
 
 class InterpreterSession:
@@ -21,8 +29,9 @@ class InterpreterSession:
 
     def __init__(self, interpreter_class: Any, runtime: str, version: str, artifact: Path, threads: int) -> None:
         try:
-            self._interpreter = interpreter_class(model_path=str(artifact), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with native_log():
+                self._interpreter = interpreter_class(model_path=str(artifact), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{artifact}: {runtime} {version} does not load it ({_first_line(error)})") from error
         self._input: int = self._interpreter.get_input_details()[0]["index"]
@@ -52,6 +61,22 @@ class InterpreterSession:
             delegated=delegated,
             partitions=partitions,
         )
+
+
+@contextmanager
+def native_log() -> Iterator[None]:
+    """Keep what native code writes to standard error off the user's screen, and log it."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file:
+        screen = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
+            file.seek(0)
+            log.debug("%s", file.read().decode(errors="replace"))
 
 
 def _delegation(interpreter: Any) -> tuple[int | None, int | None, int | None]:

@@ -1,0 +1,82 @@
+"""What several tests need: the command as a user types it, bundles of the embedded default, the full-size model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# In this process models are built and trained, which Keras' light backend cannot; commands choose their own.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+
+from xedge.bundle import Bundle, open_bundle
+from xedge.data import CalibrationSet
+from xedge.models.compact import embedded
+from xedge.types import UInt8Array
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run_xedge(*arguments: object, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    return subprocess.run(
+        [sys.executable, "-m", "xedge", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def xedge() -> Command:
+    """Run a command in a process of its own, as a user does."""
+    return run_xedge
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the embedded default converted by the command: one bundle for each precision."""
+    folder = tmp_path_factory.mktemp("bundles")
+    done = run_xedge("convert", "--target", "tflite", "--precision", "all", "--output", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def int8_bundle(bundles: Path) -> Bundle:
+    return open_bundle(bundles / "tflite_int8")
+
+
+@pytest.fixture(scope="session")
+def pixels() -> UInt8Array:
+    """(8, 128, 128, 3) uint8, real photos of different classes."""
+    photos = embedded.test_photos()
+    from PIL import Image
+
+    files = photos.files[:: len(photos.files) // 8][:8]
+    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+
+
+@pytest.fixture(scope="session")
+def calibration() -> CalibrationSet:
+    return embedded.calibration_photos()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Path]:
+    """The folder with the full-size model and its photos."""
+    folder = os.environ.get("XEDGE_SHARED")
+    if not folder:
+        pytest.skip("needs the full-size model: set XEDGE_SHARED to the folder that holds data/xception_clothing.keras")
+    path = Path(folder) / "data"
+    assert (path / "xception_clothing.keras").is_file(), f"XEDGE_SHARED={folder} has no data/xception_clothing.keras"
+    yield path
