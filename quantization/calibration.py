@@ -6,7 +6,8 @@ does not depend on the number of photos.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,9 @@ from xedge.types import FloatArray
 _SHIFT = 23 - 5
 BINS = 1 << (32 - _SHIFT)
 # More values of one tensor of one photo than this tell nothing new; they are thinned by a fixed stride over pixels.
-VALUES_PER_PHOTO = 400_000
+VALUES_PER_PHOTO = 64_000
 ENERGY_STEPS = 1 << 16
+MEAN_STEPS = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,11 +63,11 @@ class _Accumulator:
     """The running statistics of one tensor."""
 
     def __init__(self, energy: npt.NDArray[np.int64]) -> None:
-        self.energy = energy
+        self.energy, self._weights = energy, energy.astype(np.float64)
         self.counts = np.zeros(BINS, np.int64)
         self.low, self.high = np.inf, -np.inf
         # Sums of float64 depend on order; whole numbers of this fine a step do not.
-        self.sums = [0] * len(energy)
+        self.sums = np.zeros(len(energy), np.int64)
         self.values = 0
 
     def add(self, tensor: FloatArray) -> None:
@@ -78,15 +80,14 @@ class _Accumulator:
         if (self.energy == self.energy[0]).all():
             self.counts += np.bincount(bins.reshape(-1), minlength=BINS) * self.energy[0]
         else:
-            weights = np.repeat(self.energy.astype(np.float64), rows.shape[1])
+            weights = np.repeat(self._weights, rows.shape[1])
             self.counts += np.bincount(bins.reshape(-1), weights, minlength=BINS).astype(np.int64)
-        for channel, total in enumerate(rows.sum(1, dtype=np.float64)):
-            self.sums[channel] += round(total * 2**20)
+        self.sums += np.rint(rows.sum(1, dtype=np.float64) * MEAN_STEPS).astype(np.int64)
         self.values += rows.shape[1]
 
     def result(self) -> TensorStatistics:
         """Return what was seen."""
-        mean = np.array([total / 2**20 / self.values for total in self.sums])
+        mean = self.sums / (MEAN_STEPS * max(1, self.values))
         return TensorStatistics(counts=self.counts, low=self.low, high=self.high, mean=mean)
 
 
@@ -103,11 +104,24 @@ def calibrate(
     names = tuple(node.name for node in graph if not isinstance(node, Softmax))
     evaluator = Evaluator(graph, names)
     running = {name: _Accumulator(consumer_energy(graph, name)) for name in names}
-    for done, photo in enumerate(photos, start=1):
-        for name, value in evaluator.tensors(photo[None]).items():
+    for done, tensors in enumerate(_ahead(evaluator, photos), start=1):
+        for name, value in tensors.items():
             running[name].add(value[0])
         progress(done)
     return {name: accumulator.result() for name, accumulator in running.items()}
+
+
+def _ahead(evaluator: Evaluator, photos: Iterable[FloatArray]) -> Iterator[dict[str, FloatArray]]:
+    """Yield every photo's tensors; the next photo is computed while the caller looks at one."""
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        pending = None
+        for photo in photos:
+            following = worker.submit(evaluator.tensors, photo[None])
+            if pending is not None:
+                yield pending.result()
+            pending = following
+        if pending is not None:
+            yield pending.result()
 
 
 def consumer_energy(graph: Graph, name: str) -> npt.NDArray[np.int64]:

@@ -70,7 +70,8 @@ def test_graphs_with_unknown_tensors_cannot_be_built() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "window", "stride", "expected"), [(299, 3, 2, (1, 1)), (74, 3, 2, (0, 1)), (147, 1, 2, (0, 0)), (7, 5, 1, (2, 2))]
+    ("size", "window", "stride", "expected"),
+    [(299, 3, 2, (1, 1)), (74, 3, 2, (0, 1)), (147, 1, 2, (0, 0)), (7, 5, 1, (2, 2))],
 )
 def test_same_padding_is_tensorflows(size: int, window: int, stride: int, expected: tuple[int, int]) -> None:
     assert same_padding((size, size, 1), (window, window), (stride, stride))[0] == expected

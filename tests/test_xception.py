@@ -35,9 +35,7 @@ def test_defaults_are_the_published_network(published: keras.Model) -> None:
 
 
 @pytest.mark.parametrize("kind", ["new.weights.h5", "whole.keras", "published.h5"])
-def test_weights_load_in_both_directions(
-    published: keras.Model, photos: np.ndarray, tmp_path: Path, kind: str
-) -> None:
+def test_weights_load_in_both_directions(published: keras.Model, photos: np.ndarray, tmp_path: Path, kind: str) -> None:
     keras.utils.set_random_seed(2)
     ours = xception()
     for source, target in ((published, ours), (ours, published)):

@@ -1,0 +1,15 @@
+"""The percentile rule is MLPerf's."""
+
+from __future__ import annotations
+
+import pytest
+
+from xedge.bench.percentile import early_stopping_estimate, samples_needed
+
+
+@pytest.mark.parametrize(("percentile", "samples"), [(0.90, 64), (0.95, 130), (0.99, 662)])
+def test_samples_needed(percentile: float, samples: int) -> None:
+    assert samples_needed(percentile) == samples
+    values = [float(i) for i in range(samples)]
+    assert early_stopping_estimate(values[1:], percentile) is None
+    assert early_stopping_estimate(values, percentile) == values[-2]
