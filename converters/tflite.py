@@ -53,7 +53,7 @@ UNARY = {
     "leaky_relu": "LEAKY_RELU",
 }
 # The versions of int8 operators, from TensorFlow's op_version.cc.
-INT8_VERSION = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "RESHAPE": 1}
+INT8_VERSION = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "RESHAPE": 1, "HARD_SWISH": 1}
 PER_CHANNEL_DYNAMIC_CONV_VERSION = 5
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 # In this process models are built and trained, which Keras' light backend cannot; commands choose their own.
@@ -72,11 +72,11 @@ def calibration() -> CalibrationSet:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Iterator[Path]:
+def shared() -> Path:
     """The folder with the full-size model and its photos."""
     folder = os.environ.get("XEDGE_SHARED")
     if not folder:
         pytest.skip("needs the full-size model: set XEDGE_SHARED to the folder that holds data/xception_clothing.keras")
     path = Path(folder) / "data"
     assert (path / "xception_clothing.keras").is_file(), f"XEDGE_SHARED={folder} has no data/xception_clothing.keras"
-    yield path
+    return path

@@ -20,7 +20,7 @@ from xedge.types import FloatArray, UInt8Array
 from xedge.vocabulary import PRECISIONS, Precision
 
 # Noise over signal that each precision may bring to these untrained networks' centred outputs.
-NOISE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 0.05, "dynamic": 0.25, "int8": 0.35}
+NOISE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 0.05, "dynamic": 0.4, "int8": 0.4}
 
 
 def opened(data: bytes, folder: Path) -> Session:
