@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from xedge.converters import tensorflow_library
+from xedge.device.board import usable_cores
 from xedge.errors import CheckError, UnsupportedError
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_softmax
@@ -141,7 +142,7 @@ def _by_library(
     assert source.path is not None
     tensorflow_library.convert(source.path, scratch, precisions, allow_code=allow_code)
     artifact = scratch / "fp32.tflite"
-    session = choose_runtime("tflite").open(artifact, 0)
+    session = choose_runtime("tflite").open(artifact, usable_cores())
     model = _LibraryModel(session)
     shape = model.input_shape
     if len(shape) != 3 or min(shape) < 1:
