@@ -5,10 +5,13 @@ It runs in a process of its own, because TensorFlow takes over a gigabyte and it
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +51,27 @@ def convert(source: Path, folder: Path, precisions: Iterable[Precision], *, allo
 
 
 def quantize(float_file: Path, photos: Iterable[FloatArray]) -> bytes:
-    """Return an int8 .tflite of a float one, made by litert-quantizer with its static int8 recipe.
+    """Return an int8 .tflite with float ends, made by litert-quantizer with its static int8 recipe.
 
     Args:
         float_file: the fp32 artifact.
         photos: preprocessed calibration photos (H, W, C).
     """
     from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - only this way needs them
-    from litert_quantizer import quantizer, recipe  # noqa: PLC0415
+    from litert_quantizer import qtyping, quantizer, recipe  # noqa: PLC0415
+    from litert_quantizer.algorithm_manager import AlgorithmName  # noqa: PLC0415
 
     ((key, signature),) = Interpreter(str(float_file)).get_signature_list().items()
     worker = quantizer.Quantizer(str(float_file))
     worker.load_quantization_recipe(recipe.static_wi8_ai8())
-    ranges = worker.calibrate({key: [{signature["inputs"][0]: photo[None]} for photo in photos]})
-    return bytes(worker.quantize(ranges).quantized_model)
+    for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        worker.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    samples = [{signature["inputs"][0]: photo[None]} for photo in photos]
+    # The library prints progress and a summary, which would stand in the middle of --json.
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ranges = worker.calibrate({key: samples})
+        return bytes(worker.quantize(ranges).quantized_model)
 
 
 def _main() -> int:

@@ -1,0 +1,49 @@
+"""Models outside the reference graph's set go through TensorFlow's converter, and the bundle says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import pytest
+from keras import layers
+
+from tests.conftest import Command
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model that grows its photo, as .keras and as SavedModel, and one with a Lambda layer."""
+    folder = tmp_path_factory.mktemp("models")
+    keras.utils.set_random_seed(0)
+    photo = keras.Input((32, 32, 3))
+    x = layers.UpSampling2D(name="grow")(layers.Conv2D(8, 3, activation="relu")(photo))
+    x = layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(photo, x)
+    model.save(folder / "grow.keras")
+    model.export(folder / "saved", verbose=False)
+    x = layers.GlobalAveragePooling2D()(layers.Lambda(lambda t: t * 2)(photo))
+    keras.Model(photo, layers.Dense(3)(x)).save(folder / "code.keras")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["grow.keras", "saved"])
+def test_bundles_run_and_name_their_way(xedge: Command, models: Path, tmp_path: Path, name: str) -> None:
+    done = xedge(
+        "convert", models / name, "--target", "tflite", "--precision", "all", "--output", tmp_path / "out", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert [one["manifest"]["precision"] for one in made] == ["fp32", "fp16", "dynamic", "int8"]
+    for one in made:
+        assert one["manifest"]["recipe"]["way"] == "TensorFlow's converter"
+        assert one["manifest"]["recipe"]["reason"]
+        assert xedge("run", one["path"], "--runs", 3).returncode == 0
+
+
+def test_code_in_a_model_is_not_run(xedge: Command, models: Path, tmp_path: Path) -> None:
+    done = xedge("convert", models / "code.keras", "--target", "tflite", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "--allow-code" in done.stderr.strip().splitlines()[-1]
+    assert not list(tmp_path.iterdir())
