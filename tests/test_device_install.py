@@ -1,0 +1,51 @@
+"""The device side: one wheel that holds only xedge/, in a fresh environment with NumPy, Pillow and one runtime."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from xedge.bundle import Bundle
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST_ONLY = ("tensorflow", "keras", "onnx", "onnxruntime", "openvino")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_only_xedge(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"xedge"}
+    for needed in ("xedge/converters/tflite.py", "xedge/quantization/static.py", "xedge/models/compact/model.keras"):
+        assert needed in names
+    assert sum("/compact/test/" in name for name in names) == 372
+    assert sum("/compact/calibration/" in name for name in names) == 100
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflite"])
+def test_a_bundle_runs_with_one_runtime_alone(wheel: Path, int8_bundle: Bundle, tmp_path: Path, runtime: str) -> None:
+    if runtime == "tflite" and sys.version_info >= (3, 12):
+        pytest.skip("tflite-runtime has no wheel for Python 3.12 and later")
+    venv.create(tmp_path / "device", with_pip=True)
+    python = tmp_path / "device" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{wheel}[{runtime}]"], check=True, capture_output=True)
+    listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], check=True, capture_output=True, text=True)
+    assert not {package["name"].lower() for package in json.loads(listed.stdout)} & set(HOST_ONLY)
+    command = [python, "-m", "xedge", "run", int8_bundle.root, "--runs", "64", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["accuracy"]["top1"] >= 0.85
+    assert report["self_test"]["max_difference"] <= report["self_test"]["tolerance"]
