@@ -65,3 +65,11 @@ def test_predict_names_the_class(xedge: Command, bundles: Path) -> None:
     photo = next(file for file in embedded.test_photos().files if file.parent.name == "pants")
     done = xedge("predict", bundles / "tflite_int8", photo, "--json")
     assert json.loads(done.stdout)[0]["classes"][0]["label"] == "pants"
+
+
+def test_the_documented_exit_codes_are_the_programs() -> None:
+    from xedge.errors import EXIT_CODES
+
+    documented = (Path(__file__).parent.parent / "docs" / "exit-codes.md").read_text()
+    for code, meaning in EXIT_CODES.items():
+        assert f"| {code} | {meaning} |" in documented

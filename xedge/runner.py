@@ -20,7 +20,7 @@ from xedge.data import PhotoSet
 from xedge.device.board import Board, read_board, usable_cores
 from xedge.errors import CheckError, InputError
 from xedge.metrics import Accuracy, accuracy
-from xedge.runtimes import Execution, Runtime, choose_runtime
+from xedge.runtimes import Execution, choose_runtime
 from xedge.runtimes.classifier import Classifier
 from xedge.types import FloatArray, IntArray, UInt8Array
 
@@ -131,19 +131,11 @@ def run_bundle(
     """
     truth = truth_of(photos, bundle) if photos is not None and photos.labelled else None
     board_before = read_board(root)
-    runtime = choose_runtime(bundle.manifest.target, options.runtime)
-    import_ms = _import_ms(runtime, clock)
     golden = bundle.golden()
-    start = clock()
-    session = runtime.open(bundle.artifact, options.thread_count())
-    load_ms = (clock() - start) / 1e6
-    classifier = Classifier(session, bundle.manifest)
-    start = clock()
-    first = classifier.classify(golden.pixels[0])
-    first_ms = (clock() - start) / 1e6
-    started_ms = _process_age_ms()
+    started = _start(bundle, golden.pixels[0], options, clock)
+    classifier, session = started.classifier, started.classifier.session
     progress("self-test with the golden photos")
-    self_test = check_golden(bundle, [first, *(classifier.classify(p) for p in golden.pixels[1:])])
+    self_test = check_golden(bundle, [started.first, *(classifier.classify(p) for p in golden.pixels[1:])])
     progress("latency")
     tensor = classifier.input(golden.pixels[0])
     samples, warmups = measure(lambda: session.run(tensor), options.schedule, clock)
@@ -151,13 +143,11 @@ def run_bundle(
     board_after = read_board(root)
     # The peak of serving photos; scoring a folder afterwards keeps probabilities, which a camera loop would not.
     peak = _peak_memory_bytes()
-    scored = None
-    decode_ms = None
+    scored, decode_ms = None, None
     if photos is not None and truth is not None:
         progress(f"accuracy on {len(photos.files)} photos")
         probabilities, decode_ms = _classify_files(classifier, photos, clock)
         scored = accuracy(probabilities, truth, bundle.labels if bundle.manifest.labels_known else photos.classes)
-    preprocess_ms, postprocess_ms = _sides(classifier, golden.pixels[0], clock)
     manifest = bundle.manifest
     return RunReport(
         xedge_version=__version__,
@@ -170,15 +160,7 @@ def run_bundle(
         board_before=board_before,
         board_after=board_after,
         self_test=self_test,
-        phases=Phases(
-            import_ms=import_ms,
-            load_ms=load_ms,
-            first_ms=first_ms,
-            decode_ms=decode_ms,
-            preprocess_ms=preprocess_ms,
-            postprocess_ms=postprocess_ms,
-            start_to_first_result_ms=started_ms,
-        ),
+        phases=_phases(started, decode_ms, golden.pixels[0], clock),
         latency=latency,
         warmup_inferences=warmups,
         samples_ns=tuple(samples),
@@ -187,6 +169,50 @@ def run_bundle(
         accuracy=scored,
         host_top1=manifest.accuracy.artifact.top1 if manifest.accuracy else None,
         verdict=judge(latency, board_before, board_after),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Started:
+    """A classifier that gave its first result, and how long each step to it took."""
+
+    classifier: Classifier
+    first: FloatArray
+    import_ms: float
+    load_ms: float
+    first_ms: float
+    start_to_first_result_ms: float
+
+
+def _start(bundle: Bundle, pixels: UInt8Array, options: RunOptions, clock: Clock) -> _Started:
+    """Import the runtime, load the artifact and classify one photo, each timed apart."""
+    runtime = choose_runtime(bundle.manifest.target, options.runtime)
+    begin = clock()
+    runtime.load()
+    imported = clock()
+    classifier = Classifier(runtime.open(bundle.artifact, options.thread_count()), bundle.manifest)
+    loaded = clock()
+    first = classifier.classify(pixels)
+    return _Started(
+        classifier=classifier,
+        first=first,
+        import_ms=(imported - begin) / 1e6,
+        load_ms=(loaded - imported) / 1e6,
+        first_ms=(clock() - loaded) / 1e6,
+        start_to_first_result_ms=_process_age_ms(),
+    )
+
+
+def _phases(started: _Started, decode_ms: float | None, pixels: UInt8Array, clock: Clock) -> Phases:
+    preprocess_ms, postprocess_ms = _sides(started.classifier, pixels, clock)
+    return Phases(
+        import_ms=started.import_ms,
+        load_ms=started.load_ms,
+        first_ms=started.first_ms,
+        decode_ms=decode_ms,
+        preprocess_ms=preprocess_ms,
+        postprocess_ms=postprocess_ms,
+        start_to_first_result_ms=started.start_to_first_result_ms,
     )
 
 
@@ -261,12 +287,6 @@ def _sides(classifier: Classifier, pixels: UInt8Array, clock: Clock) -> tuple[fl
         before.append(middle - start)
         behind.append(clock() - middle)
     return median(before) / 1e6, median(behind) / 1e6
-
-
-def _import_ms(runtime: Runtime, clock: Clock) -> float:
-    start = clock()
-    runtime.load()
-    return (clock() - start) / 1e6
 
 
 def _peak_memory_bytes() -> int:

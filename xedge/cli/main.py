@@ -157,10 +157,9 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("bundle", type=Path, metavar="BUNDLE")
     p.add_argument("--data", type=Path, metavar="DIR", help="labelled photos; the embedded model has its own")
     p.add_argument("--limit", type=_positive, metavar="N", help="score on N of the photos, chosen by a fixed seed")
-    p.add_argument("--threads", type=_positive, metavar="N", help="default: the cores, 4 at most")
     p.add_argument("--runs", type=_positive, metavar="N", help="time N inferences")
     p.add_argument("--duration", type=_seconds, metavar="TIME", help="time inferences for 30s, 10m, 1h")
-    p.add_argument("--runtime", metavar="NAME", help="litert or tflite; default: the first that is installed")
+    _add_execution(p)
     _add_reporting(p)
 
 
@@ -169,8 +168,7 @@ def _add_predict(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("bundle", type=Path, metavar="BUNDLE")
     p.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
     p.add_argument("--top", type=_positive, default=3, metavar="N", help="how many classes (3)")
-    p.add_argument("--threads", type=_positive, metavar="N")
-    p.add_argument("--runtime", metavar="NAME")
+    _add_execution(p)
     _add_reporting(p)
 
 
@@ -180,6 +178,11 @@ def _add_info(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--weights", metavar="imagenet|FILE", help="weights for a built-in name")
     p.add_argument("--allow-code", action="store_true", help="run code that the model file brings")
     _add_reporting(p)
+
+
+def _add_execution(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=_positive, metavar="N", help="default: the cores, 4 at most")
+    parser.add_argument("--runtime", metavar="NAME", help="litert or tflite; default: the first that is installed")
 
 
 def _add_reporting(parser: argparse.ArgumentParser) -> None:
