@@ -49,3 +49,10 @@ def test_a_bundle_runs_with_one_runtime_alone(wheel: Path, int8_bundle: Bundle, 
     report = json.loads(done.stdout)
     assert report["accuracy"]["top1"] >= 0.85
     assert report["self_test"]["max_difference"] <= report["self_test"]["tolerance"]
+    # What only the host has is asked for by name, in one line.
+    for arguments in (("run", int8_bundle.root, "--runtime", "tflite"), ("convert", "--target", "tflite")):
+        if runtime == "litert":
+            done = subprocess.run([python, "-m", "xedge", *arguments], capture_output=True, text=True, check=False)
+            assert done.returncode == 6
+            assert "pip install" in done.stderr
+            assert len(done.stderr.strip().splitlines()) == 1

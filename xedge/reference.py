@@ -16,6 +16,7 @@ from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_softmax
 from xedge.graph.ir import Graph
 from xedge.metrics import softmax
+from xedge.native_log import native_log
 from xedge.runtimes import Session, choose_runtime
 from xedge.sources import Source, layer_kinds, load_keras, parameter_count, weights_digest
 from xedge.types import FloatArray
@@ -94,10 +95,11 @@ def read_reference(
 
 
 def _by_graph(source: Source, *, allow_code: bool) -> Reference:
-    keras_model = load_keras(source, allow_code=allow_code)
-    from xedge.graph.from_keras import read_keras  # noqa: PLC0415 - imports keras, whose backend is chosen by now
+    with native_log():  # Keras imports TensorFlow for .h5 files, which greets at length
+        keras_model = load_keras(source, allow_code=allow_code)
+        from xedge.graph.from_keras import read_keras  # noqa: PLC0415 - imports keras, whose backend is chosen by now
 
-    graph = read_keras(keras_model)
+        graph = read_keras(keras_model)
     model = Evaluator(graph)
     _check_parity(keras_model, graph, model)
     height, width, channels = graph.input.shape

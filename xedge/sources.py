@@ -104,6 +104,8 @@ def load_keras(source: Source, *, allow_code: bool = False) -> Any:
     use_light_backend()
     import keras  # noqa: PLC0415 - after the backend is chosen
 
+    from xedge.models.legacy import KERAS_2_LAYERS  # noqa: PLC0415 - imports keras
+
     if source.path is None:
         from xedge.models import zoo  # noqa: PLC0415 - imports keras
 
@@ -111,7 +113,12 @@ def load_keras(source: Source, *, allow_code: bool = False) -> Any:
         return zoo.build(source.name, source.weights)
     _check_container(source.path)
     try:
-        return keras.models.load_model(source.path, compile=False, safe_mode=not allow_code)
+        return keras.models.load_model(
+            source.path,
+            custom_objects=KERAS_2_LAYERS if source.path.suffix.lower() != ".keras" else None,
+            compile=False,
+            safe_mode=not allow_code,
+        )
     except Exception as error:  # Keras raises nearly anything from a damaged or foreign file
         raise _explained(source.path, error) from error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from xedge import __version__
-from xedge.errors import EXIT_CODES, INTERRUPTED, ResourceError, UsageError, XedgeError
+from xedge.errors import EXIT_CODES, INTERRUPTED, MissingRuntimeError, ResourceError, UsageError, XedgeError
 from xedge.vocabulary import PRECISIONS, SCHEMES, TARGET_ALIASES, TARGETS
 
 
@@ -30,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = command.main(options)
     except XedgeError as error:
         return _failed(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        # Commands of the host import its packages at the top of their modules; a device has none of them.
+        message = f"{options.command} needs {error.name}, which is not installed: pip install 'xedge[host]'"
+        return _failed(message, MissingRuntimeError.exit_code)
     except KeyboardInterrupt:
         return _failed("interrupted; nothing half-made was left", INTERRUPTED)
     except MemoryError:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from xedge.errors import BundleError
+from xedge.native_log import native_log
 from xedge.runtimes import Execution, Tensor
-
-log = logging.getLogger(__name__)
 
 
 class InterpreterSession:
@@ -61,22 +54,6 @@ class InterpreterSession:
             delegated=delegated,
             partitions=partitions,
         )
-
-
-@contextmanager
-def native_log() -> Iterator[None]:
-    """Keep what native code writes to standard error off the user's screen, and log it."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as file:
-        screen = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(screen, 2)
-            os.close(screen)
-            file.seek(0)
-            log.debug("%s", file.read().decode(errors="replace"))
 
 
 def _delegation(interpreter: Any) -> tuple[int | None, int | None, int | None]:
