@@ -32,6 +32,8 @@ from xedge.models.xception import XceptionConfig, xception
 
 SIZE = 128
 CALIBRATION_PHOTOS = 100
+# Calibration photos also serve larger models that come without their own; blown-up small ones would be too smooth.
+CALIBRATION_SIZE = 256
 Photos = npt.NDArray[np.uint8]
 
 
@@ -148,8 +150,8 @@ def save(student: Any, labels: list[str], arguments: argparse.Namespace) -> None
     rng = np.random.default_rng(arguments.seed)
     train = sorted((arguments.photos / "train").glob("*/*.jpg"))
     chosen = [train[i] for i in sorted(rng.choice(len(train), CALIBRATION_PHOTOS, replace=False))]
-    export_photos(chosen, out / "calibration")
-    export_photos(sorted((arguments.photos / "test").glob("*/*.jpg")), out / "test")
+    export_photos(chosen, out / "calibration", CALIBRATION_SIZE)
+    export_photos(sorted((arguments.photos / "test").glob("*/*.jpg")), out / "test", SIZE)
     top1 = {split: accuracy(student, *load(out / split, labels, SIZE)) for split in ("test",)}
     top1["validation"] = accuracy(student, *load(arguments.photos / "validation", labels, SIZE))
     card = {
@@ -175,12 +177,12 @@ def compress(source: Path, destination: Path) -> None:
             new.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), old.read(name), zipfile.ZIP_DEFLATED, 9)
 
 
-def export_photos(files: list[Path], out: Path) -> None:
-    """Write photos at the network's size, class folders kept."""
+def export_photos(files: list[Path], out: Path, size: int) -> None:
+    """Write photos at size x size, class folders kept."""
     for file in files:
         destination = out / file.parent.name / file.name
         destination.parent.mkdir(parents=True, exist_ok=True)
-        photo = Image.open(file).convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        photo = Image.open(file).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
         photo.save(destination, quality=90)
 
 
