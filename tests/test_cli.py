@@ -73,3 +73,14 @@ def test_the_documented_exit_codes_are_the_programs() -> None:
     documented = (Path(__file__).parent.parent / "docs" / "exit-codes.md").read_text()
     for code, meaning in EXIT_CODES.items():
         assert f"| {code} | {meaning} |" in documented
+
+
+def test_integers_at_both_ends_keep_the_accuracy(xedge: Command, tmp_path: Path) -> None:
+    done = xedge("convert", "--target", "tflite", "--precision", "int8", "--io", "int8", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (made,) = json.loads(done.stdout)
+    manifest = made["manifest"]
+    assert (manifest["input"]["dtype"], manifest["output"]["dtype"]) == ("int8", "int8")
+    assert (manifest["input"]["zero_point"], manifest["preprocessing"]["offset"]) == (-128, [0.0])
+    assert manifest["accuracy"]["artifact"]["top1"] >= 0.85
+    assert xedge("run", made["path"], "--runs", 3, cwd=tmp_path).returncode == 0

@@ -35,9 +35,8 @@ def noise(got: FloatArray, expected: FloatArray) -> float:
     return float(np.sqrt(((got - expected) ** 2).mean())) / spread
 
 
-NOT_YET = pytest.mark.xfail(
-    strict=True, reason="int8 of the untrained MobileNetV2 of width 0.35 has noise 0.64, not yet explained"
-)
+# Measured: 0.64 with least-squares ranges, 0.46 with min-max; random weights make a network that int8 does not fit.
+NOT_YET = pytest.mark.xfail(strict=True, reason="int8 of the untrained MobileNetV2 of width 0.35 has noise 0.64")
 KNOWN = [pytest.param(name, marks=NOT_YET if name == "transfer" else ()) for name in NETWORKS]
 
 
