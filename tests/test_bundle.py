@@ -93,16 +93,24 @@ def test_another_folder_is_not_overwritten(xedge: Command, tmp_path: Path) -> No
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
-def test_interruption_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     command = [sys.executable, "-m", "xedge", "convert", "--target", "tflite", "--output", "out"]
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background ignores Ctrl-C, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - nothing else runs here
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()  # the model is read; conversion and scoring follow
         time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip().splitlines() == ["xedge: error: interrupted; nothing half-made was left"]
