@@ -140,6 +140,16 @@ def test_a_full_disk_loses_nothing(xedge: Command, full_disk: Path) -> None:
         subprocess.run(["umount", str(full_disk)], check=True)
 
 
+def test_a_disk_that_may_not_be_written_is_named(xedge: Command, full_disk: Path) -> None:
+    try:
+        subprocess.run(["mount", "-o", "remount,ro", str(full_disk)], check=True)
+        done = xedge("convert", "--target", "tflite", "--output", full_disk / "out")
+        assert done.returncode == 7
+        assert "no permission to write" in done.stderr
+    finally:
+        subprocess.run(["umount", str(full_disk)], check=True)
+
+
 @pytest.mark.parametrize(
     ("make", "code", "words"),
     [
