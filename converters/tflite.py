@@ -32,8 +32,9 @@ from xedge.graph.ir import (
     Weighted,
     same_padding,
 )
-from xedge.quantization.affine import Affine, quantize_kernel
+from xedge.quantization.affine import Affine, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan
+from xedge.target import Form, Target
 from xedge.vocabulary import IoType, Precision
 
 FUSED: dict[Fused, int] = {
@@ -57,33 +58,30 @@ INT8_VERSION = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "RESHAPE": 1, "HARD_SWISH"
 PER_CHANNEL_DYNAMIC_CONV_VERSION = 5
 
 
-def convert(graph: Graph, precision: Precision, plan: Plan | None = None, io: IoType = "float32") -> bytes:
-    """Return the .tflite file's bytes.
+def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, bytes]:
+    """Return the .tflite file.
 
     Args:
         graph: the reference graph.
-        precision: how weights and activations are stored; ``int8`` needs a plan.
-        plan: the quantization plan of this graph.
-        io: ``float32``, or ``int8`` for integers at both ends (int8 precision only).
+        form: how weights, activations and ends are stored.
+        plan: the quantization plan of this graph, for int8.
 
     Raises:
         UnsupportedError: TFLite has no form for an operation.
     """
-    if (precision == "int8") != (plan is not None):
-        raise ValueError("a plan goes with int8, and int8 with a plan")
-    if io == "int8" and plan is None:
-        raise UnsupportedError(f"tflite: int8 input and output need precision int8, not {precision}")
-    return _Writer(graph, precision, plan, io).write()
+    TARGET.check(form)
+    assert (form.precision == "int8") == (plan is not None), "a plan goes with int8, and int8 with a plan"
+    return {".tflite": _Writer(graph, form.precision, plan, form.io).write()}
 
 
 @dataclass(frozen=True)
-class _Form:
+class _Held:
     """How a tensor is asked for: real values, or integers with these parameters."""
 
     affine: Affine | None = None
 
 
-FLOAT = _Form()
+FLOAT = _Held()
 
 
 class _Writer:
@@ -92,7 +90,7 @@ class _Writer:
     def __init__(self, graph: Graph, precision: Precision, plan: Plan | None, io: IoType) -> None:
         self.graph, self.precision, self.plan, self.io = graph, precision, plan, io
         self.builder = TfliteBuilder(graph.name)
-        self.made: dict[tuple[str, _Form], int] = {}
+        self.made: dict[tuple[str, _Held], int] = {}
 
     def write(self) -> bytes:
         for node in self.graph:
@@ -109,49 +107,49 @@ class _Writer:
 
     # Tensors in the form that a reader asks for
 
-    def form(self, name: str) -> _Form:
+    def form(self, name: str) -> _Held:
         """The integer form that the plan gives a tensor."""
         assert self.plan is not None
-        return _Form(self.plan.activations[name])
+        return _Held(self.plan.activations[name])
 
-    def new(self, name: str, shape: tuple[int, ...], form: _Form = FLOAT) -> int:
+    def new(self, name: str, shape: tuple[int, ...], form: _Held = FLOAT) -> int:
         """Add an empty tensor; the batch of 1 is put before the shape."""
         if form.affine is None:
             return self.builder.tensor(name, (1, *shape), np.float32)
         parameters = Quantization(scales=np.array([form.affine.scale]), zero_points=np.array([form.affine.zero_point]))
         return self.builder.tensor(name, (1, *shape), np.int8, parameters)
 
-    def result(self, node: Node, form: _Form = FLOAT) -> int:
+    def result(self, node: Node, form: _Held = FLOAT) -> int:
         """Add the tensor that a node makes and remember it."""
         name = self.graph.output_name if node.name == self.graph.output else node.name
         tensor = self.new(name, self.graph.shape(node.name), form)
         self.made[node.name, form] = tensor
         return tensor
 
-    def value(self, name: str, form: _Form) -> int:
+    def value(self, name: str, form: _Held) -> int:
         """Return a graph tensor in a form, converting it once if nobody has made it."""
         if (name, form) not in self.made:
             source_form, source = next((f, t) for (n, f), t in self.made.items() if n == name)
             source = self._unshifted_or_shifted(name, source, form)
             to = "real" if form.affine is None else "integer" if source_form.affine is None else "requantized"
-            target = self.new(f"{name}/{to}", self.graph.shape(name), form)
+            target = self.new(f"{name}#{to}", self.graph.shape(name), form)
             self._convert(source, source_form, target, form)
             self.made[name, form] = target
         return self.made[name, form]
 
-    def _convert(self, source: int, source_form: _Form, target: int, form: _Form) -> None:
+    def _convert(self, source: int, source_form: _Held, target: int, form: _Held) -> None:
         if form.affine is None:
             self.builder.operator("DEQUANTIZE", 2, [source], target, schema.DequantizeOptionsT())
         else:
             version = 1 if source_form.affine is None else 2
             self.builder.operator("QUANTIZE", version, [source], target, schema.QuantizeOptionsT())
 
-    def _unshifted_or_shifted(self, name: str, source: int, form: _Form) -> int:
+    def _unshifted_or_shifted(self, name: str, source: int, form: _Held) -> int:
         """The photo's integers hold photo + shift, which makes every pixel value exact."""
         if self.plan is None or name != self.graph.input.name or not self.plan.input_shift or form.affine is None:
             return source
-        shift = self.constant(f"{name}/shift", np.full((1,), self.plan.input_shift, np.float32))
-        shifted = self.new(f"{name}/shifted", self.graph.shape(name))
+        shift = self.constant(f"{name}#shift", np.full((1,), self.plan.input_shift, np.float32))
+        shifted = self.new(f"{name}#shifted", self.graph.shape(name))
         return self.builder.operator("ADD", 1, [source, shift], shifted, schema.AddOptionsT())
 
     def constant(self, name: str, data: np.ndarray, quantization: Quantization | None = None) -> int:
@@ -162,11 +160,11 @@ class _Writer:
         """Add a float weight; at fp16, and in the float tail of int8, it is kept as fp16 and unpacked at load."""
         if self.precision in ("fp32", "dynamic"):
             return self.constant(name, data.astype(np.float32))
-        half = self.constant(f"{name}/fp16", data.astype(np.float16))
+        half = self.constant(f"{name}#fp16", data.astype(np.float16))
         full = self.builder.tensor(name, data.shape, np.float32)
         return self.builder.operator("DEQUANTIZE", 3, [half], full, schema.DequantizeOptionsT())
 
-    def _input_form(self) -> _Form:
+    def _input_form(self) -> _Held:
         return self.form(self.graph.input.name) if self.io == "int8" else FLOAT
 
     def _input(self, node: Input) -> None:
@@ -196,8 +194,8 @@ class _Writer:
             return
         options = schema.FullyConnectedOptionsT()
         options.fusedActivationFunction = FUSED[node.activation]
-        kernel = self.weight(f"{node.name}/kernel", node.kernel.T)
-        bias = self.constant(f"{node.name}/bias", node.bias)
+        kernel = self.weight(f"{node.name}#kernel", node.kernel.T)
+        bias = self.constant(f"{node.name}#bias", node.bias)
         self.builder.operator("FULLY_CONNECTED", 1, [source, kernel, bias], self.result(node), options)
 
     def _float_activation(self, node: Activation, source: int) -> None:
@@ -210,11 +208,11 @@ class _Writer:
 
     def _hard_sigmoid(self, node: Activation, source: int) -> None:
         """relu6(x + 3) / 6, as Keras defines it."""
-        three = self.constant(f"{node.name}/three", np.full((1,), 3.0, np.float32))
-        sixth = self.constant(f"{node.name}/sixth", np.full((1,), 1 / 6, np.float32))
+        three = self.constant(f"{node.name}#three", np.full((1,), 3.0, np.float32))
+        sixth = self.constant(f"{node.name}#sixth", np.full((1,), 1 / 6, np.float32))
         options = schema.AddOptionsT()
         options.fusedActivationFunction = FUSED["relu6"]
-        clipped = self.new(f"{node.name}/clipped", self.graph.shape(node.name))
+        clipped = self.new(f"{node.name}#clipped", self.graph.shape(node.name))
         self.builder.operator("ADD", 1, [source, three], clipped, options)
         self.builder.operator("MUL", 1, [clipped, sixth], self.result(node), schema.MulOptionsT())
 
@@ -239,7 +237,7 @@ class _Writer:
             case _:
                 self._shared(node, inputs, form)
 
-    def _wanted(self, node: Node, name: str, plan: Plan) -> _Form:
+    def _wanted(self, node: Node, name: str, plan: Plan) -> _Held:
         """The form in which an integer node reads a tensor."""
         if isinstance(node, Concat):
             return self.form(node.name)
@@ -249,7 +247,7 @@ class _Writer:
 
     # Operators whose float and integer forms differ in their tensors alone
 
-    def _shared(self, node: Node, inputs: list[int], form: _Form) -> None:
+    def _shared(self, node: Node, inputs: list[int], form: _Held) -> None:
         match node:
             case Add():
                 options = schema.AddOptionsT()
@@ -272,11 +270,11 @@ class _Writer:
             case _:
                 raise UnsupportedError(f"{node.name}: {type(node).__name__} has no {self.precision} form in TFLite")
 
-    def _simple(self, code: str, inputs: list[int], output: int, form: _Form, options: Any) -> int:
+    def _simple(self, code: str, inputs: list[int], output: int, form: _Held, options: Any) -> int:
         version = 1 if form.affine is None else INT8_VERSION.get(code, 2)
         return self.builder.operator(code, version, inputs, output, options)
 
-    def _convolution(self, node: Conv | Depthwise, source: int, form: _Form) -> None:
+    def _convolution(self, node: Conv | Depthwise, source: int, form: _Held) -> None:
         source, padding = self._padded(node, node.inputs[0], node.padding, _window(node), node.strides, source)
         kernel, bias, version = self._kernel_and_bias(node, form)
         if isinstance(node, Conv):
@@ -290,23 +288,23 @@ class _Writer:
         options.fusedActivationFunction = FUSED[node.activation]
         self.builder.operator(code, version, [source, kernel, bias], self.result(node, form), options)
 
-    def _dense_as_convolution(self, node: Dense, source: int, form: _Form) -> None:
+    def _dense_as_convolution(self, node: Dense, source: int, form: _Held) -> None:
         """A dense layer as a 1x1 convolution: older runtimes have scales per channel there alone."""
         size = self.graph.shape(node.inputs[0])[-1]
-        source_tensor = self.new(f"{node.name}/pixel", (1, 1, size), self._form_of(node.inputs[0], form))
+        source_tensor = self.new(f"{node.name}#pixel", (1, 1, size), self._form_of(node.inputs[0], form))
         self._reshape(source, (1, 1, size), source_tensor)
         kernel, bias, version = self._kernel_and_bias(node, form)
         options = schema.Conv2DOptionsT()
         options.padding, options.strideH, options.strideW = schema.Padding.VALID, 1, 1
         options.fusedActivationFunction = FUSED[node.activation]
-        pixel = self.new(f"{node.name}/pixels", (1, 1, node.channels), form)
+        pixel = self.new(f"{node.name}#pixels", (1, 1, node.channels), form)
         self.builder.operator("CONV_2D", version, [source_tensor, kernel, bias], pixel, options)
         self._reshape(pixel, (node.channels,), self.result(node, form))
 
-    def _form_of(self, name: str, form: _Form) -> _Form:
+    def _form_of(self, name: str, form: _Held) -> _Held:
         return FLOAT if form.affine is None else self.form(name)
 
-    def _kernel_and_bias(self, node: Weighted, form: _Form) -> tuple[int, int, int]:
+    def _kernel_and_bias(self, node: Weighted, form: _Held) -> tuple[int, int, int]:
         """Return the kernel's and bias' tensors and the operator's version."""
         name = node.name
         if form.affine is not None:
@@ -314,11 +312,9 @@ class _Writer:
             quantized = self.plan.kernels[name]
             kernel = self._integer_kernel(node, quantized.values, quantized.scales)
             scales = quantized.scales * np.float32(self.plan.activations[node.inputs[0]].scale)
-            limit = np.iinfo(np.int32).max
-            steps = np.clip(np.rint(quantized.bias.astype(np.float64) / scales), -limit, limit)
-            bias = self.constant(f"{name}/bias", steps.astype(np.int32), _per_channel(scales, 0))
+            bias = self.constant(f"{name}#bias", bias_steps(quantized.bias, scales), _per_channel(scales, 0))
             return kernel, bias, INT8_VERSION["CONV_2D"]
-        bias = self.constant(f"{name}/bias", node.bias)
+        bias = self.constant(f"{name}#bias", node.bias)
         if self.precision == "dynamic" and not isinstance(node, Depthwise):
             quantized = quantize_kernel(node.kernel, node.bias)
             return (
@@ -326,13 +322,13 @@ class _Writer:
                 bias,
                 PER_CHANNEL_DYNAMIC_CONV_VERSION,
             )
-        return self.weight(f"{name}/kernel", _kernel_layout(node, node.kernel)), bias, 1
+        return self.weight(f"{name}#kernel", _kernel_layout(node, node.kernel)), bias, 1
 
     def _integer_kernel(self, node: Weighted, values: np.ndarray, scales: np.ndarray) -> int:
         axis = 3 if isinstance(node, Depthwise) else 0
-        return self.constant(f"{node.name}/kernel", _kernel_layout(node, values), _per_channel(scales, axis))
+        return self.constant(f"{node.name}#kernel", _kernel_layout(node, values), _per_channel(scales, axis))
 
-    def _pool(self, node: Pool, source: int, form: _Form) -> None:
+    def _pool(self, node: Pool, source: int, form: _Held) -> None:
         source, padding = self._padded(node, node.inputs[0], node.padding, node.size, node.strides, source)
         options = schema.Pool2DOptionsT()
         options.padding = padding
@@ -352,38 +348,38 @@ class _Writer:
             return source, schema.Padding.SAME
         form = next(form for (n, form), tensor in self.made.items() if n == name and tensor == source)
         (top, bottom), (left, right) = padding
-        padded = self.new(f"{node.name}/padded", (shape[0] + top + bottom, shape[1] + left + right, shape[2]), form)
+        padded = self.new(f"{node.name}#padded", (shape[0] + top + bottom, shape[1] + left + right, shape[2]), form)
         return self.result_of_pad(source, padding, padded, form), schema.Padding.VALID
 
-    def result_of_pad(self, source: int, padding: Padding, output: int, form: _Form) -> int:
+    def result_of_pad(self, source: int, padding: Padding, output: int, form: _Held) -> int:
         """Zeros around a tensor; PAD itself takes the zero point for zero."""
         amounts = np.array([(0, 0), *padding, (0, 0)], np.int32)
-        tensor = self.constant(f"pads/{output}", amounts)
+        tensor = self.constant(f"#pads{output}", amounts)
         return self._simple("PAD", [source, tensor], output, form, schema.PadOptionsT())
 
-    def _mean(self, node: Mean, source: int, form: _Form) -> None:
+    def _mean(self, node: Mean, source: int, form: _Held) -> None:
         options = schema.ReducerOptionsT()
         options.keepDims = node.keepdims
-        axes = self.constant(f"{node.name}/axes", np.array([1, 2], np.int32))
+        axes = self.constant(f"{node.name}#axes", np.array([1, 2], np.int32))
         self._simple("MEAN", [source, axes], self.result(node, form), form, options)
 
     def _reshape(self, source: int, shape: tuple[int, ...], output: int) -> int:
-        wanted = self.constant(f"shape/{output}", np.array((1, *shape), np.int32))
+        wanted = self.constant(f"#shape{output}", np.array((1, *shape), np.int32))
         options = schema.ReshapeOptionsT()
         options.newShape = np.array((1, *shape), np.int32)
         return self.builder.operator("RESHAPE", 1, [source, wanted], output, options)
 
-    def _unary(self, node: Activation, source: int, form: _Form) -> None:
+    def _unary(self, node: Activation, source: int, form: _Held) -> None:
         options = None
         if node.kind == "leaky_relu":
             options = schema.LeakyReluOptionsT()
             options.alpha = node.alpha
         self._simple(UNARY[node.kind], [source], self.result(node, form), form, options)
 
-    def _gated(self, node: Activation, source: int, form: _Form) -> None:
+    def _gated(self, node: Activation, source: int, form: _Held) -> None:
         """Multiply by the sigmoid; int8 LOGISTIC has the fixed parameters 1/256 and -128."""
-        gate_form = FLOAT if form.affine is None else _Form(Affine(scale=1 / 256, zero_point=-128))
-        gate = self.new(f"{node.name}/gate", self.graph.shape(node.name), gate_form)
+        gate_form = FLOAT if form.affine is None else _Held(Affine(scale=1 / 256, zero_point=-128))
+        gate = self.new(f"{node.name}#gate", self.graph.shape(node.name), gate_form)
         self._simple("LOGISTIC", [source], gate, form, None)
         self._simple("MUL", [source, gate], self.result(node, form), form, schema.MulOptionsT())
 
@@ -404,3 +400,19 @@ def _kernel_layout(node: Weighted, kernel: np.ndarray) -> np.ndarray:
 
 def _per_channel(scales: np.ndarray, axis: int) -> Quantization:
     return Quantization(scales=scales, zero_points=np.zeros(len(scales), np.int64), axis=axis)
+
+
+TARGET = Target(
+    name="tflite",
+    title="TFLite",
+    layout="NHWC",
+    precisions={
+        "fp32": (None, None),
+        "fp16": ("fp16, unpacked when it is loaded", None),
+        "dynamic": ("int8 per output channel, depthwise in float", "int8 per tensor, ranges of each photo"),
+        "int8": ("int8 per output channel", "int8 per tensor"),
+    },
+    ends=("int8",),
+    batches=False,
+    convert=convert,
+)

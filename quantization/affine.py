@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from xedge.types import FloatArray, Int8Array
 
@@ -75,3 +76,9 @@ def quantize_kernel(kernel: FloatArray, bias: FloatArray) -> QuantizedKernel:
     scales = np.maximum(np.abs(kernel).max(axis=axes) / WEIGHT_LIMIT, SMALLEST_SCALE).astype(np.float32)
     values = np.clip(np.rint(kernel / scales), -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
     return QuantizedKernel(values=values, scales=scales, bias=bias)
+
+
+def bias_steps(bias: FloatArray, scales: FloatArray) -> npt.NDArray[np.int32]:
+    """Return a bias (channels,) as int32 multiples of the accumulator's scales (channels,)."""
+    limit = np.iinfo(np.int32).max
+    return np.clip(np.rint(bias.astype(np.float64) / scales), -limit, limit).astype(np.int32)

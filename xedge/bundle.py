@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
 import stat
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -75,7 +77,7 @@ def write_bundle(
     destination: Path,
     manifest: Manifest,
     labels: tuple[str, ...],
-    files: dict[str, bytes],
+    files: Mapping[str, Path],
     golden: GoldenData,
     *,
     zipped: bool = False,
@@ -86,22 +88,22 @@ def write_bundle(
         destination: the folder to make or replace; with ``zipped``, ``.zip`` is added.
         manifest: its ``files`` are filled in here.
         labels: class names in the order of the outputs.
-        files: the artifact's files by name.
+        files: the artifact's files, by the name that each gets; they are copied.
         golden: the self-test.
         zipped: write one zip instead of a folder.
     """
-    contents = {**files, LABELS: ("\n".join(labels) + "\n").encode(), **_golden_files(manifest, golden)}
+    contents = {LABELS: ("\n".join(labels) + "\n").encode(), **_golden_files(manifest, golden)}
     if zipped:
         path = destination.with_name(destination.name + ".zip")
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / destination.name
-            _write_folder(folder, manifest, contents)
+            _write_folder(folder, manifest, files, contents)
             write_file(path, _zip(folder))
         return path
     if destination.exists() and not _replaceable(destination):
         raise InputError(f"{destination}: exists and is no bundle; give another --output, or remove it")
     with new_folder(destination) as folder:
-        _write_folder(folder, manifest, contents)
+        _write_folder(folder, manifest, files, contents)
     return destination
 
 
@@ -109,12 +111,15 @@ def _replaceable(destination: Path) -> bool:
     return destination.is_dir() and ((destination / MANIFEST).is_file() or not any(destination.iterdir()))
 
 
-def _write_folder(folder: Path, manifest: Manifest, contents: dict[str, bytes]) -> None:
+def _write_folder(folder: Path, manifest: Manifest, files: Mapping[str, Path], contents: dict[str, bytes]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, file in files.items():
+        shutil.copyfile(file, folder / name)
     for name, data in contents.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    hashes = {name: sha256(folder / name) for name in sorted(contents)}
+    hashes = {name: sha256(folder / name) for name in sorted([*files, *contents])}
     (folder / MANIFEST).write_text(replace(manifest, files=hashes).dumps())
 
 

@@ -21,8 +21,8 @@ class TensorSpec:
 
     Args:
         name: the tensor's name.
-        shape: with batch.
-        dtype: ``float32`` or ``int8``.
+        shape: with batch, which is -1 if it is free.
+        dtype: ``float32``, ``int8`` or ``uint8``.
         layout: ``NHWC`` or ``NCHW`` for photos, None for vectors.
         scale, zero_point: of an integer tensor.
     """
@@ -35,8 +35,8 @@ class TensorSpec:
     zero_point: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.dtype == "int8") != (self.scale is not None and self.zero_point is not None):
-            raise ValueError(f"{self.name}: scale and zero_point go with int8, and int8 with them")
+        if (self.dtype != "float32") != (self.scale is not None and self.zero_point is not None):
+            raise ValueError(f"{self.name}: scale and zero_point go with integers, and integers with them")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ import numpy as np
 
 from xedge import __version__
 from xedge.bundle import GoldenData, write_bundle
-from xedge.converters import tensorflow_library, tflite
+from xedge.converters import tensorflow_library
 from xedge.data import CalibrationSet, PhotoSet, read_calibration, read_folder
+from xedge.device.board import usable_cores
 from xedge.errors import InputError, UnsupportedError
 from xedge.files import sha256
 from xedge.graph.fold import without_softmax
@@ -31,18 +33,21 @@ from xedge.manifest import (
     Recipe,
     TensorSpec,
 )
+from xedge.memory import give_memory_back
 from xedge.metrics import accuracy, agreement
 from xedge.models.compact import embedded
 from xedge.preprocess import Preprocessing, scheme
+from xedge.quantization.affine import Affine
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.plan import Plan
 from xedge.quantization.static import Statistics, static_int8
 from xedge.reference import Reference, read_reference
-from xedge.runtimes import choose_runtime
+from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
 from xedge.sources import Source, guess_scheme
+from xedge.target import Form, Target, find_target
 from xedge.types import FloatArray, IntArray, UInt8Array
-from xedge.vocabulary import Crop, IoType, Precision
+from xedge.vocabulary import Batch, Crop, IoType, Precision
 
 GOLDEN_PHOTOS = 4
 # How far a probability may be from the host's on another machine: kernels differ in rounding.
@@ -54,6 +59,8 @@ TOOLS = (
     "tensorflow",
     "tensorflow-cpu",
     "onnxruntime",
+    "onnx",
+    "openvino",
     "ai-edge-litert",
     "litert-quantizer",
 )
@@ -66,9 +73,10 @@ class Request:
 
     Args:
         source: the model.
-        precisions: each becomes a bundle.
+        targets, precisions: each pair becomes a bundle.
         output: where; None names it after the model, in the current folder.
         io: type of the ends of int8 artifacts.
+        batch: photos that an artifact takes at once.
         calibration: folder or array; None takes the embedded photos.
         calibration_count, seed: how many photos, and what chooses them.
         data: labelled photos to score on; None scores the embedded model on its own.
@@ -80,9 +88,11 @@ class Request:
     """
 
     source: Source
+    targets: tuple[str, ...]
     precisions: tuple[Precision, ...]
     output: Path | None = None
     io: IoType = "float32"
+    batch: Batch = 1
     calibration: Path | None = None
     calibration_count: int = 100
     seed: int = 0
@@ -134,13 +144,20 @@ def convert(
         XedgeError: with a line for the user.
     """
     _check_inputs(request)
+    targets = [find_target(name) for name in request.targets]
+    forms = [
+        Form(precision=p, io=request.io if p == "int8" else "float32", batch=request.batch) for p in request.precisions
+    ]
+    for target in targets:
+        for form in forms:
+            target.check(form)
     stages = _Stages(report=report)
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         with stages.stage("read") as words:
             reference = read_reference(request.source, request.precisions, Path(scratch), allow_code=request.allow_code)
             words += [f"{request.source}: {reference.parameters / 1e6:.2f} M parameters,", _way(reference).way]
         work = _Work(request, reference, stages, progress)
-        return [work.make(precision) for precision in request.precisions]
+        return [work.make(target, form) for target in targets for form in forms]
 
 
 def _check_inputs(request: Request) -> None:
@@ -172,7 +189,7 @@ class _Work:
         self._statistics: Statistics | None = None
         self._reference_rows: FloatArray | None = None
         self.golden_pixels = self._golden_pixels()
-        self.golden_reference = reference.predict(self.preprocessing.scaled(self.golden_pixels))
+        self.golden_reference = self._checked_reference()
 
     # What the request leaves open
 
@@ -218,6 +235,14 @@ class _Work:
         chosen = [files[len(files) * i // GOLDEN_PHOTOS] for i in range(GOLDEN_PHOTOS)]
         return np.stack([self.preprocessing.pixels(file) for file in chosen])
 
+    def _checked_reference(self) -> FloatArray:
+        """The reference's probabilities of the golden photos, after it was held against Keras on them."""
+        photos = self.preprocessing.scaled(self.golden_pixels)
+        with self.stages.stage("check") as words:
+            difference = self.reference.check_parity(photos)
+            words.append(f"the graph is within {difference:.1g} of Keras on {len(photos)} photos")
+        return self.reference.predict(photos)
+
     # What is made once, when the first precision needs it
 
     def calibration(self) -> CalibrationSet:
@@ -255,84 +280,94 @@ class _Work:
         """The reference's probabilities (N, classes) of the labelled photos."""
         if self._reference_rows is None:
             with self.stages.stage("reference") as words:
-                rows = []
-                for done, file in enumerate(photos.files, start=1):
-                    rows.append(self.reference.predict(self.preprocessing.photo(file)[None])[0])
-                    self.progress(f"reference {done}/{len(photos.files)} photos")
-                self._reference_rows = np.stack(rows)
+                self._reference_rows = self.reference.predict(self._photos(photos, "reference"))
                 words.append(f"float outputs of {len(photos.files)} photos")
         return self._reference_rows
 
+    def _photos(self, photos: PhotoSet, what: str) -> Iterator[FloatArray]:
+        """Yield preprocessed photos (H, W, C), telling how many are done."""
+        for done, file in enumerate(photos.files):
+            self.progress(f"{what} {done}/{len(photos.files)} photos")
+            yield self.preprocessing.photo(file)
+
     # One bundle
 
-    def make(self, precision: Precision) -> Converted:
-        """Convert to one precision, run it here, write the bundle."""
-        data, plan, recipe = self._artifact(precision)
-        name = f"{self.request.source.name}_{precision}.tflite"
+    def make(self, target: Target, form: Form) -> Converted:
+        """Convert to one target and form, run it here, write the bundle."""
+        stem = f"{self.request.source.name}_{form.precision}"
         with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
-            artifact = Path(scratch) / name
-            artifact.write_bytes(data)
-            manifest = self._manifest(precision, name, plan, recipe)
-            session = choose_runtime("tflite").open(artifact, 2)
+            files, plan, recipe = self._artifact(target, form, Path(scratch) / stem)
+            manifest = self._manifest(target, form, files[0].name, plan, recipe)
+            session = choose_runtime(target.name).open(files[0], Settings(threads=usable_cores(), exact=True))
             classifier = Classifier(session, manifest)
             expected = np.stack([classifier.classify(pixels) for pixels in self.golden_pixels])
             manifest = self._scored(manifest, classifier)
-        with self.stages.stage("write") as words:
-            golden = GoldenData(pixels=self.golden_pixels, reference=self.golden_reference, expected=expected)
-            destination = self._destination(precision)
-            path = write_bundle(destination, manifest, self.labels, {name: data}, golden, zipped=self.request.zipped)
-            words.append(str(path))
-        return Converted(path=path, manifest=manifest, artifact_bytes=len(data))
+            del session, classifier
+            give_memory_back()
+            with self.stages.stage("write") as words:
+                golden = GoldenData(pixels=self.golden_pixels, reference=self.golden_reference, expected=expected)
+                named = {file.name: file for file in files}
+                size = sum(file.stat().st_size for file in files)
+                destination = self._destination(target, form)
+                path = write_bundle(destination, manifest, self.labels, named, golden, zipped=self.request.zipped)
+                words.append(str(path))
+        return Converted(path=path, manifest=manifest, artifact_bytes=size)
 
-    def _artifact(self, precision: Precision) -> tuple[bytes, Plan | None, Recipe]:
+    def _artifact(self, target: Target, form: Form, path: Path) -> tuple[list[Path], Plan | None, Recipe]:
+        """Write the artifact's files at a path without suffix; the one that a runtime opens comes first."""
         graph = self.reference.graph
         if graph is None:
-            return self._library_artifact(precision), None, _way(self.reference)
-        if self.request.io == "int8" and precision == "int8":
+            return [self._library_artifact(target, form, path)], None, _way(self.reference)
+        if form.io != "float32":
             graph = without_softmax(graph)
-        plan = self._plan(graph) if precision == "int8" else None
+        plan = self._plan(graph, form) if form.precision == "int8" else None
         with self.stages.stage("convert") as words:
-            io: IoType = self.request.io if precision == "int8" else "float32"
-            data = tflite.convert(graph, precision, plan, io)
-            words.append(f"TFLite {precision}, {len(data) / 1e6:.2f} MB")
-        return data, plan, _recipe(precision, plan)
+            files = []
+            for suffix, data in target.convert(graph, form, plan).items():
+                files.append(path.with_name(path.name + suffix))
+                files[-1].write_bytes(data)
+            words.append(f"{target.title} {form.precision}, {sum(f.stat().st_size for f in files) / 1e6:.2f} MB")
+        return files, plan, _recipe(target, form, plan)
 
-    def _plan(self, graph: Graph) -> Plan:
+    def _plan(self, graph: Graph, form: Form) -> Plan:
         statistics = self.statistics(self.reference.graph or graph)
         pixel = self.preprocessing.pixel
-        return static_int8(graph, statistics, pixel=pixel, all_integer=self.request.io == "int8")
+        return static_int8(graph, statistics, pixel=pixel, all_integer=form.io != "float32")
 
-    def _library_artifact(self, precision: Precision) -> bytes:
+    def _library_artifact(self, target: Target, form: Form, path: Path) -> Path:
         folder = self.reference.library_folder
         assert folder is not None
-        if precision != "int8":
-            return (folder / f"{precision}.tflite").read_bytes()
-        if self.request.io == "int8":
+        file = path.with_name(path.name + ".tflite")
+        if target.name != "tflite" or form.io != "float32":
+            wanted = target.name if form.io == "float32" else f"--io {form.io}"
             raise UnsupportedError(
-                f"{self.request.source}: --io int8 needs the reference graph ({self.reference.reason})"
+                f"{self.request.source}: {wanted} needs the reference graph ({self.reference.reason})"
             )
+        if form.precision != "int8":
+            shutil.copyfile(folder / f"{form.precision}.tflite", file)
+            return file
         with self.stages.stage("quantize") as words:
-            data = tensorflow_library.quantize(folder / "fp32.tflite", self.calibration().inputs(self.preprocessing))
+            photos = self.calibration().inputs(self.preprocessing)
+            file.write_bytes(tensorflow_library.quantize(folder / "fp32.tflite", photos))
             words.append(f"litert-quantizer, {len(self.calibration())} photos")
-        return data
+        return file
 
-    def _manifest(self, precision: Precision, artifact: str, plan: Plan | None, recipe: Recipe) -> Manifest:
+    def _manifest(self, target: Target, form: Form, artifact: str, plan: Plan | None, recipe: Recipe) -> Manifest:
         reference = self.reference
-        integer = self.request.io == "int8" and plan is not None
-        graph = reference.graph
+        ends = plan if form.io != "float32" else None
         output_kind: Literal["probabilities", "logits"]
-        output_kind = "probabilities" if reference.probabilities and not integer else "logits"
+        output_kind = "probabilities" if reference.probabilities and ends is None else "logits"
         preprocessing = self.preprocessing
-        if integer and plan is not None and plan.input_shift:
-            # The integers are pixel - 128; the artifact's biases know the offset.
+        if ends is not None and ends.input_shift:
+            # The integers are the pixels themselves, or pixel - 128; the artifact's biases know the offset.
             assert preprocessing.pixel is not None
             preprocessing = replace(preprocessing, offset=(0.0,))
-        calibration = self._calibration if precision == "int8" else None
+        calibration = self._calibration if form.precision == "int8" else None
         return Manifest(
             schema_version=SCHEMA_VERSION,
             xedge_version=__version__,
-            target="tflite",
-            precision=precision,
+            target=target.name,
+            precision=form.precision,
             artifact=artifact,
             model=ModelInfo(
                 name=self.request.source.name,
@@ -342,8 +377,8 @@ class _Work:
                 classes=reference.classes,
                 file_sha256=_file_digest(self.request.source),
             ),
-            input=_end(graph, plan if integer else None, "input", (1, *reference.input_shape)),
-            output=_end(graph, plan if integer else None, "output", (1, reference.classes)),
+            input=_input(reference, target, form, ends),
+            output=_output(reference, form, ends),
             output_kind=output_kind,
             preprocessing=preprocessing,
             labels_known=self.labels_known,
@@ -352,7 +387,8 @@ class _Work:
             tools=_versions(),
             accuracy=None,
             golden=Golden(
-                photos=tuple(f"golden/{i}.png" for i in range(GOLDEN_PHOTOS)), tolerance=GOLDEN_TOLERANCE[precision]
+                photos=tuple(f"golden/{i}.png" for i in range(GOLDEN_PHOTOS)),
+                tolerance=GOLDEN_TOLERANCE[form.precision],
             ),
             files={},
         )
@@ -385,37 +421,55 @@ class _Work:
             raise InputError(f"{photos.root}: the class folder {unknown[0]!r} is none of the model's labels")
         return np.array([self.labels.index(photos.classes[i]) for i in photos.truth], np.int64)
 
-    def _destination(self, precision: Precision) -> Path:
-        output, several = self.request.output, len(self.request.precisions) > 1
-        if output is None:
-            return Path(f"{self.request.source.name}_tflite_{precision}")
-        return output / f"tflite_{precision}" if several else output
+    def _destination(self, target: Target, form: Form) -> Path:
+        request = self.request
+        if request.output is None:
+            return Path(f"{request.source.name}_{target.name}_{form.precision}")
+        several = len(request.targets) * len(request.precisions) > 1
+        return request.output / f"{target.name}_{form.precision}" if several else request.output
 
 
-def _recipe(precision: Precision, plan: Plan | None) -> Recipe:
+def _recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
+    weights, activations = target.precisions[form.precision]
     if plan is not None:
-        return Recipe(
-            way="reference graph",
-            activations="static int8 per tensor, energy-weighted least-squares ranges",
-            weights="int8 per output channel, bias correction",
-            float_nodes=tuple(sorted(plan.float_nodes)),
-        )
-    weights = {"fp32": None, "fp16": "fp16", "dynamic": "int8 per output channel, depthwise in float"}
-    return Recipe(way="reference graph", weights=weights[precision])
-
-
-def _end(graph: Graph | None, plan: Plan | None, end: Literal["input", "output"], shape: tuple[int, ...]) -> TensorSpec:
-    """One end of the artifact: its name in the graph, and its integers if it has them."""
-    layout: Literal["NHWC"] | None = "NHWC" if end == "input" else None
-    if graph is None:
-        return TensorSpec(name=end, shape=shape, dtype="float32", layout=layout)
-    name = graph.input.name if end == "input" else graph.output_name
-    if plan is None:
-        return TensorSpec(name=name, shape=shape, dtype="float32", layout=layout)
-    affine = plan.activations[name if end == "input" else without_softmax(graph).output]
-    return TensorSpec(
-        name=name, shape=shape, dtype="int8", layout=layout, scale=affine.scale, zero_point=affine.zero_point
+        weights = f"{weights}, bias correction"
+        activations = f"{activations}, static, energy-weighted least-squares ranges"
+    return Recipe(
+        way="reference graph",
+        activations=activations,
+        weights=weights,
+        float_nodes=tuple(sorted(plan.float_nodes)) if plan is not None else (),
     )
+
+
+def _input(reference: Reference, target: Target, form: Form, plan: Plan | None) -> TensorSpec:
+    """The artifact's input: its name in the graph, and its integers if it takes them."""
+    height, width, channels = reference.input_shape
+    photo = (height, width, channels) if target.layout == "NHWC" else (channels, height, width)
+    name = reference.graph.input.name if reference.graph is not None else "input"
+    affine = plan.activations[name] if plan is not None else None
+    return _end(name, (_photos(form), *photo), form, affine, target.layout)
+
+
+def _output(reference: Reference, form: Form, plan: Plan | None) -> TensorSpec:
+    """The artifact's output, likewise."""
+    graph = reference.graph
+    name = graph.output_name if graph is not None else "output"
+    affine = plan.activations[without_softmax(graph).output] if plan is not None and graph is not None else None
+    return _end(name, (_photos(form), reference.classes), form, affine, None)
+
+
+def _photos(form: Form) -> int:
+    return -1 if form.batch == "dynamic" else form.batch
+
+
+def _end(
+    name: str, shape: tuple[int, ...], form: Form, affine: Affine | None, layout: Literal["NHWC", "NCHW"] | None
+) -> TensorSpec:
+    if affine is None:
+        return TensorSpec(name=name, shape=shape, dtype="float32", layout=layout)
+    zero_point = affine.zero_point + (128 if form.io == "uint8" else 0)
+    return TensorSpec(name=name, shape=shape, dtype=form.io, layout=layout, scale=affine.scale, zero_point=zero_point)
 
 
 def _file_digest(source: Source) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,9 +16,10 @@ from xedge.errors import CheckError, UnsupportedError
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_softmax
 from xedge.graph.ir import Graph
+from xedge.memory import give_memory_back
 from xedge.metrics import softmax
 from xedge.native_log import native_log
-from xedge.runtimes import Session, choose_runtime
+from xedge.runtimes import Session, Settings, choose_runtime
 from xedge.sources import Source, layer_kinds, load_keras, parameter_count, weights_digest
 from xedge.types import FloatArray
 from xedge.vocabulary import Precision
@@ -29,8 +31,8 @@ PARITY = 1e-4
 class FloatModel(Protocol):
     """Something that computes the model in float32."""
 
-    def output(self, photos: FloatArray) -> FloatArray:
-        """Return outputs (N, classes) for preprocessed photos (N, H, W, C)."""
+    def output(self, photos: Iterable[FloatArray]) -> FloatArray:
+        """Return outputs (N, classes) for preprocessed photos (H, W, C)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,6 +51,7 @@ class Reference:
         probabilities: whether the output sums to one.
         weights_sha256, parameters: of the weights.
         kinds: class names of the Keras layers, empty if unknown.
+        original: the model as Keras computes it; None on the library's way.
     """
 
     source: Source
@@ -63,10 +66,37 @@ class Reference:
     weights_sha256: str
     parameters: int
     kinds: frozenset[str]
+    original: FloatModel | None
 
-    def predict(self, photos: FloatArray) -> FloatArray:
-        """Return probabilities (N, classes) for preprocessed photos (N, H, W, C), one at a time."""
-        rows = np.concatenate([self.model.output(photo[None]) for photo in photos])
+    def predict(self, photos: Iterable[FloatArray]) -> FloatArray:
+        """Return probabilities (N, classes) for preprocessed photos (H, W, C), one at a time."""
+        return self._probabilities(self.model.output(photos))
+
+    def original_predict(self, photos: Iterable[FloatArray]) -> FloatArray:
+        """Return Keras' own probabilities (N, classes) for preprocessed photos (H, W, C)."""
+        assert self.original is not None
+        return self._probabilities(self.original.output(photos))
+
+    def check_parity(self, photos: FloatArray) -> float:
+        """Hold the graph against Keras and return the largest difference of an output.
+
+        Args:
+            photos: preprocessed, (N, H, W, C).
+
+        Raises:
+            CheckError: an output differs by more than ``PARITY``.
+        """
+        if self.original is None:
+            return 0.0
+        expected, got = self.original.output(photos), self.model.output(photos)
+        difference = float(np.abs(got - expected).max()) / max(1.0, float(np.abs(expected).max()))
+        if not difference <= PARITY:
+            raise CheckError(
+                f"{self.name}: the reference graph differs from Keras by {difference:.2g}; please report this model"
+            )
+        return difference
+
+    def _probabilities(self, rows: FloatArray) -> FloatArray:
         return rows if self.probabilities else softmax(rows)
 
 
@@ -87,49 +117,41 @@ def read_reference(
     if source.path is not None and source.path.is_dir():
         return _by_library(source, precisions, scratch, "a SavedModel", allow_code=allow_code)
     try:
-        return _by_graph(source, allow_code=allow_code)
+        return _by_graph(source, scratch, allow_code=allow_code)
     except UnsupportedError as error:
         if source.path is None:
             raise
         return _by_library(source, precisions, scratch, str(error), allow_code=allow_code)
 
 
-def _by_graph(source: Source, *, allow_code: bool) -> Reference:
+def _by_graph(source: Source, scratch: Path, *, allow_code: bool) -> Reference:
     with native_log():  # Keras imports TensorFlow for .h5 files, which greets at length
         keras_model = load_keras(source, allow_code=allow_code)
-        from xedge.graph.from_keras import read_keras  # noqa: PLC0415 - imports keras, whose backend is chosen by now
+        # They import keras, whose backend is chosen by now.
+        from xedge.graph.from_keras import read_keras  # noqa: PLC0415
+        from xedge.original import Original  # noqa: PLC0415
 
         graph = read_keras(keras_model)
-    model = Evaluator(graph)
-    _check_parity(keras_model, graph, model)
+        original = Original(keras_model, scratch)
+    name, kinds = keras_model.name, layer_kinds(keras_model)
+    del keras_model
+    give_memory_back()
     height, width, channels = graph.input.shape
     return Reference(
         source=source,
         graph=graph,
         library_folder=None,
         reason=None,
-        model=model,
-        name=keras_model.name,
+        model=_GraphModel(graph),
+        name=name,
         input_shape=(height, width, channels),
         classes=_classes(source, graph.shape(graph.output)),
         probabilities=without_softmax(graph) is not graph,
         weights_sha256=weights_digest(graph),
         parameters=parameter_count(graph),
-        kinds=layer_kinds(keras_model),
+        kinds=kinds,
+        original=original,
     )
-
-
-def _check_parity(keras_model: object, graph: Graph, model: FloatModel) -> None:
-    """Hold the graph against Keras on one photo-like input before anything is built on it."""
-    noise = np.random.default_rng(0).uniform(-1, 1, (1, *graph.input.shape)).astype(np.float32)
-    expected = np.asarray(keras_model.predict(noise, verbose=0))  # type: ignore[attr-defined]
-    got = model.output(noise)
-    scale = max(1.0, float(np.abs(expected).max()))
-    difference = float(np.abs(got - expected).max()) / scale
-    if not difference <= PARITY:
-        raise CheckError(
-            f"{graph.name}: the reference graph differs from Keras by {difference:.2g}; please report this model"
-        )
 
 
 def _classes(source: Source, shape: tuple[int, ...]) -> int:
@@ -144,13 +166,13 @@ def _by_library(
     assert source.path is not None
     tensorflow_library.convert(source.path, scratch, precisions, allow_code=allow_code)
     artifact = scratch / "fp32.tflite"
-    session = choose_runtime("tflite").open(artifact, usable_cores())
+    session = choose_runtime("tflite").open(artifact, Settings(threads=usable_cores()))
     model = _LibraryModel(session)
     shape = model.input_shape
     if len(shape) != 3 or min(shape) < 1:
         raise UnsupportedError(f"{source}: takes {shape}, not photos of a fixed (height, width, channels)")
     height, width, channels = shape
-    sample = model.output(np.zeros((1, *shape), np.float32))
+    sample = model.output([np.zeros(shape, np.float32)])
     return Reference(
         source=source,
         graph=None,
@@ -164,7 +186,22 @@ def _by_library(
         weights_sha256=hashlib.sha256(artifact.read_bytes()).hexdigest(),
         parameters=artifact.stat().st_size // 4,
         kinds=frozenset(),
+        original=None,
     )
+
+
+class _GraphModel:
+    """The reference graph on ONNX Runtime, in memory only while it is asked."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def output(self, photos: Iterable[FloatArray]) -> FloatArray:
+        evaluator = Evaluator(self._graph)
+        rows = np.concatenate([evaluator.output(photo[None]) for photo in photos])
+        del evaluator
+        give_memory_back()
+        return rows
 
 
 class _LibraryModel:
@@ -174,5 +211,5 @@ class _LibraryModel:
         self._session = session
         self.input_shape = session.input_shape()[1:]
 
-    def output(self, photos: FloatArray) -> FloatArray:
+    def output(self, photos: Iterable[FloatArray]) -> FloatArray:
         return np.concatenate([self._session.run(photo[None]) for photo in photos]).astype(np.float32)

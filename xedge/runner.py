@@ -20,7 +20,7 @@ from xedge.data import PhotoSet
 from xedge.device.board import Board, read_board, usable_cores
 from xedge.errors import CheckError, InputError
 from xedge.metrics import Accuracy, accuracy
-from xedge.runtimes import Execution, choose_runtime
+from xedge.runtimes import Execution, Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
 from xedge.types import FloatArray, IntArray, UInt8Array
 
@@ -99,11 +99,17 @@ class RunOptions:
 
     threads: int | None = None
     runtime: str | None = None
+    provider: str | None = None
     schedule: Schedule = field(default_factory=Schedule)
 
     def thread_count(self) -> int:
         """Return the number of threads to use."""
         return self.threads or min(usable_cores(), MOST_DEFAULT_THREADS)
+
+    def settings(self, bundle: Bundle) -> Settings:
+        """Return how a bundle's artifact is run: what is asked to be fp32 computes in float32."""
+        exact = bundle.manifest.precision == "fp32"
+        return Settings(threads=self.thread_count(), provider=self.provider, exact=exact)
 
 
 def run_bundle(
@@ -190,7 +196,7 @@ def _start(bundle: Bundle, pixels: UInt8Array, options: RunOptions, clock: Clock
     begin = clock()
     runtime.load()
     imported = clock()
-    classifier = Classifier(runtime.open(bundle.artifact, options.thread_count()), bundle.manifest)
+    classifier = Classifier(runtime.open(bundle.artifact, options.settings(bundle)), bundle.manifest)
     loaded = clock()
     first = classifier.classify(pixels)
     return _Started(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,3 +13,4 @@ Int8Array = npt.NDArray[np.int8]
 IntArray = npt.NDArray[np.int64]
 
 Shape = tuple[int, ...]
+Tensor = npt.NDArray[Any]

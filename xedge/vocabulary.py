@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 Precision = Literal["fp32", "fp16", "dynamic", "int8"]
-IoType = Literal["float32", "int8"]
+IoType = Literal["float32", "int8", "uint8"]
+Batch = int | Literal["dynamic"]
 Crop = Literal["none", "center"]
 
-TARGETS = ("tflite",)
-TARGET_ALIASES = {"litert": "tflite"}
+# Stands in artifacts between the name of a node of the reference graph and what is only a part of it.
+PART = "#"
+TARGETS = ("tflite", "onnx", "openvino")
+TARGET_ALIASES = {"litert": "tflite", "onnxruntime": "onnx", "ov": "openvino"}
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "dynamic", "int8")
 SCHEMES = ("tf", "torch", "caffe", "unit", "raw")
 COMPACT = "xception_compact"

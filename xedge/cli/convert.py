@@ -15,9 +15,11 @@ def main(options: argparse.Namespace) -> int:
     console = Console(options.json, options.quiet)
     request = Request(
         source=find_source(options.model, options.weights),
+        targets=options.target,
         precisions=options.precision,
         output=options.output,
         io=options.io,
+        batch=options.batch,
         calibration=options.calibration,
         calibration_count=options.calibration_count,
         seed=options.seed,

@@ -8,9 +8,14 @@ from pathlib import Path
 from xedge.bundle import MANIFEST, Bundle
 from xedge.cli.console import Console, fields, megabytes, percent
 from xedge.cli.opening import opened
+from xedge.cli.verify import audit_text
+from xedge.codec import to_json
 from xedge.errors import InputError
 from xedge.runner import RunOptions
-from xedge.runtimes import choose_runtime
+from xedge.runtimes import Session, Settings, choose_runtime
+from xedge.runtimes.audit import audit
+
+ARTIFACTS = {".tflite": "tflite", ".onnx": "onnx", ".xml": "openvino"}
 
 
 def main(options: argparse.Namespace) -> int:
@@ -19,10 +24,14 @@ def main(options: argparse.Namespace) -> int:
     path = Path(options.thing)
     if (path.is_dir() and (path / MANIFEST).is_file()) or path.suffix == ".zip":
         with opened(path) as bundle:
-            console.result(bundle.manifest, fields(_bundle(bundle)))
-    elif path.suffix == ".tflite":
-        facts = _artifact(path)
-        console.result(dict(facts), fields(facts))
+            found = audit(_session(bundle.artifact, bundle.manifest.target))
+            document = {**to_json(bundle.manifest), "audit": to_json(found)}
+            console.result(document, f"{fields(_bundle(bundle))}\n\n{audit_text(found)}")
+    elif path.suffix in ARTIFACTS:
+        session = _session(path, ARTIFACTS[path.suffix])
+        found = audit(session)
+        facts = _artifact(path, session)
+        console.result({**dict(facts), "audit": to_json(found)}, f"{fields(facts)}\n\n{audit_text(found)}")
     else:
         facts = _model(options)
         console.result(dict(facts), fields(facts))
@@ -70,17 +79,20 @@ def _preprocessing(bundle: Bundle) -> str:
     return f"{p.resize} to {p.height}x{p.width}, crop {p.crop}, {p.colour}, pixel * ({scale}) + ({offset})"
 
 
-def _artifact(path: Path) -> list[tuple[str, str]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such artifact")
-    session = choose_runtime("tflite").open(path, RunOptions().thread_count())
+def _session(artifact: Path, target: str) -> Session:
+    if not artifact.is_file():
+        raise InputError(f"{artifact}: no such artifact")
+    return choose_runtime(target).open(artifact, Settings(threads=RunOptions().thread_count()))
+
+
+def _artifact(path: Path, session: Session) -> list[tuple[str, str]]:
     execution = session.execution()
+    weights = path.with_suffix(".bin")
+    size = path.stat().st_size + (weights.stat().st_size if path.suffix == ".xml" else 0)
     return [
-        ("artifact", f"{path.name}, {megabytes(path.stat().st_size)}"),
+        ("artifact", f"{path.name}, {megabytes(size)}"),
         ("input", "x".join(map(str, session.input_shape()))),
         ("runtime", f"{execution.runtime} {execution.version}"),
-        ("operators", str(execution.operators)),
-        ("delegated", f"{execution.delegated} to {execution.delegate} in {execution.partitions} partitions"),
     ]
 
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from xedge import __version__
 from xedge.errors import EXIT_CODES, INTERRUPTED, MissingRuntimeError, ResourceError, UsageError, XedgeError
-from xedge.vocabulary import PRECISIONS, SCHEMES, TARGET_ALIASES, TARGETS
+from xedge.vocabulary import PRECISIONS, SCHEMES, TARGET_ALIASES, TARGETS, Batch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,6 +95,20 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _batch(text: str) -> Batch:
+    return "dynamic" if text == "dynamic" else _positive(text)
+
+
+def _percent(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise UsageError(f"{text!r} is not a percentage from 0 to 100")
+    return value
+
+
 def _seconds(text: str) -> float:
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
     try:
@@ -119,10 +133,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_convert(commands)
     _add_run(commands)
     _add_predict(commands)
+    _add_verify(commands)
     _add_info(commands)
     return parser
 
 
+PROVIDER_HELP = "cpu (default); cuda or tensorrt of onnxruntime, gpu or npu of openvino"
 Commands = "argparse._SubParsersAction[_Parser]"
 
 
@@ -135,13 +151,23 @@ def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
         help=".keras, .h5, SavedModel folder, or xception, inception_v3, resnet50 with --weights; "
         "without it the compact Xception that comes with xedge",
     )
-    p.add_argument("--target", type=_targets, required=True, help="tflite (also called litert)")
+    p.add_argument(
+        "--target", type=_targets, required=True, help="tflite (also called litert), onnx, openvino, a,b or all"
+    )
     p.add_argument(
         "--precision", type=_precisions, default=("fp32",), help="fp32 (default), fp16, dynamic, int8, a,b or all"
     )
     p.add_argument("--output", type=Path, metavar="DIR", help="the bundle's folder; with several, the folder of them")
     p.add_argument("--weights", metavar="imagenet|FILE", help="weights for a built-in name")
-    p.add_argument("--io", choices=("float32", "int8"), default="float32", help="ends of an int8 artifact")
+    p.add_argument(
+        "--io",
+        choices=("float32", "int8", "uint8"),
+        default="float32",
+        help="ends of an int8 artifact: float32, or integers (int8 for tflite, uint8 pixels for onnx and openvino)",
+    )
+    p.add_argument(
+        "--batch", type=_batch, default=1, metavar="N|dynamic", help="photos at once (1); onnx and openvino take others"
+    )
     p.add_argument("--calibration", type=Path, metavar="DIR|FILE", help="photos, .npy or .npz that fix int8 ranges")
     p.add_argument("--calibration-count", type=_positive, default=100, metavar="N", help="how many of them (100)")
     p.add_argument("--seed", type=int, default=0, help="chooses them (0)")
@@ -176,6 +202,25 @@ def _add_predict(commands: Commands) -> None:  # type: ignore[valid-type]
     _add_reporting(p)
 
 
+def _add_verify(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser(  # type: ignore[attr-defined]
+        "verify", help="compare bundles of one model with each other and with Keras, and audit int8"
+    )
+    p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
+    p.add_argument("--data", type=Path, metavar="DIR", help="photos; without them the bundle's golden ones")
+    p.add_argument("--limit", type=_positive, metavar="N", help="N of the photos, chosen by a fixed seed")
+    p.add_argument(
+        "--model", type=Path, metavar="FILE", help="the Keras file, where it does not lie beside the bundles"
+    )
+    p.add_argument(
+        "--min-agreement", type=_percent, default=95.0, metavar="PERCENT", help="demanded of every pair (95)"
+    )
+    p.add_argument("--max-difference", type=float, metavar="P", help="greatest difference of a probability allowed")
+    p.add_argument("--threads", type=_positive, metavar="N", help="default: the cores, 4 at most")
+    p.add_argument("--provider", metavar="NAME", help=PROVIDER_HELP)
+    _add_reporting(p)
+
+
 def _add_info(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("info", help="describe a model, an artifact or a bundle")  # type: ignore[attr-defined]
     p.add_argument("thing", metavar="MODEL|ARTIFACT|BUNDLE")
@@ -186,7 +231,10 @@ def _add_info(commands: Commands) -> None:  # type: ignore[valid-type]
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_positive, metavar="N", help="default: the cores, 4 at most")
-    parser.add_argument("--runtime", metavar="NAME", help="litert or tflite; default: the first that is installed")
+    parser.add_argument(
+        "--runtime", metavar="NAME", help="litert, tflite, onnxruntime or openvino; default: the first for the target"
+    )
+    parser.add_argument("--provider", metavar="NAME", help=PROVIDER_HELP)
 
 
 def _add_reporting(parser: argparse.ArgumentParser) -> None:

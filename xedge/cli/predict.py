@@ -18,8 +18,8 @@ def main(options: argparse.Namespace) -> int:
     console = Console(options.json, options.quiet)
     with opened(options.bundle) as bundle:
         runtime = choose_runtime(bundle.manifest.target, options.runtime)
-        threads = RunOptions(threads=options.threads).thread_count()
-        classifier = Classifier(runtime.open(bundle.artifact, threads), bundle.manifest)
+        run_options = RunOptions(threads=options.threads, provider=options.provider)
+        classifier = Classifier(runtime.open(bundle.artifact, run_options.settings(bundle)), bundle.manifest)
         found = []
         for photo in options.photos:
             probabilities = classifier.classify(bundle.manifest.preprocessing.pixels(photo))

@@ -17,7 +17,9 @@ def main(options: argparse.Namespace) -> int:
     schedule = Schedule(runs=options.runs, duration_s=options.duration)
     with opened(options.bundle) as bundle:
         photos = photos_for(bundle, options.data, options.limit)
-        run_options = RunOptions(threads=options.threads, runtime=options.runtime, schedule=schedule)
+        run_options = RunOptions(
+            threads=options.threads, runtime=options.runtime, provider=options.provider, schedule=schedule
+        )
         report = run_bundle(bundle, photos, run_options, progress=console.progress)
     console.result(report, text(report))
     return 0
@@ -34,7 +36,8 @@ def _what(report: RunReport) -> list[tuple[str, str]]:
     return [
         ("bundle", f"{report.bundle}: {report.target} {report.precision}, {megabytes(report.artifact_bytes)}"),
         ("board", f"{board.model or 'unknown'} ({board.machine}), {board.cores} cores"),
-        ("runtime", f"{execution.runtime} {execution.version}, {execution.threads} threads"),
+        ("runtime", f"{execution.runtime} {execution.version} on {execution.provider}, {execution.threads} threads"),
+        ("options", ", ".join(f"{key}={value}" for key, value in execution.options.items()) or "the runtime's own"),
         ("delegate", _delegate(report)),
         ("self-test", f"passed: {test.photos} golden photos within {test.max_difference:.2g} of the host's outputs"),
     ]

@@ -43,7 +43,7 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
 def _aligned_vector(builder: Any, data: np.ndarray) -> Any:
     builder.StartVector(1, len(data), BUFFER_ALIGNMENT)
     builder.head = builder.head - len(data)
-    builder.Bytes[builder.head : builder.head + len(data)] = data.tobytes()
+    builder.Bytes[builder.head : builder.head + len(data)] = data.data
     return builder.EndVector()
 
 
@@ -112,7 +112,7 @@ class TfliteBuilder:
         model.signatureDefs = [_signature(inputs, outputs)]
         builder = flatbuffers.Builder(self._bytes + 64 * 1024 * (1 + len(self._shapes) // 64))
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
+        return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 
 def _parameters(quantization: Quantization) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 
 from xedge.graph.ir import Graph
-from xedge.graph.onnx import float_model, serialized
+from xedge.graph.onnx import serialized, shared_model
 from xedge.types import FloatArray
 
 
@@ -23,9 +23,13 @@ class Evaluator:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False  # it would keep twice what the largest photo needed
         # The input is at hand already; ONNX Runtime would only copy it.
         self._wanted = [name for name in tensors if name != graph.input.name]
-        model = float_model(graph, self._wanted)
+        model, weights = shared_model(graph, self._wanted)
+        # The session reads the graph's own arrays, so they have to live as long as it does.
+        self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), self._weights)
         self._graph = graph
         self._session = onnxruntime.InferenceSession(serialized(model), options, providers=["CPUExecutionProvider"])
 

@@ -162,6 +162,17 @@ def _array(variable: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(variable), dtype=np.float32)
 
 
+def _kernel(weight: Any) -> np.ndarray:
+    """Return a kernel (height, width, in, out) that lies in memory as (out, in, height, width).
+
+    That is how ONNX and OpenVINO store it and, for a pointwise kernel, TFLite too, so that they need no copy.
+    """
+    kernel = _array(weight)
+    order = (*range(kernel.ndim - 1, 1, -1), *range(2))
+    stored = np.ascontiguousarray(kernel.transpose(order))
+    return np.asarray(stored.transpose(np.argsort(order)))
+
+
 def _bias(layer: Any, channels: int) -> np.ndarray:
     return _array(layer.bias) if layer.use_bias else np.zeros(channels, np.float32)
 
@@ -173,7 +184,7 @@ def _dilated(layer: Any) -> tuple[int, int]:
 
 @_reads("Conv2D")
 def _conv(builder: _Builder, layer: Any, name: str, inputs: list[str]) -> str:
-    kernel = _array(layer.kernel)
+    kernel = _kernel(layer.kernel)
     tensor = builder.add(
         Conv(
             name=name,
@@ -205,14 +216,14 @@ def _depthwise(builder: _Builder, layer: Any, name: str, source: str, kernel: np
 
 @_reads("DepthwiseConv2D")
 def _depthwise_layer(builder: _Builder, layer: Any, name: str, inputs: list[str]) -> str:
-    kernel = _array(layer.kernel)
+    kernel = _kernel(layer.kernel)
     bias = _bias(layer, kernel.shape[2] * kernel.shape[3])
     return builder.activated(layer.activation, _depthwise(builder, layer, name, inputs[0], kernel, bias))
 
 
 @_reads("SeparableConv2D")
 def _separable(builder: _Builder, layer: Any, name: str, inputs: list[str]) -> str:
-    kernel, pointwise = _array(layer.depthwise_kernel), _array(layer.pointwise_kernel)
+    kernel, pointwise = _array(layer.depthwise_kernel), _kernel(layer.pointwise_kernel)
     none = np.zeros(kernel.shape[2] * kernel.shape[3], np.float32)
     inner = _depthwise(builder, layer, f"{name}/depthwise", inputs[0], kernel, none)
     tensor = builder.add(Conv(name=name, inputs=(inner,), kernel=pointwise, bias=_bias(layer, pointwise.shape[-1])))

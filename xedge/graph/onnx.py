@@ -1,4 +1,4 @@
-"""Write the reference graph as float ONNX (NCHW inside): the executable form of the reference."""
+"""Write the reference graph as ONNX (NCHW inside); in float it is the executable form of the reference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from xedge.errors import UnsupportedError
@@ -16,6 +15,7 @@ from xedge.graph.ir import (
     Concat,
     Conv,
     Depthwise,
+    Fused,
     Graph,
     Input,
     Mean,
@@ -28,26 +28,32 @@ from xedge.graph.ir import (
     Softmax,
     Weighted,
 )
+from xedge.types import Tensor
 
+# The first opset with scales per channel. Its IR version 7 is read by ONNX Runtime 1.6 and TensorRT 8, so by
+# JetPack 4 and every Raspberry Pi OS that has ONNX Runtime at all.
 OPSET = 13
-IR_VERSION = 8
+IR_VERSION = 7
 SIMPLE_ACTIVATIONS = {"relu": "Relu", "elu": "Elu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
-def float_model(graph: Graph, outputs: Iterable[str] = ()) -> Any:
-    """Return an ``onnx.ModelProto`` that computes the graph in float32.
+def shared_model(graph: Graph, outputs: Iterable[str] = ()) -> tuple[Any, dict[str, np.ndarray]]:
+    """Return an ``onnx.ModelProto`` that computes the graph in float32, and its weights, which it only names.
 
     Its input is NCHW (N, C, H, W); the tensors named in ``outputs`` are outputs beside the graph's own,
     NCHW where they have height and width.
     """
-    writer = OnnxWriter(graph)
+    writer = _SharingWriter(graph)
     for node in graph:
         writer.write(node)
-    return writer.model((graph.output, *(name for name in outputs if name != graph.output)))
+    return writer.model((graph.output, *(name for name in outputs if name != graph.output))), writer.shared
 
 
 class OnnxWriter:
-    """Nodes and initializers in the making."""
+    """Nodes and initializers in the making.
+
+    Writers of other precisions change what a node reads, what its result is called and how weights are stored.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -56,7 +62,7 @@ class OnnxWriter:
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """Add an initializer and return its name."""
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def emit(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
@@ -64,34 +70,52 @@ class OnnxWriter:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
+    def read(self, name: str) -> str:
+        """Return the float ONNX tensor that holds a tensor of the graph."""
+        return name
+
+    def result(self, node: Node) -> str:
+        """Return what the float ONNX tensor is called that a node makes."""
+        return node.name
+
+    def weight(self, name: str, value: np.ndarray) -> str:
+        """Add a float weight and return the tensor that holds it."""
+        return self.constant(name, value)
+
+    def kernel_and_bias(self, node: Weighted) -> tuple[str, str]:
+        """Add a node's weights and return the tensors that hold them."""
+        return self.weight(f"{node.name}#kernel", kernel_layout(node, node.kernel)), self.constant(
+            f"{node.name}#bias", node.bias
+        )
+
     def write(self, node: Node) -> None:
         """Add what one node of the reference graph needs."""
-        inputs = list(node.inputs)
+        inputs, output = [self.read(name) for name in node.inputs], self.result(node)
         match node:
             case Input():
                 pass
             case Weighted():
-                self._weighted(node)
+                self._weighted(node, inputs[0], output)
             case Add():
-                self._fused("Add", node, inputs)
+                self.fused("Add", node.activation, inputs, output)
             case Multiply():
-                self.emit("Mul", inputs, node.name)
+                self.emit("Mul", inputs, output)
             case Concat():
-                self.emit("Concat", inputs, node.name, axis=1)
+                self.emit("Concat", inputs, output, axis=1)
             case Activation():
-                self._activation(node)
+                self._activation(node, inputs[0], output)
             case Pool():
-                self._pool(node)
+                self._pool(node, inputs, output)
             case Mean():
-                self._mean(node)
+                self._mean(node, inputs, output)
             case Pad():
                 (top, bottom), (left, right) = node.padding
-                pads = self.constant(f"{node.name}/pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
-                self.emit("Pad", [*inputs, pads], node.name)
+                pads = self.constant(f"{node.name}#pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
+                self.emit("Pad", [*inputs, pads], output)
             case Reshape():
-                self._reshape(node)
+                self._reshape(node, inputs[0], output)
             case Softmax():
-                self.emit("Softmax", inputs, node.name, axis=1)
+                self.emit("Softmax", inputs, output, axis=1)
             case _:
                 raise UnsupportedError(f"{node.name}: {type(node).__name__} has no ONNX form here")
 
@@ -106,93 +130,115 @@ class OnnxWriter:
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="xedge"
         )
 
-    def _fused(self, kind: str, node: Add | Weighted, inputs: list[str], **attributes: Any) -> None:
-        if node.activation == "none":
-            self.emit(kind, inputs, node.name, **attributes)
+    def fused(self, kind: str, activation: Fused, inputs: list[str], output: str, **attributes: Any) -> None:
+        """Add a node and, behind it, the activation that is part of it."""
+        if activation == "none":
+            self.emit(kind, inputs, output, **attributes)
             return
-        linear = self.emit(kind, inputs, f"{node.name}/linear", **attributes)
-        self._rectified(node.activation, linear, node.name)
+        linear = self.emit(kind, inputs, f"{output}#linear", **attributes)
+        self._rectified(activation, linear, output)
 
     def _rectified(self, kind: str, source: str, output: str) -> None:
         if kind == "relu":
             self.emit("Relu", [source], output)
             return
-        low = self.constant(f"{output}/low", np.float32(0.0).reshape(()))
-        high = self.constant(f"{output}/high", np.float32(6.0).reshape(()))
+        low = self.constant(f"{output}#low", np.float32(0.0).reshape(()))
+        high = self.constant(f"{output}#high", np.float32(6.0).reshape(()))
         self.emit("Clip", [source, low, high], output)
 
-    def _weighted(self, node: Weighted) -> None:
-        kernel, attributes = node.kernel, {}
-        kind = "Conv"
+    def _weighted(self, node: Weighted, source: str, output: str) -> None:
+        inputs = [source, *self.kernel_and_bias(node)]
         if isinstance(node, Conv):
-            kernel = kernel.transpose(3, 2, 0, 1)
-            attributes = {"group": node.groups, **_convolution(node)}
+            self.fused("Conv", node.activation, inputs, output, group=node.groups, **convolution(node))
         elif isinstance(node, Depthwise):
-            kernel = kernel.transpose(2, 0, 1)[:, None]
-            attributes = {"group": self.graph.shape(node.inputs[0])[-1], **_convolution(node)}
+            groups = self.graph.shape(node.inputs[0])[-1]
+            self.fused("Conv", node.activation, inputs, output, group=groups, **convolution(node))
         else:
-            kind = "Gemm"
-        weight = self.constant(f"{node.name}/kernel", kernel)
-        bias = self.constant(f"{node.name}/bias", node.bias)
-        self._fused(kind, node, [node.inputs[0], weight, bias], **attributes)
+            self.fused("Gemm", node.activation, inputs, output)
 
-    def _activation(self, node: Activation) -> None:
-        source = node.inputs[0]
+    def _activation(self, node: Activation, source: str, output: str) -> None:
         match node.kind:
             case "relu" | "relu6":
-                self._rectified(node.kind, source, node.name)
+                self._rectified(node.kind, source, output)
             case "leaky_relu":
-                self.emit("LeakyRelu", [source], node.name, alpha=node.alpha)
+                self.emit("LeakyRelu", [source], output, alpha=node.alpha)
             case "silu":
-                gate = self.emit("Sigmoid", [source], f"{node.name}/gate")
-                self.emit("Mul", [source, gate], node.name)
+                gate = self.gate(node, "Sigmoid", source)
+                self.emit("Mul", [source, gate], output)
             case "hard_sigmoid":
-                self.emit("HardSigmoid", [source], node.name, alpha=1 / 6, beta=0.5)
+                self.emit("HardSigmoid", [source], output, alpha=1 / 6, beta=0.5)
             case "hard_silu":
-                gate = self.emit("HardSigmoid", [source], f"{node.name}/gate", alpha=1 / 6, beta=0.5)
-                self.emit("Mul", [source, gate], node.name)
+                gate = self.gate(node, "HardSigmoid", source, alpha=1 / 6, beta=0.5)
+                self.emit("Mul", [source, gate], output)
             case "gelu":
-                self._gelu(node)
+                self._gelu(node.name, source, output)
             case kind:
-                self.emit(SIMPLE_ACTIVATIONS[kind], [source], node.name)
+                self.emit(SIMPLE_ACTIVATIONS[kind], [source], output)
 
-    def _gelu(self, node: Activation) -> None:
+    def gate(self, node: Activation, kind: str, source: str, **attributes: Any) -> str:
+        """Add the factor in [0, 1] of an activation that multiplies by one."""
+        return self.emit(kind, [source], f"{node.name}#gate", **attributes)
+
+    def _gelu(self, name: str, source: str, output: str) -> None:
         """Compute x / 2 * (1 + erf(x / sqrt 2)); Hendrycks and Gimpel, 2016, section 2."""
-        source, name = node.inputs[0], node.name
         root, one, half = (
-            self.constant(f"{name}/{key}", np.float32(value).reshape(()))
+            self.constant(f"{name}#{key}", np.float32(value).reshape(()))
             for key, value in (("root", np.sqrt(0.5)), ("one", 1.0), ("half", 0.5))
         )
-        scaled = self.emit("Mul", [source, root], f"{name}/scaled")
-        error = self.emit("Erf", [scaled], f"{name}/erf")
-        gate = self.emit("Add", [error, one], f"{name}/gate")
-        product = self.emit("Mul", [source, gate], f"{name}/product")
-        self.emit("Mul", [product, half], name)
+        scaled = self.emit("Mul", [source, root], f"{name}#scaled")
+        error = self.emit("Erf", [scaled], f"{name}#erf")
+        gate = self.emit("Add", [error, one], f"{name}#gate")
+        product = self.emit("Mul", [source, gate], f"{name}#product")
+        self.emit("Mul", [product, half], output)
 
-    def _pool(self, node: Pool) -> None:
+    def _pool(self, node: Pool, inputs: list[str], output: str) -> None:
         attributes = {"kernel_shape": node.size, "strides": node.strides, "pads": _pads(node.padding)}
         if node.kind == "average":
-            self.emit("AveragePool", list(node.inputs), node.name, count_include_pad=0, **attributes)
+            self.emit("AveragePool", inputs, output, count_include_pad=0, **attributes)
         else:
-            self.emit("MaxPool", list(node.inputs), node.name, **attributes)
+            self.emit("MaxPool", inputs, output, **attributes)
 
-    def _mean(self, node: Mean) -> None:
+    def _mean(self, node: Mean, inputs: list[str], output: str) -> None:
         if node.keepdims:
-            self.emit("GlobalAveragePool", list(node.inputs), node.name)
+            self.emit("GlobalAveragePool", inputs, output)
         else:
-            pooled = self.emit("GlobalAveragePool", list(node.inputs), f"{node.name}/pool")
-            self.emit("Flatten", [pooled], node.name)
+            pooled = self.emit("GlobalAveragePool", inputs, f"{node.name}#pool")
+            self.emit("Flatten", [pooled], output)
 
-    def _reshape(self, node: Reshape) -> None:
-        source, shape = node.inputs[0], node.shape
-        if len(self.graph.shape(source)) == 3:
-            source = self.emit("Transpose", [source], f"{node.name}/nhwc", perm=[0, 2, 3, 1])
-        wanted = self.constant(f"{node.name}/shape", np.array([-1, *shape], np.int64))
-        if len(shape) == 3:
-            nhwc = self.emit("Reshape", [source, wanted], f"{node.name}/values")
-            self.emit("Transpose", [nhwc], node.name, perm=[0, 3, 1, 2])
+    def _reshape(self, node: Reshape, source: str, output: str) -> None:
+        if len(self.graph.shape(node.inputs[0])) == 3:
+            source = self.emit("Transpose", [source], f"{node.name}#nhwc", perm=[0, 2, 3, 1])
+        wanted = self.constant(f"{node.name}#shape", np.array([-1, *node.shape], np.int64))
+        if len(node.shape) == 3:
+            nhwc = self.emit("Reshape", [source, wanted], f"{node.name}#values")
+            self.emit("Transpose", [nhwc], output, perm=[0, 3, 1, 2])
         else:
-            self.emit("Reshape", [source, wanted], node.name)
+            self.emit("Reshape", [source, wanted], output)
+
+
+class _SharingWriter(OnnxWriter):
+    """Keeps weights out of the model: a second copy of them would be the largest thing in memory."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self.shared: dict[str, np.ndarray] = {}
+
+    def weight(self, name: str, value: np.ndarray) -> str:
+        self.shared[name] = np.ascontiguousarray(value, np.float32)
+        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=value.shape)
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="memory")
+        self.initializers.append(tensor)
+        return name
+
+
+def kernel_layout(node: Weighted, kernel: Tensor) -> Tensor:
+    """Return a kernel as ONNX stores it: (out, in, h, w), depthwise (channels, 1, h, w), dense (in, out)."""
+    if isinstance(node, Conv):
+        return np.asarray(kernel.transpose(3, 2, 0, 1))
+    if isinstance(node, Depthwise):
+        return np.asarray(kernel.transpose(2, 0, 1)[:, None])
+    return kernel
 
 
 def _pads(padding: Padding) -> list[int]:
@@ -200,7 +246,8 @@ def _pads(padding: Padding) -> list[int]:
     return [top, left, bottom, right]
 
 
-def _convolution(node: Conv | Depthwise) -> dict[str, Any]:
+def convolution(node: Conv | Depthwise) -> dict[str, Any]:
+    """Return the attributes that convolutions of floats and of integers share."""
     return {"strides": node.strides, "pads": _pads(node.padding), "dilations": node.dilation}
 
 
@@ -217,4 +264,4 @@ def serialized(model: Any) -> bytes:
     return data
 
 
-__all__ = ["IR_VERSION", "OPSET", "OnnxWriter", "float_model", "onnx", "serialized"]
+__all__ = ["IR_VERSION", "OPSET", "OnnxWriter", "convolution", "kernel_layout", "serialized", "shared_model"]

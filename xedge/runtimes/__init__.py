@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
-
-import numpy.typing as npt
+from typing import Literal, Protocol
 
 from xedge.errors import MissingRuntimeError, UsageError
+from xedge.types import FloatArray, Tensor
 
-Tensor = npt.NDArray[Any]
+Role = Literal["integer", "float", "conversion"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +23,7 @@ class Execution:
     Args:
         runtime, version: the package.
         threads: that were set.
+        provider: the processor or backend that was really obtained.
         delegate: the accelerator that took part of the graph, or None.
         operators: in the artifact.
         delegated: of those, taken by the delegate; None if the runtime does not tell.
@@ -34,11 +34,44 @@ class Execution:
     runtime: str
     version: str
     threads: int
+    provider: str = "cpu"
     delegate: str | None = None
     operators: int | None = None
     delegated: int | None = None
     partitions: int | None = None
     options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How an artifact is to be run.
+
+    Args:
+        threads: for one inference.
+        provider: a processor or backend of the runtime; None takes its CPU.
+        exact: compute float32 in float32 where the runtime would prefer something narrower.
+    """
+
+    threads: int
+    provider: str | None = None
+    exact: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation as a runtime executes it.
+
+    Args:
+        kind: the runtime's name for it.
+        precision: in which it computes.
+        role: whether it computes in integers or in float, or only converts between them.
+        product: whether it is a convolution or a matrix product, which is where the time goes.
+    """
+
+    kind: str
+    precision: str
+    role: Role
+    product: bool
 
 
 class Session(Protocol):
@@ -53,6 +86,9 @@ class Session(Protocol):
     def execution(self) -> Execution:
         """Return what the runtime really does."""
 
+    def operations(self) -> list[Operation]:
+        """Return the operations that are really executed; constants that are unpacked once are none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
@@ -63,16 +99,29 @@ class Runtime:
     import_name: str
     module: str
     targets: tuple[str, ...]
+    providers: tuple[str, ...] = ("cpu",)
 
-    def open(self, artifact: Path, threads: int) -> Session:
+    def open(self, artifact: Path, settings: Settings) -> Session:
         """Load an artifact.
 
         Raises:
-            MissingRuntimeError: the package cannot be imported.
+            UsageError: the runtime knows no such provider.
+            MissingRuntimeError: the package cannot be imported, or was built without the provider.
             BundleError: the runtime does not take the artifact.
         """
-        opener: Callable[[Path, int], Session] = self.load().open_session
-        return opener(artifact, threads)
+        if settings.provider is not None and settings.provider not in self.providers:
+            raise UsageError(f"--provider {settings.provider}: {self.package} has {', '.join(self.providers)}")
+        opener: Callable[[Path, Settings], Session] = self.load().open_session
+        return opener(artifact, settings)
+
+    def tensors(self, artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
+        """Return the tensors of one inference by name, as real values, NHWC.
+
+        Raises:
+            MissingRuntimeError: a package that is needed for looking inside cannot be imported.
+        """
+        reader: Callable[[Path, Tensor], dict[str, FloatArray]] = self.load().read_tensors
+        return reader(artifact, photo)
 
     def load(self) -> ModuleType:
         """Import the runtime.
@@ -103,6 +152,22 @@ RUNTIMES = (
         module="xedge.runtimes.tflite_runtime",
         targets=("tflite",),
     ),
+    Runtime(
+        name="onnxruntime",
+        package="onnxruntime",
+        import_name="onnxruntime",
+        module="xedge.runtimes.onnxruntime",
+        targets=("onnx",),
+        providers=("cpu", "cuda", "tensorrt"),
+    ),
+    Runtime(
+        name="openvino",
+        package="openvino",
+        import_name="openvino",
+        module="xedge.runtimes.openvino",
+        targets=("openvino",),
+        providers=("cpu", "gpu", "npu"),
+    ),
 )
 
 
@@ -127,4 +192,4 @@ def choose_runtime(target: str, name: str | None = None) -> Runtime:
     raise MissingRuntimeError(f"no runtime for {target} artifacts is installed; {wanted}")
 
 
-__all__ = ["RUNTIMES", "Execution", "Runtime", "Session", "Tensor", "choose_runtime"]
+__all__ = ["RUNTIMES", "Execution", "Operation", "Role", "Runtime", "Session", "Settings", "Tensor", "choose_runtime"]

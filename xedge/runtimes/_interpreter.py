@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xedge.errors import BundleError
 from xedge.native_log import native_log
-from xedge.runtimes import Execution, Tensor
+from xedge.runtimes import Execution, Operation, Settings, Tensor
+from xedge.types import FloatArray
+
+PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 class InterpreterSession:
@@ -17,10 +22,11 @@ class InterpreterSession:
         interpreter_class: the runtime's ``Interpreter``.
         runtime, version: what to report.
         artifact: the .tflite file.
-        threads: the number of threads; the interpreter's own default is 1.
+        settings: the number of threads, whose default in the interpreter itself is 1.
     """
 
-    def __init__(self, interpreter_class: Any, runtime: str, version: str, artifact: Path, threads: int) -> None:
+    def __init__(self, interpreter_class: Any, runtime: str, version: str, artifact: Path, settings: Settings) -> None:
+        threads = settings.threads
         try:
             with native_log():
                 self._interpreter = interpreter_class(model_path=str(artifact), num_threads=threads)
@@ -54,6 +60,58 @@ class InterpreterSession:
             delegated=delegated,
             partitions=partitions,
         )
+
+    def operations(self) -> list[Operation]:
+        """Return the artifact's operations with the types that the interpreter tells of their tensors."""
+        details = getattr(self._interpreter, "_get_ops_details", None)
+        if details is None:
+            return []
+        types = {t["index"]: np.dtype(t["dtype"]) for t in self._interpreter.get_tensor_details()}
+        operations = (_operation(op, types) for op in details() if op["op_name"] != "DELEGATE")
+        return [operation for operation in operations if operation is not None]
+
+
+def _operation(op: Any, types: dict[int, Any]) -> Operation | None:
+    inputs = [types[int(t)] for t in op["inputs"] if int(t) in types]
+    output = types[int(op["outputs"][0])]
+    kind = op["op_name"]
+    if np.dtype(np.float16) in inputs:
+        return None  # a weight that the runtime unpacks once
+    if kind in ("QUANTIZE", "DEQUANTIZE") and inputs[0] != output:
+        return Operation(kind=kind, precision=f"{inputs[0]} to {output}", role="conversion", product=False)
+    product = kind in PRODUCTS
+    if output == np.int8:
+        return Operation(kind=kind, precision="int8", role="integer", product=product)
+    if product and np.dtype(np.int8) in inputs:
+        return Operation(kind=kind, precision="int8, ranges of each photo", role="integer", product=True)
+    return Operation(kind=kind, precision=str(output), role="float", product=product)
+
+
+def read_tensors(interpreter_class: Any, resolver: Any, artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
+    """Return every tensor of one inference by name, as real values; on the built-in kernels, which keep them."""
+    with native_log():
+        interpreter = interpreter_class(
+            model_path=str(artifact),
+            experimental_op_resolver_type=resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+        interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], photo)
+    interpreter.invoke()
+    made = {int(t) for op in interpreter._get_ops_details() for t in op["outputs"]}
+    tensors: dict[str, FloatArray] = {}
+    for detail in interpreter.get_tensor_details():
+        if detail["index"] in made and detail["dtype"] in (np.float32, np.int8):
+            # The output and the node before it may share a name: the later one is the output.
+            tensors[detail["name"]] = _real(interpreter.get_tensor(detail["index"]), detail["quantization"])
+    return tensors
+
+
+def _real(values: Tensor, quantization: tuple[float, int]) -> FloatArray:
+    scale, zero_point = quantization
+    if values.dtype != np.int8:
+        return np.asarray(values, dtype=np.float32)
+    return np.asarray((values.astype(np.float32) - zero_point) * np.float32(scale))
 
 
 def _delegation(interpreter: Any) -> tuple[int | None, int | None, int | None]:

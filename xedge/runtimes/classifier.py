@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from xedge.manifest import Manifest
 from xedge.metrics import softmax
@@ -30,28 +27,32 @@ class Classifier:
         return self.probabilities(self.session.run(self.input(pixels)))
 
     def input(self, pixels: UInt8Array) -> Tensor:
-        """Return the artifact's input (1, ...) for the pixels (H, W, C) of one photo."""
+        """Return the artifact's input (batch, ...) for the pixels (H, W, C) of one photo, which fills the batch."""
+        spec = self.manifest.input
+        photo = self._photo(pixels)[None]
+        if spec.layout == "NCHW":
+            photo = photo.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(np.repeat(photo, max(spec.shape[0], 1), axis=0))
+
+    def _photo(self, pixels: UInt8Array) -> Tensor:
         spec, preprocessing = self.manifest.input, self.manifest.preprocessing
-        if spec.dtype == "int8":
-            assert spec.scale is not None
-            assert spec.zero_point is not None
-            if preprocessing.pixel == (spec.scale, 0.0) and spec.zero_point == -128:
-                return _batched(pixels_as_int8(pixels))
-            values = np.rint(preprocessing.scaled(pixels) / spec.scale) + spec.zero_point
-            return _batched(np.clip(values, -128, 127).astype(np.int8))
-        photo = _batched(preprocessing.scaled(pixels))
-        return np.ascontiguousarray(photo.transpose(0, 3, 1, 2)) if spec.layout == "NCHW" else photo
+        if spec.dtype == "float32":
+            return preprocessing.scaled(pixels)
+        assert spec.scale is not None
+        assert spec.zero_point is not None
+        bounds = np.iinfo(spec.dtype)
+        if preprocessing.pixel == (spec.scale, 0.0) and spec.zero_point == bounds.min:
+            return pixels if spec.dtype == "uint8" else pixels_as_int8(pixels)
+        values = np.rint(preprocessing.scaled(pixels) / spec.scale) + spec.zero_point
+        integers: Tensor = np.clip(values, bounds.min, bounds.max).astype(spec.dtype)
+        return integers
 
     def probabilities(self, output: Tensor) -> FloatArray:
-        """Return probabilities (classes,) of the artifact's output (1, classes)."""
+        """Return probabilities (classes,) of the first photo of the artifact's output (batch, classes)."""
         spec = self.manifest.output
         values = output[0].astype(np.float32)
-        if spec.dtype == "int8":
+        if spec.dtype != "float32":
             assert spec.scale is not None
             assert spec.zero_point is not None
             values = (values - spec.zero_point) * np.float32(spec.scale)
         return softmax(values) if self.manifest.output_kind == "logits" else values
-
-
-def _batched(photo: npt.NDArray[Any]) -> Tensor:
-    return np.ascontiguousarray(photo[None])

@@ -5,13 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 from pathlib import Path
 
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from xedge.runtimes import Session
+from xedge.runtimes import Session, Settings, Tensor, _interpreter
 from xedge.runtimes._interpreter import InterpreterSession
+from xedge.types import FloatArray
 
 
-def open_session(artifact: Path, threads: int) -> Session:
+def open_session(artifact: Path, settings: Settings) -> Session:
     """Load a .tflite file."""
     version = importlib.metadata.version("ai-edge-litert")
-    return InterpreterSession(Interpreter, "ai-edge-litert", version, artifact, threads)
+    return InterpreterSession(Interpreter, "ai-edge-litert", version, artifact, settings)
+
+
+def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
+    """Return every tensor of one inference by name, as real values, NHWC."""
+    return _interpreter.read_tensors(Interpreter, OpResolverType, artifact, photo)

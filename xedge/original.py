@@ -1,0 +1,45 @@
+"""The model as Keras itself computes it, in float32 whatever the processor would prefer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from xedge.memory import give_memory_back
+from xedge.types import FloatArray
+
+
+class Original:
+    """A Keras model that can be asked for outputs after it was let go.
+
+    With the OpenVINO backend the model is exported once and compiled only while it is asked: Keras' own ``predict``
+    takes no precision and computes in bfloat16 where the processor has it, which is no reference.
+
+    Args:
+        model: the loaded Keras model.
+        scratch: a folder that lives as long as this object is used.
+    """
+
+    def __init__(self, model: Any, scratch: Path) -> None:
+        self._model = model
+        self._file: Path | None = None
+        if keras.backend.backend() == "openvino":
+            self._file = scratch / "keras.xml"
+            model.export(str(self._file), format="openvino", verbose=False)
+            self._model = None
+
+    def output(self, photos: Iterable[FloatArray]) -> FloatArray:
+        """Return outputs (N, classes) for preprocessed photos (H, W, C)."""
+        if self._file is None:
+            return np.concatenate([np.asarray(self._model.predict(photo[None], verbose=0)) for photo in photos])
+        import openvino  # noqa: PLC0415 - with this backend alone
+
+        compiled = openvino.Core().compile_model(self._file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        rows = [np.array(compiled([photo[None]])[0]) for photo in photos]
+        del compiled
+        give_memory_back()
+        return np.concatenate(rows)

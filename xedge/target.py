@@ -1,0 +1,82 @@
+"""What every target has: its name, what it can hold, and the function that writes its files."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from xedge.errors import UnsupportedError
+from xedge.graph.ir import Graph
+from xedge.quantization.plan import Plan
+from xedge.vocabulary import Batch, IoType, Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """In which form an artifact is asked for.
+
+    Args:
+        precision: of weights and activations.
+        io: type of the ends; integers go with int8.
+        batch: a fixed number of photos, or "dynamic".
+    """
+
+    precision: Precision
+    io: IoType = "float32"
+    batch: Batch = 1
+
+
+class Convert(Protocol):
+    """Writes a graph in a target's format."""
+
+    def __call__(self, graph: Graph, form: Form, plan: Plan | None = None) -> Mapping[str, bytes]:
+        """Return the artifact's files by suffix, the one that a runtime opens first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One format.
+
+    Args:
+        name: as users type it.
+        title: as people write it.
+        layout: of the photo at the artifact's input.
+        precisions: what it can hold, each with how weights and activations are kept, in words.
+        ends: types that the ends of an int8 artifact can have beside float32.
+        batches: whether it takes other batches than 1.
+        convert: writes it.
+    """
+
+    name: str
+    title: str
+    layout: Literal["NHWC", "NCHW"]
+    precisions: Mapping[Precision, tuple[str | None, str | None]]
+    ends: tuple[IoType, ...]
+    batches: bool
+    convert: Convert
+
+    def check(self, form: Form) -> None:
+        """Refuse a form that the target does not have.
+
+        Raises:
+            UnsupportedError: with what it has instead.
+        """
+        if form.precision not in self.precisions:
+            raise UnsupportedError(f"{self.name}: no {form.precision}; it has {', '.join(self.precisions)}")
+        if form.io != "float32" and (form.io not in self.ends or form.precision != "int8"):
+            has = " or ".join(("float32", *self.ends))
+            raise UnsupportedError(
+                f"{self.name}: no {form.io} input and output with {form.precision}; int8 artifacts have {has}"
+            )
+        if form.batch != 1 and not self.batches:
+            raise UnsupportedError(
+                f"{self.name}: artifacts take one photo; --batch {form.batch} goes with onnx, openvino"
+            )
+
+
+def find_target(name: str) -> Target:
+    """Return a target by name; its module, ``xedge.converters.NAME``, and its packages are imported now."""
+    target: Target = importlib.import_module(f"xedge.converters.{name}").TARGET
+    return target
