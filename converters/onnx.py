@@ -8,7 +8,8 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from xedge.graph.ir import Activation, Conv, Dense, Fused, Graph, Input, Node, Weighted
-from xedge.graph.onnx import IR_VERSION, OPSET, OnnxWriter, convolution, kernel_layout, serialized
+from xedge.graph.onnx import OnnxWriter, convolution, kernel_layout, serialized
+from xedge.memory import give_memory_back
 from xedge.quantization.affine import LOWEST, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan
 from xedge.target import Form, Target
@@ -40,6 +41,7 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
         writer = {"fp32": _ArtifactWriter, "fp16": _HalfWriter, "dynamic": _DynamicWriter}[form.precision](graph)
     for node in graph:
         writer.write(node)
+    give_memory_back()
     return {".onnx": serialized(writer.finished(form.batch))}
 
 
@@ -69,10 +71,7 @@ class _ArtifactWriter(OnnxWriter):
             self.graph.output_name: self.graph.shape(self.graph.output),
         }
         start, end = (helper.make_tensor_value_info(n, self.END_TYPE, [photos, *s]) for n, s in shapes.items())
-        graph = helper.make_graph(self.nodes, self.graph.name, [start], [end], self.initializers)
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="xedge"
-        )
+        return self.with_ends(start, [end])
 
 
 class _HalfWriter(_ArtifactWriter):
@@ -119,7 +118,7 @@ class _DynamicWriter(_ArtifactWriter):
         names = (f"{source}#integers", f"{source}#scale", f"{source}#zero_point")
         if source not in self._quantized:
             self._quantized.add(source)
-            self.nodes.append(helper.make_node("DynamicQuantizeLinear", [source], names, name=f"{source}#quantized"))
+            self.add(helper.make_node("DynamicQuantizeLinear", [source], names, name=f"{source}#quantized"))
         return names
 
 
@@ -139,6 +138,7 @@ class _QdqWriter(_HalfWriter):
         self._real: dict[str, str] = {}
         self._integers: dict[str, str] = {}
         self._dequantized: dict[str, str] = {}
+        self._with_parameters: set[str] = set()
 
     def write(self, node: Node) -> None:
         name = node.name
@@ -187,7 +187,8 @@ class _QdqWriter(_HalfWriter):
 
     def _parameters(self, name: str) -> list[str]:
         names = [f"{name}#scale", f"{name}#zero_point"]
-        if not any(tensor.name == names[0] for tensor in self.initializers):
+        if name not in self._with_parameters:
+            self._with_parameters.add(name)
             affine = self.plan.activations[name]
             self.constant(names[0], np.float32(affine.scale).reshape(()))
             self.constant(names[1], np.uint8(affine.zero_point + UINT8_SHIFT).reshape(()))

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 from contextlib import suppress
+from pathlib import Path
+from weakref import WeakSet
+
+import numpy as np
+
+from xedge.types import UInt8Array
+
+_maps: WeakSet[mmap.mmap] = WeakSet()
+
+
+def mapped(file: Path) -> UInt8Array:
+    """Return a file's bytes as a read-only array that need not stay in memory."""
+    with file.open("rb") as opened:
+        content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    _maps.add(content)
+    return np.frombuffer(content, np.uint8)
 
 
 def give_memory_back() -> None:
-    """Collect garbage and return what the allocator holds."""
+    """Collect garbage, return what the allocator holds, and let go of mapped files until they are read again."""
     gc.collect()
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
+    for content in _maps:
+        with suppress(AttributeError, ValueError, OSError):  # not on every system, or closed
+            content.madvise(mmap.MADV_DONTNEED)

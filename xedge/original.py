@@ -38,7 +38,10 @@ class Original:
             return np.concatenate([np.asarray(self._model.predict(photo[None], verbose=0)) for photo in photos])
         import openvino  # noqa: PLC0415 - with this backend alone
 
-        compiled = openvino.Core().compile_model(self._file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        core = openvino.Core()
+        core.set_property({"ENABLE_MMAP": False})  # a mapped file would stay in memory beside the compiled weights
+        compiled = core.compile_model(core.read_model(self._file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        give_memory_back()
         rows = [np.array(compiled([photo[None]])[0]) for photo in photos]
         del compiled
         give_memory_back()

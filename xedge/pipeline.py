@@ -153,11 +153,9 @@ def convert(
             target.check(form)
     stages = _Stages(report=report)
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
-        with stages.stage("read") as words:
-            reference = read_reference(request.source, request.precisions, Path(scratch), allow_code=request.allow_code)
-            words += [f"{request.source}: {reference.parameters / 1e6:.2f} M parameters,", _way(reference).way]
-        work = _Work(request, reference, stages, progress)
-        return [work.make(target, form) for target in targets for form in forms]
+        work = _Work(request, Path(scratch), stages, progress)
+        wanted = [(target, form) for target in targets for form in forms]
+        return [work.make(*pair, last=pair is wanted[-1]) for pair in wanted]
 
 
 def _check_inputs(request: Request) -> None:
@@ -180,8 +178,9 @@ def _way(reference: Reference) -> Recipe:
 class _Work:
     """What the bundles of one request share: preprocessing, photos, reference outputs, statistics."""
 
-    def __init__(self, request: Request, reference: Reference, stages: _Stages, progress: Report) -> None:
-        self.request, self.reference, self.stages, self.progress = request, reference, stages, progress
+    def __init__(self, request: Request, scratch: Path, stages: _Stages, progress: Report) -> None:
+        self.request, self.stages, self.progress = request, stages, progress
+        self.reference = self._read(scratch)
         self.preprocessing = self._preprocessing()
         self.photos = self._labelled_photos()
         self.labels, self.labels_known = self._labels()
@@ -190,6 +189,13 @@ class _Work:
         self._reference_rows: FloatArray | None = None
         self.golden_pixels = self._golden_pixels()
         self.golden_reference = self._checked_reference()
+
+    def _read(self, scratch: Path) -> Reference:
+        request = self.request
+        with self.stages.stage("read") as words:
+            reference = read_reference(request.source, request.precisions, scratch, allow_code=request.allow_code)
+            words += [f"{request.source}: {reference.parameters / 1e6:.2f} M parameters,", _way(reference).way]
+        return reference
 
     # What the request leaves open
 
@@ -238,10 +244,12 @@ class _Work:
     def _checked_reference(self) -> FloatArray:
         """The reference's probabilities of the golden photos, after it was held against Keras on them."""
         photos = self.preprocessing.scaled(self.golden_pixels)
+        give_memory_back()
         with self.stages.stage("check") as words:
-            difference = self.reference.check_parity(photos)
-            words.append(f"the graph is within {difference:.1g} of Keras on {len(photos)} photos")
-        return self.reference.predict(photos)
+            probabilities, difference = self.reference.checked_predict(photos)
+            if difference is not None:
+                words.append(f"the graph is within {difference:.1g} of Keras on {len(photos)} photos")
+        return probabilities
 
     # What is made once, when the first precision needs it
 
@@ -292,13 +300,19 @@ class _Work:
 
     # One bundle
 
-    def make(self, target: Target, form: Form) -> Converted:
-        """Convert to one target and form, run it here, write the bundle."""
+    def make(self, target: Target, form: Form, *, last: bool) -> Converted:
+        """Convert to one target and form, run it here, write the bundle; after the last one no graph is kept."""
         stem = f"{self.request.source.name}_{form.precision}"
+        if self.photos is not None:
+            self.reference_rows(self.photos)
         with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
             files, plan, recipe = self._artifact(target, form, Path(scratch) / stem)
             manifest = self._manifest(target, form, files[0].name, plan, recipe)
-            session = choose_runtime(target.name).open(files[0], Settings(threads=usable_cores(), exact=True))
+            if last:
+                self.reference = self.reference.without_graph()
+            give_memory_back()
+            settings = Settings(threads=usable_cores(), exact=True, few=self.photos is None)
+            session = choose_runtime(target.name).open(files[0], settings)
             classifier = Classifier(session, manifest)
             expected = np.stack([classifier.classify(pixels) for pixels in self.golden_pixels])
             manifest = self._scored(manifest, classifier)

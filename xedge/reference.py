@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from xedge.errors import CheckError, UnsupportedError
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_softmax
 from xedge.graph.ir import Graph
+from xedge.graph.spill import spilled
 from xedge.memory import give_memory_back
 from xedge.metrics import softmax
 from xedge.native_log import native_log
@@ -77,8 +78,12 @@ class Reference:
         assert self.original is not None
         return self._probabilities(self.original.output(photos))
 
-    def check_parity(self, photos: FloatArray) -> float:
-        """Hold the graph against Keras and return the largest difference of an output.
+    def without_graph(self) -> Reference:
+        """Return the reference without its weights in memory; it can then predict no more, nor be converted."""
+        return replace(self, graph=None, model=self.original or self.model)
+
+    def checked_predict(self, photos: FloatArray) -> tuple[FloatArray, float | None]:
+        """Return probabilities of a few photos, and how far the graph's outputs are from Keras'.
 
         Args:
             photos: preprocessed, (N, H, W, C).
@@ -86,15 +91,16 @@ class Reference:
         Raises:
             CheckError: an output differs by more than ``PARITY``.
         """
+        got = self.model.output(photos) if self.graph is None else _GraphModel(self.graph, few=True).output(photos)
         if self.original is None:
-            return 0.0
-        expected, got = self.original.output(photos), self.model.output(photos)
+            return self._probabilities(got), None
+        expected = self.original.output(photos)
         difference = float(np.abs(got - expected).max()) / max(1.0, float(np.abs(expected).max()))
         if not difference <= PARITY:
             raise CheckError(
                 f"{self.name}: the reference graph differs from Keras by {difference:.2g}; please report this model"
             )
-        return difference
+        return self._probabilities(got), difference
 
     def _probabilities(self, rows: FloatArray) -> FloatArray:
         return rows if self.probabilities else softmax(rows)
@@ -131,7 +137,7 @@ def _by_graph(source: Source, scratch: Path, *, allow_code: bool) -> Reference:
         from xedge.graph.from_keras import read_keras  # noqa: PLC0415
         from xedge.original import Original  # noqa: PLC0415
 
-        graph = read_keras(keras_model)
+        graph = spilled(read_keras(keras_model), scratch / "kernels")
         original = Original(keras_model, scratch)
     name, kinds = keras_model.name, layer_kinds(keras_model)
     del keras_model
@@ -193,11 +199,11 @@ def _by_library(
 class _GraphModel:
     """The reference graph on ONNX Runtime, in memory only while it is asked."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, *, few: bool = False) -> None:
+        self._graph, self._few = graph, few
 
     def output(self, photos: Iterable[FloatArray]) -> FloatArray:
-        evaluator = Evaluator(self._graph)
+        evaluator = Evaluator(self._graph, few=self._few)
         rows = np.concatenate([evaluator.output(photo[None]) for photo in photos])
         del evaluator
         give_memory_back()

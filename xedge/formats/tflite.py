@@ -9,6 +9,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from xedge.memory import give_memory_back
+
 TYPES = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
     np.dtype(np.float16): schema.TensorType.FLOAT16,
@@ -110,8 +112,10 @@ class TfliteBuilder:
         model.subgraphs, model.buffers = [self._subgraph], self._buffers
         model.operatorCodes = [_operator_code(number, version) for number, version in self._codes]
         model.signatureDefs = [_signature(inputs, outputs)]
-        builder = flatbuffers.Builder(self._bytes + 64 * 1024 * (1 + len(self._shapes) // 64))
+        # Growing would copy the whole file into a buffer of twice its size.
+        builder = flatbuffers.Builder(self._bytes + (1 << 20) + 4096 * len(self._shapes))
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+        give_memory_back()  # the weights were read and the file is about to be copied
         return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 

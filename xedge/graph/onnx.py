@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+import onnx
+from onnx import TensorProto, helper
 
 from xedge.errors import UnsupportedError
 from xedge.graph.ir import (
@@ -57,18 +58,30 @@ class OnnxWriter:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
+        # Weights are written where they stay: ONNX' helpers would copy each of them twice more.
+        self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="xedge")
+        self._model.opset_import.append(helper.make_opsetid("", OPSET))
+        self._model.graph.name = graph.name
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """Add an initializer and return its name."""
-        self.initializers.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        tensor = self.initializer(name, value)
+        tensor.raw_data = value.tobytes()
         return name
+
+    def initializer(self, name: str, value: np.ndarray) -> Any:
+        """Add an initializer without its values."""
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        return self._model.graph.initializer.add(name=name, data_type=kind, dims=value.shape)
 
     def emit(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Add one ONNX node and return its output's name."""
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        self.add(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
+
+    def add(self, node: Any) -> None:
+        """Add one ONNX node that is made already."""
+        self._model.graph.node.append(node)
 
     def read(self, name: str) -> str:
         """Return the float ONNX tensor that holds a tensor of the graph."""
@@ -123,12 +136,14 @@ class OnnxWriter:
         """Return the finished model."""
         source = self.graph.input
         height, width, channels = source.shape
-        inputs = [helper.make_tensor_value_info(source.name, TensorProto.FLOAT, ["N", channels, height, width])]
-        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
-        graph = helper.make_graph(self.nodes, self.graph.name, inputs, values, self.initializers)
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="xedge"
-        )
+        start = helper.make_tensor_value_info(source.name, TensorProto.FLOAT, ["N", channels, height, width])
+        return self.with_ends(start, [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs])
+
+    def with_ends(self, start: Any, ends: list[Any]) -> Any:
+        """Return the finished model with these inputs and outputs."""
+        self._model.graph.input.append(start)
+        self._model.graph.output.extend(ends)
+        return self._model
 
     def fused(self, kind: str, activation: Fused, inputs: list[str], output: str, **attributes: Any) -> None:
         """Add a node and, behind it, the activation that is part of it."""
@@ -225,10 +240,9 @@ class _SharingWriter(OnnxWriter):
 
     def weight(self, name: str, value: np.ndarray) -> str:
         self.shared[name] = np.ascontiguousarray(value, np.float32)
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=value.shape)
+        tensor = self.initializer(name, value)
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="memory")
-        self.initializers.append(tensor)
         return name
 
 
@@ -264,4 +278,4 @@ def serialized(model: Any) -> bytes:
     return data
 
 
-__all__ = ["IR_VERSION", "OPSET", "OnnxWriter", "convolution", "kernel_layout", "serialized", "shared_model"]
+__all__ = ["OnnxWriter", "convolution", "kernel_layout", "serialized", "shared_model"]

@@ -50,11 +50,13 @@ class Settings:
         threads: for one inference.
         provider: a processor or backend of the runtime; None takes its CPU.
         exact: compute float32 in float32 where the runtime would prefer something narrower.
+        few: only a few photos follow; spare memory rather than time.
     """
 
     threads: int
     provider: str | None = None
     exact: bool = False
+    few: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,11 @@ class OnnxSession:
     def __init__(self, artifact: Path, settings: Settings) -> None:
         self._artifact, self._threads = artifact, settings.threads
         self._provider = settings.provider or "cpu"
-        self._session = self._open(_options(settings.threads))
+        options = _options(settings.threads)
+        if settings.few:
+            # The level above reorders every weight into a copy.
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        self._session = self._open(options)
         self._input, self._output = self._session.get_inputs()[0], self._session.get_outputs()[0]
 
     def _open(self, options: Any) -> Any:
