@@ -44,9 +44,9 @@ def xedge() -> Command:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the embedded default converted by the command: one bundle for each precision."""
+    """A folder with the embedded default converted by the command: one bundle for each target and precision."""
     folder = tmp_path_factory.mktemp("bundles")
-    done = run_xedge("convert", "--target", "tflite", "--precision", "all", "--output", folder)
+    done = run_xedge("convert", "--target", "all", "--precision", "all", "--output", folder)
     assert done.returncode == 0, done.stderr
     return folder
 

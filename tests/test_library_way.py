@@ -1,4 +1,4 @@
-"""Models outside the reference graph's set go through TensorFlow's converter, and the bundle says so."""
+"""Models outside the reference graph's set go through the libraries' own converters, and the bundle says so."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import pytest
 from keras import layers
 
 from tests.conftest import Command
+from xedge.vocabulary import PRECISIONS, TARGETS
+
+WAYS = {"tflite": "TensorFlow's converter", "onnx": "tf2onnx", "openvino": "OpenVINO's converter"}
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +34,24 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["grow.keras", "saved"])
 def test_bundles_run_and_name_their_way(xedge: Command, models: Path, tmp_path: Path, name: str) -> None:
     done = xedge(
-        "convert", models / name, "--target", "tflite", "--precision", "all", "--output", tmp_path / "out", "--json"
+        "convert", models / name, "--target", "all", "--precision", "all", "--output", tmp_path / "out", "--json"
     )
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)
-    assert [one["manifest"]["precision"] for one in made] == ["fp32", "fp16", "dynamic", "int8"]
+    kinds = [(one["manifest"]["target"], one["manifest"]["precision"]) for one in made]
+    assert kinds == [(target, precision) for target in TARGETS for precision in PRECISIONS]
     for one in made:
-        assert one["manifest"]["recipe"]["way"] == "TensorFlow's converter"
-        assert one["manifest"]["recipe"]["reason"]
+        recipe = one["manifest"]["recipe"]
+        assert recipe["way"].startswith(WAYS[one["manifest"]["target"]])
+        assert ("and" in recipe["way"]) == (one["manifest"]["precision"] in ("dynamic", "int8"))
+        assert recipe["reason"]
+    for one in made[::4]:
         assert xedge("run", one["path"], "--runs", 3).returncode == 0
+    compared = xedge("verify", *(one["path"] for one in made), "--min-agreement", 50, "--json")
+    assert compared.returncode == 0, compared.stderr
+    by_name = {(p["first"], p["second"]): p["outputs"] for p in json.loads(compared.stdout)["pairs"]}
+    assert by_name["tflite fp32", "onnx fp32"]["max_difference"] < 1e-4
+    assert by_name["tflite fp32", "openvino fp32"]["max_difference"] < 1e-4
 
 
 def test_code_in_a_model_is_not_run(xedge: Command, models: Path, tmp_path: Path) -> None:

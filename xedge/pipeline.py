@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,6 @@ import numpy as np
 
 from xedge import __version__
 from xedge.bundle import GoldenData, write_bundle
-from xedge.converters import tensorflow_library
 from xedge.data import CalibrationSet, PhotoSet, read_calibration, read_folder
 from xedge.device.board import usable_cores
 from xedge.errors import InputError, UnsupportedError
@@ -41,11 +39,11 @@ from xedge.quantization.affine import Affine
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.plan import Plan
 from xedge.quantization.static import Statistics, static_int8
-from xedge.reference import Reference, read_reference
+from xedge.reference import Reference, Wanted, read_reference
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
 from xedge.sources import Source, guess_scheme
-from xedge.target import Form, Target, find_target
+from xedge.target import Form, Library, Target, find_library, find_target
 from xedge.types import FloatArray, IntArray, UInt8Array
 from xedge.vocabulary import Batch, Crop, IoType, Precision
 
@@ -169,12 +167,6 @@ def _check_inputs(request: Request) -> None:
         raise InputError(f"--calibration-count {request.calibration_count}: at least one photo is needed")
 
 
-def _way(reference: Reference) -> Recipe:
-    if reference.graph is not None:
-        return Recipe(way="reference graph")
-    return Recipe(way="TensorFlow's converter", reason=reference.reason)
-
-
 class _Work:
     """What the bundles of one request share: preprocessing, photos, reference outputs, statistics."""
 
@@ -193,8 +185,10 @@ class _Work:
     def _read(self, scratch: Path) -> Reference:
         request = self.request
         with self.stages.stage("read") as words:
-            reference = read_reference(request.source, request.precisions, scratch, allow_code=request.allow_code)
-            words += [f"{request.source}: {reference.parameters / 1e6:.2f} M parameters,", _way(reference).way]
+            wanted = Wanted(precisions=request.precisions, saved_model=request.targets != ("tflite",))
+            reference = read_reference(request.source, scratch, wanted, allow_code=request.allow_code)
+            words.append(f"{request.source}: {reference.parameters / 1e6:.2f} M parameters, ")
+            words.append("reference graph" if reference.graph else f"libraries' converters ({reference.reason})")
         return reference
 
     # What the request leaves open
@@ -331,15 +325,12 @@ class _Work:
         """Write the artifact's files at a path without suffix; the one that a runtime opens comes first."""
         graph = self.reference.graph
         if graph is None:
-            return [self._library_artifact(target, form, path)], None, _way(self.reference)
+            return self._by_library(target, form, path)
         if form.io != "float32":
             graph = without_softmax(graph)
         plan = self._plan(graph, form) if form.precision == "int8" else None
         with self.stages.stage("convert") as words:
-            files = []
-            for suffix, data in target.convert(graph, form, plan).items():
-                files.append(path.with_name(path.name + suffix))
-                files[-1].write_bytes(data)
+            files = _written(path, target.convert(graph, form, plan))
             words.append(f"{target.title} {form.precision}, {sum(f.stat().st_size for f in files) / 1e6:.2f} MB")
         return files, plan, _recipe(target, form, plan)
 
@@ -348,23 +339,19 @@ class _Work:
         pixel = self.preprocessing.pixel
         return static_int8(graph, statistics, pixel=pixel, all_integer=form.io != "float32")
 
-    def _library_artifact(self, target: Target, form: Form, path: Path) -> Path:
-        folder = self.reference.library_folder
+    def _by_library(self, target: Target, form: Form, path: Path) -> tuple[list[Path], None, Recipe]:
+        folder, library, reason = self.reference.library_folder, find_library(target.name), self.reference.reason
         assert folder is not None
-        file = path.with_name(path.name + ".tflite")
-        if target.name != "tflite" or form.io != "float32":
-            wanted = target.name if form.io == "float32" else f"--io {form.io}"
-            raise UnsupportedError(
-                f"{self.request.source}: {wanted} needs the reference graph ({self.reference.reason})"
-            )
-        if form.precision != "int8":
-            shutil.copyfile(folder / f"{form.precision}.tflite", file)
-            return file
-        with self.stages.stage("quantize") as words:
-            photos = self.calibration().inputs(self.preprocessing)
-            file.write_bytes(tensorflow_library.quantize(folder / "fp32.tflite", photos))
-            words.append(f"litert-quantizer, {len(self.calibration())} photos")
-        return file
+        for option, asked in ((f"--io {form.io}", form.io != "float32"), (f"--batch {form.batch}", form.batch != 1)):
+            if asked:
+                raise UnsupportedError(f"{self.request.source}: {option} needs the reference graph ({reason})")
+        with self.stages.stage("convert") as words:
+            files = _written(path, library.convert(folder, form, self._calibration_inputs))
+            words.append(f"{library.WAY}, {form.precision}")
+        return files, None, _library_recipe(library, form, reason)
+
+    def _calibration_inputs(self) -> Iterator[FloatArray]:
+        return iter(self.calibration().inputs(self.preprocessing))
 
     def _manifest(self, target: Target, form: Form, artifact: str, plan: Plan | None, recipe: Recipe) -> Manifest:
         reference = self.reference
@@ -443,6 +430,20 @@ class _Work:
         return request.output / f"{target.name}_{form.precision}" if several else request.output
 
 
+def _written(path: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write an artifact's files at a path without suffix."""
+    files = [path.with_name(path.name + suffix) for suffix in contents]
+    for file, data in zip(files, contents.values(), strict=True):
+        file.write_bytes(data)
+    return files
+
+
+def _library_recipe(library: Library, form: Form, reason: str | None) -> Recipe:
+    quantized = form.precision in ("int8", "dynamic")
+    way = f"{library.WAY} and {library.QUANTIZER}" if quantized else library.WAY
+    return Recipe(way=way, reason=reason)
+
+
 def _recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
     weights, activations = target.precisions[form.precision]
     if plan is not None:
@@ -459,10 +460,11 @@ def _recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
 def _input(reference: Reference, target: Target, form: Form, plan: Plan | None) -> TensorSpec:
     """The artifact's input: its name in the graph, and its integers if it takes them."""
     height, width, channels = reference.input_shape
-    photo = (height, width, channels) if target.layout == "NHWC" else (channels, height, width)
+    layout = target.layout if reference.graph is not None else find_library(target.name).LAYOUT
+    photo = (height, width, channels) if layout == "NHWC" else (channels, height, width)
     name = reference.graph.input.name if reference.graph is not None else "input"
     affine = plan.activations[name] if plan is not None else None
-    return _end(name, (_photos(form), *photo), form, affine, target.layout)
+    return _end(name, (_photos(form), *photo), form, affine, layout)
 
 
 def _output(reference: Reference, form: Form, plan: Plan | None) -> TensorSpec:

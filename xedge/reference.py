@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from xedge.converters import tensorflow_library
+from xedge.converters import tflite_library
 from xedge.device.board import usable_cores
 from xedge.errors import CheckError, UnsupportedError
 from xedge.graph.evaluate import Evaluator
@@ -106,28 +106,39 @@ class Reference:
         return rows if self.probabilities else softmax(rows)
 
 
-def read_reference(
-    source: Source, precisions: tuple[Precision, ...], scratch: Path, *, allow_code: bool = False
-) -> Reference:
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a library's converter would have to prepare.
+
+    Args:
+        precisions: of TFLite artifacts.
+        saved_model: whether other targets' libraries will ask for a SavedModel.
+    """
+
+    precisions: tuple[Precision, ...] = ("fp32",)
+    saved_model: bool = False
+
+
+def read_reference(source: Source, scratch: Path, wanted: Wanted, *, allow_code: bool = False) -> Reference:
     """Load a model and read it into the reference graph, or have TensorFlow's converter prepare it.
 
     Args:
         source: what the user named.
-        precisions: that a library's converter would have to write.
-        scratch: a folder for a library's artifacts.
+        scratch: a folder that stays as long as the reference is used.
+        wanted: that a library's converter would have to prepare.
         allow_code: let the file bring code of its own.
 
     Raises:
         XedgeError: neither way takes the model.
     """
     if source.path is not None and source.path.is_dir():
-        return _by_library(source, precisions, scratch, "a SavedModel", allow_code=allow_code)
+        return _by_library(source, scratch, wanted, "a SavedModel", allow_code=allow_code)
     try:
         return _by_graph(source, scratch, allow_code=allow_code)
     except UnsupportedError as error:
         if source.path is None:
             raise
-        return _by_library(source, precisions, scratch, str(error), allow_code=allow_code)
+        return _by_library(source, scratch, wanted, str(error), allow_code=allow_code)
 
 
 def _by_graph(source: Source, scratch: Path, *, allow_code: bool) -> Reference:
@@ -166,11 +177,11 @@ def _classes(source: Source, shape: tuple[int, ...]) -> int:
     return shape[0]
 
 
-def _by_library(
-    source: Source, precisions: tuple[Precision, ...], scratch: Path, reason: str, *, allow_code: bool
-) -> Reference:
+def _by_library(source: Source, scratch: Path, wanted: Wanted, reason: str, *, allow_code: bool) -> Reference:
     assert source.path is not None
-    tensorflow_library.convert(source.path, scratch, precisions, allow_code=allow_code)
+    tflite_library.prepare(
+        source.path, scratch, wanted.precisions, saved_model=wanted.saved_model, allow_code=allow_code
+    )
     artifact = scratch / "fp32.tflite"
     session = choose_runtime("tflite").open(artifact, Settings(threads=usable_cores()))
     model = _LibraryModel(session)

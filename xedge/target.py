@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol, cast
 
 from xedge.errors import UnsupportedError
 from xedge.graph.ir import Graph
 from xedge.quantization.plan import Plan
+from xedge.types import FloatArray
 from xedge.vocabulary import Batch, IoType, Precision
 
 
@@ -80,3 +82,19 @@ def find_target(name: str) -> Target:
     """Return a target by name; its module, ``xedge.converters.NAME``, and its packages are imported now."""
     target: Target = importlib.import_module(f"xedge.converters.{name}").TARGET
     return target
+
+
+class Library(Protocol):
+    """A module, ``xedge.converters.NAME_library``, that converts what the reference graph cannot hold."""
+
+    WAY: str
+    QUANTIZER: str
+    LAYOUT: Literal["NHWC", "NCHW"]
+
+    def convert(self, folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]) -> Mapping[str, bytes]:
+        """Return the artifact's files by suffix, the one that a runtime opens first."""
+
+
+def find_library(name: str) -> Library:
+    """Return the library's way to a target."""
+    return cast("Library", importlib.import_module(f"xedge.converters.{name}_library"))

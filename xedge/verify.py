@@ -81,10 +81,10 @@ class KerasMember:
 
     def __init__(self, model: Path, preprocessing: Preprocessing, scratch: Path) -> None:
         # Only this member needs the host's packages.
-        from xedge.reference import read_reference  # noqa: PLC0415
+        from xedge.reference import Wanted, read_reference  # noqa: PLC0415
         from xedge.sources import find_source  # noqa: PLC0415
 
-        self._reference = read_reference(find_source(str(model)), ("fp32",), scratch)
+        self._reference = read_reference(find_source(str(model)), scratch, Wanted())
         self._preprocessing = preprocessing
 
     def probabilities(self, photos: list[UInt8Array]) -> FloatArray:

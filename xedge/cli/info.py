@@ -99,12 +99,12 @@ def _artifact(path: Path, session: Session) -> list[tuple[str, str]]:
 def _model(options: argparse.Namespace) -> list[tuple[str, str]]:
     import tempfile  # noqa: PLC0415 - describing a bundle on a device needs none of these
 
-    from xedge.reference import read_reference  # noqa: PLC0415
+    from xedge.reference import Wanted, read_reference  # noqa: PLC0415
     from xedge.sources import find_source  # noqa: PLC0415
 
     source = find_source(options.thing, options.weights)
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
-        reference = read_reference(source, ("fp32",), Path(scratch), allow_code=options.allow_code)
+        reference = read_reference(source, Path(scratch), Wanted(), allow_code=options.allow_code)
     way = "the reference graph" if reference.graph else f"TensorFlow's converter ({reference.reason})"
     lines = [
         ("model", f"{source}, {reference.parameters / 1e6:.2f} M parameters (batch normalization folded)"),

@@ -127,14 +127,16 @@ def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
         raise MissingRuntimeError(f"looking inside an .onnx file needs onnx ({error}); pip install onnx") from error
     model = onnx.shape_inference.infer_shapes(onnx.load(artifact))
     own = {value.name for value in model.graph.output}
-    floats = [v.name for v in model.graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
-    weights = _constants(model)
-    wanted = [name for name in floats if name not in weights]
-    model.graph.output.extend(value for value in model.graph.value_info if value.name in wanted)
+    float_type = onnx.TensorProto.FLOAT
+    floats = {v.name: v for v in model.graph.value_info if v.type.tensor_type.elem_type == float_type}
+    made = [name for node in model.graph.node for name in node.output]
+    constants = _constants(model)
+    wanted = [name for name in made if name in floats and name not in constants and name not in own]
+    model.graph.output.extend(floats[name] for name in wanted)
     options = _options(1)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDERS["cpu"]])
-    names = [*(name for name in wanted if name not in own), *own]
+    names = [*wanted, *own]
     values = session.run(names, {session.get_inputs()[0].name: photo})
     tensors = dict(zip(names, map(_nhwc, values), strict=True))
     return {name.removesuffix("#dequantized"): value for name, value in tensors.items()}

@@ -1,0 +1,201 @@
+"""``xedge verify``, the audit and the runtimes behind it, on bundles of the embedded default."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.conftest import Command
+from xedge.files import sha256
+from xedge.runtimes import Operation, Settings, choose_runtime
+from xedge.runtimes.audit import audit
+from xedge.verify import snr_db
+from xedge.vocabulary import TARGETS
+
+ANY_OF = {"tflite": "xception_compact_int8.tflite", "onnx": "xception_compact_int8.onnx"}
+
+
+@pytest.fixture(scope="module")
+def report(xedge: Command, bundles: Path) -> dict[str, Any]:
+    paths = [bundles / f"{target}_{precision}" for target in TARGETS for precision in ("fp32", "int8")]
+    done = xedge("verify", *paths, "--json")
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_every_pair_is_compared_keras_included(report: dict[str, Any]) -> None:
+    names = [member["name"] for member in report["members"]]
+    assert names[0] == "keras"
+    assert len(report["pairs"]) == len(names) * (len(names) - 1) // 2
+    assert report["photos"] == 372
+    floats = [p for p in report["pairs"] if all("int8" not in p[side] for side in ("first", "second"))]
+    assert len(floats) == 6
+    for pair in floats:
+        assert pair["outputs"]["agreement"] == 1
+        assert pair["outputs"]["max_difference"] < 1e-4
+        assert pair["parting"] is None
+        assert pair["tensors"] >= 50
+        assert pair["worst"]["snr_db"] > 90
+
+
+def test_int8_keeps_the_answers_and_is_int8(report: dict[str, Any]) -> None:
+    for member in report["members"]:
+        if "int8" in member["name"]:
+            assert member["accuracy"]["top1"] >= 0.8656 - 0.011
+            assert member["audit"]["finding"] == "integer"
+            assert member["audit"]["float_products"] == 1  # the last dense layer
+        elif member["audit"] is not None:
+            assert member["audit"]["finding"] == "float"
+    same = next(p for p in report["pairs"] if (p["first"], p["second"]) == ("tflite int8", "onnx int8"))
+    assert same["outputs"]["agreement"] >= 0.99  # the same integers, rounded by other kernels
+
+
+def test_a_threshold_that_is_missed_fails(xedge: Command, bundles: Path) -> None:
+    paths = (bundles / "tflite_fp32", bundles / "tflite_int8")
+    done = xedge("verify", *paths, "--min-agreement", 100)
+    assert done.returncode == 8
+    assert "FAILED" in done.stdout
+    assert "100 % is demanded" in done.stdout
+    assert xedge("verify", *paths, "--max-difference", 0.9, "--limit", 30).returncode == 0
+    assert xedge("verify", *paths, "--max-difference", 0.001, "--limit", 30).returncode == 8
+
+
+def test_float_that_is_called_int8_is_found_out(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "liar"
+    shutil.copytree(bundles / "onnx_fp32", folder)
+    _edit(folder, lambda manifest: manifest.update(precision="int8"))
+    done = xedge("verify", folder, "--limit", 20)
+    assert done.returncode == 8
+    assert "is called int8, but 39 of its 39 convolutions and products run in float" in done.stdout
+
+
+def test_the_tensor_where_artifacts_part_is_named(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "changed"
+    shutil.copytree(bundles / "onnx_fp32", folder)
+    file = folder / "xception_compact_fp32.onnx"
+    model = onnx.load(file)
+    kernel = next(t for t in model.graph.initializer if t.name == "block4_sepconv2#kernel")
+    values = onnx.numpy_helper.to_array(kernel) * 1.1
+    kernel.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), kernel.name))
+    onnx.save(model, file)
+    _edit(folder, lambda manifest: manifest["files"].update({file.name: sha256(file)}))
+    done = xedge("verify", bundles / "tflite_fp32", folder, "--limit", 20, "--min-agreement", 0, "--json")
+    pair = next(p for p in json.loads(done.stdout)["pairs"] if p["first"] == "tflite fp32")
+    assert pair["parting"]["tensor"] == "block4_sepconv2"
+    assert pair["parting"]["snr_db"] == pytest.approx(20 * np.log10(1 / 0.1), abs=4)
+
+
+def test_bundles_of_two_models_are_refused(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(bundles / "tflite_fp32", folder)
+    _edit(folder, lambda manifest: manifest["model"].update(weights_sha256="0" * 64))
+    done = xedge("verify", bundles / "tflite_fp32", folder)
+    assert done.returncode == 3
+    assert "other weights" in done.stderr
+    assert xedge("verify", folder, "--model", bundles / "labels").returncode == 3
+
+
+def _edit(folder: Path, change: Any) -> None:
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    change(manifest)
+    file.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_run_and_predict_take_any_bundle(xedge: Command, bundles: Path, target: str) -> None:
+    bundle = bundles / f"{target}_int8"
+    ran = json.loads(xedge("run", bundle, "--runs", 5, "--limit", 40, "--threads", 1, "--json").stdout)
+    assert ran["execution"]["provider"] == "cpu"
+    assert ran["execution"]["threads"] == 1
+    assert ran["accuracy"]["top1"] >= 0.75
+    photo = sorted((bundle / "golden").glob("*.png"))[0]
+    (found,) = json.loads(xedge("predict", bundle, photo, "--json").stdout)
+    assert found["classes"][0]["label"] == "dress"
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "code", "words"),
+    [
+        ("onnx", ("--provider", "cuda"), 6, "this onnxruntime has"),
+        ("onnx", ("--provider", "tensorrt"), 6, "this onnxruntime has"),
+        ("openvino", ("--provider", "npu"), 6, "OpenVINO finds CPU"),
+        ("tflite", ("--provider", "cuda"), 2, "ai-edge-litert has cpu"),
+        ("onnx", ("--runtime", "openvino"), 2, "does not run onnx artifacts; onnxruntime do"),
+    ],
+)
+def test_a_provider_that_is_not_there_is_an_error(
+    xedge: Command, bundles: Path, target: str, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    done = xedge("run", bundles / f"{target}_int8", *arguments, "--runs", 1)
+    assert done.returncode == code
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "dynamic", "int8"])
+def test_onnx_files_satisfy_the_checker(bundles: Path, precision: str) -> None:
+    model = onnx.load(bundles / f"onnx_{precision}" / f"xception_compact_{precision}.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    assert [d.dim_value for d in inferred.graph.output[0].type.tensor_type.shape.dim] == [1, 10]
+    assert model.ir_version == 7
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 13)]
+
+
+@pytest.mark.parametrize(
+    "artifact", ["onnx_int8/xception_compact_int8.onnx", "openvino_int8/xception_compact_int8.xml"]
+)
+def test_info_audits_an_artifact(xedge: Command, bundles: Path, artifact: str) -> None:
+    found = json.loads(xedge("info", bundles / artifact, "--json").stdout)
+    assert found["audit"]["finding"] == "integer"
+    assert found["audit"]["integer_products"] == 38
+
+
+def test_integer_ends_take_pixels_as_they_are(xedge: Command, tmp_path: Path) -> None:
+    arguments = ("--precision", "int8", "--io", "uint8", "--output", tmp_path / "made")
+    done = xedge("convert", "--target", "onnx,openvino", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    for one in json.loads(done.stdout):
+        assert one["manifest"]["input"]["dtype"] == "uint8"
+        assert one["manifest"]["accuracy"]["artifact"]["top1"] >= 0.8656 - 0.02
+    refused = xedge("convert", "--target", "all", *arguments)
+    assert refused.returncode == 4
+    assert "int8 artifacts have float32 or int8" in refused.stderr
+
+
+def test_batches_are_kept_in_the_bundle(xedge: Command, tmp_path: Path) -> None:
+    for batch, size in ((4, 4), ("dynamic", -1)):
+        out = tmp_path / str(batch)
+        done = xedge("convert", "--target", "onnx", "--batch", batch, "--output", out, "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)[0]["manifest"]["input"]["shape"] == [size, 3, 128, 128]
+        assert xedge("run", out, "--runs", 3, "--limit", 5).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("roles", "finding"),
+    [("iiiiiiiiif", "integer"), ("iiff", "partly integer"), ("ff", "float"), ("", "the runtime does not tell")],
+)
+def test_findings(bundles: Path, roles: str, finding: str) -> None:
+    class Told:
+        def __init__(self, artifact: Path) -> None:
+            self.execution = choose_runtime("tflite").open(artifact, Settings(threads=1)).execution
+
+        def operations(self) -> list[Operation]:
+            role = {"i": "integer", "f": "float"}
+            return [Operation(kind="CONV", precision="x", role=role[r], product=True) for r in roles]
+
+    assert audit(Told(bundles / "tflite_int8" / ANY_OF["tflite"])).finding == finding
+
+
+def test_snr() -> None:
+    signal = np.array([3.0, 4.0], np.float32)
+    assert snr_db(signal, signal) is None
+    assert snr_db(signal, signal * np.float32(1.1)) == pytest.approx(20, abs=1e-3)
