@@ -175,9 +175,21 @@ class _QdqWriter(_HalfWriter):
         if name not in self._dequantized:
             is_output = name == self.graph.output and not self.integer_ends
             label = self.graph.output_name if is_output else f"{name}#dequantized"
-            inputs = [self._integers[name], *self._parameters(name)]
-            self._dequantized[name] = self.emit("DequantizeLinear", inputs, label)
+            scales = self.plan.result_scales.get(name)
+            if scales is None:
+                inputs = [self._integers[name], *self._parameters(name)]
+                self._dequantized[name] = self.emit("DequantizeLinear", inputs, label)
+            else:
+                self._dequantized[name] = self._scaled_back(name, label, scales)
         return self._dequantized[name]
+
+    def _scaled_back(self, name: str, label: str, scales: np.ndarray) -> str:
+        """Dequantize each channel by its own scale."""
+        affine = self.plan.activations[name]
+        scale = self.constant(f"{name}#result_scales", (scales * np.float32(affine.scale)).astype(np.float32))
+        zero_points = np.full(len(scales), affine.zero_point + UINT8_SHIFT, np.uint8)
+        inputs = [self._integers[name], scale, self.constant(f"{name}#zero_points", zero_points)]
+        return self.emit("DequantizeLinear", inputs, label, axis=1)
 
     def _quantize(self, real: str, name: str) -> str:
         """Round a float tensor to the integers of a tensor of the graph."""
@@ -214,7 +226,7 @@ class _QdqWriter(_HalfWriter):
     def kernel_and_bias(self, node: Weighted) -> tuple[str, str]:
         if not self._integer_reader:
             return super().kernel_and_bias(node)
-        name, quantized = node.name, self.plan.kernels[node.name]
+        name, quantized = node.name, self.plan.stored_kernel(node.name)
         scales = quantized.scales * np.float32(self.plan.activations[node.inputs[0]].scale)
         kernel, axis = kernel_layout(node, quantized.values), 1 if isinstance(node, Dense) else 0
         return (

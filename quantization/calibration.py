@@ -6,7 +6,7 @@ does not depend on the number of photos.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -34,12 +34,20 @@ class TensorStatistics:
         counts: (BINS,) energy-weighted number of values in each bin, in whole steps.
         low, high: the extremes.
         mean: (channels,) average of each channel.
+        channel_low, channel_high: (channels,) the extremes of each channel; a photo counts for at most twice the one
+            that is next to it, so that a broken one decides nothing.
+        channels: (channels, CHANNEL_BINS) number of values in each coarse bin, for tensors that can be equalized.
+        fixed: the range, where something has decided it already.
     """
 
     counts: npt.NDArray[np.int64]
     low: float
     high: float
     mean: npt.NDArray[np.float64]
+    channel_low: npt.NDArray[np.float64]
+    channel_high: npt.NDArray[np.float64]
+    channels: npt.NDArray[np.int64] | None = None
+    fixed: tuple[float, float] | None = None
 
     def histogram(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return the bins that hold something: their centres, ascending, and their weights."""
@@ -59,13 +67,45 @@ def _bin_centres() -> npt.NDArray[np.float64]:
 BIN_CENTRES = _bin_centres()
 
 
-class _Accumulator:
-    """The running statistics of one tensor."""
+def tensor_bins(values: FloatArray) -> npt.NDArray[np.uint32]:
+    """Return the bin of each value."""
+    return np.asarray(values.view(np.uint32) >> np.uint32(_SHIFT))
 
-    def __init__(self, energy: npt.NDArray[np.int64]) -> None:
+
+# Per channel, coarser: three bits of mantissa, and exponents that activations have; smaller values count as zero.
+_CHANNEL_SHIFT = 23 - 3
+_LEAST, _GREATEST = (127 - 14) << 3, (127 + 14) << 3
+_HALF = _GREATEST - _LEAST + 1
+CHANNEL_BINS = 2 * _HALF
+
+
+def channel_bins(values: FloatArray) -> npt.NDArray[np.int64]:
+    """Return the coarse bin of each value."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.int32)
+    magnitude = np.clip(((bits & 0x7FFFFFFF) >> _CHANNEL_SHIFT) - _LEAST + 1, 0, _HALF - 1)
+    return np.asarray(magnitude + _HALF * (bits < 0), dtype=np.int64)
+
+
+def _channel_centres() -> npt.NDArray[np.float64]:
+    numbers = np.arange(_LEAST - 1, _GREATEST, dtype=np.int32)
+    middles = ((numbers << _CHANNEL_SHIFT) | (1 << (_CHANNEL_SHIFT - 1))).view(np.float32).astype(np.float64)
+    middles[0] = 0.0
+    return np.concatenate([middles, -middles])
+
+
+CHANNEL_CENTRES = _channel_centres()
+
+
+class _Accumulator:
+    """The running statistics of one tensor; ``by_channel`` counts each channel on its own."""
+
+    def __init__(self, energy: npt.NDArray[np.int64], *, by_channel: bool) -> None:
         self.energy, self._weights = energy, energy.astype(np.float64)
         self.counts = np.zeros(BINS, np.int64)
+        self.channels = np.zeros((len(energy), CHANNEL_BINS), np.int64) if by_channel else None
         self.low, self.high = np.inf, -np.inf
+        # The two most extreme photos of each channel.
+        self.lows, self.highs = np.full((2, len(energy)), np.inf), np.full((2, len(energy)), -np.inf)
         # Sums of float64 depend on order; whole numbers of this fine a step do not.
         self.sums = np.zeros(len(energy), np.int64)
         self.values = 0
@@ -73,26 +113,47 @@ class _Accumulator:
     def add(self, tensor: FloatArray) -> None:
         """Count one photo's tensor, (C, H, W) or (C,)."""
         rows = tensor.reshape(len(tensor), -1)
-        self.low, self.high = min(self.low, float(rows.min())), max(self.high, float(rows.max()))
+        least, most = rows.min(1).astype(np.float64), rows.max(1).astype(np.float64)
+        self.low, self.high = min(self.low, float(least.min())), max(self.high, float(most.max()))
+        self.lows = np.sort(np.vstack([self.lows, least]), axis=0)[:2]
+        self.highs = np.sort(np.vstack([self.highs, most]), axis=0)[1:]
         stride = max(1, rows.size // VALUES_PER_PHOTO)
         rows = np.ascontiguousarray(rows[:, ::stride])
-        bins = rows.view(np.uint32) >> np.uint32(_SHIFT)
+        bins = tensor_bins(rows)
         if (self.energy == self.energy[0]).all():
             self.counts += np.bincount(bins.reshape(-1), minlength=BINS) * self.energy[0]
         else:
             weights = np.repeat(self._weights, rows.shape[1])
             self.counts += np.bincount(bins.reshape(-1), weights, minlength=BINS).astype(np.int64)
+        if self.channels is not None:
+            places = channel_bins(rows) + np.arange(len(rows))[:, None] * CHANNEL_BINS
+            self.channels += np.bincount(places.reshape(-1), minlength=self.channels.size).reshape(self.channels.shape)
         self.sums += np.rint(rows.sum(1, dtype=np.float64) * MEAN_STEPS).astype(np.int64)
         self.values += rows.shape[1]
 
     def result(self) -> TensorStatistics:
         """Return what was seen."""
-        mean = self.sums / (MEAN_STEPS * max(1, self.values))
-        return TensorStatistics(counts=self.counts, low=self.low, high=self.high, mean=mean)
+        return TensorStatistics(
+            counts=self.counts,
+            low=self.low,
+            high=self.high,
+            mean=self.sums / (MEAN_STEPS * max(1, self.values)),
+            channel_low=-_tempered(-self.lows[0], -self.lows[1]),
+            channel_high=_tempered(self.highs[1], self.highs[0]),
+            channels=self.channels,
+        )
+
+
+def _tempered(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the greatest values, each at most twice the one of the photo that comes next."""
+    return np.where(np.isfinite(second), np.minimum(first, np.maximum(2 * second, second)), first)
 
 
 def calibrate(
-    graph: Graph, photos: Iterable[FloatArray], progress: Callable[[int], None] = lambda done: None
+    graph: Graph,
+    photos: Iterable[FloatArray],
+    progress: Callable[[int], None] = lambda done: None,
+    by_channel: Collection[str] = (),
 ) -> Mapping[str, TensorStatistics]:
     """Return the statistics of every tensor that quantization may touch.
 
@@ -100,10 +161,11 @@ def calibrate(
         graph: the reference graph.
         photos: preprocessed photos (H, W, C) float32.
         progress: called with the number of photos done.
+        by_channel: tensors whose channels are also counted on their own.
     """
     names = tuple(node.name for node in graph if not isinstance(node, Softmax))
     evaluator = Evaluator(graph, names)
-    running = {name: _Accumulator(consumer_energy(graph, name)) for name in names}
+    running = {name: _Accumulator(consumer_energy(graph, name), by_channel=name in by_channel) for name in names}
     for done, tensors in enumerate(_ahead(evaluator, photos), start=1):
         for name, value in tensors.items():
             running[name].add(value[0])

@@ -29,6 +29,9 @@ from xedge.quantization.plan import Plan
 from xedge.quantization.ranges import least_squares_range
 from xedge.types import FloatArray
 
+# The integers of a tensor whose channels are scaled to [-1, 1], and how little a channel's range counts for.
+UNIT = Affine(scale=float(np.float32(1 / 127)), zero_point=0)
+DEAD = 0.02
 Statistics = Mapping[str, TensorStatistics]
 RangeRule = Callable[[TensorStatistics], tuple[float, float]]
 # These have no fast int8 kernel, or none that keeps resolution.
@@ -69,7 +72,30 @@ def static_int8(
         for node in graph
         if isinstance(node, Weighted) and node.name not in float_nodes
     }
-    return Plan(activations=activations, kernels=kernels, float_nodes=float_nodes, input_shift=shift)
+    result_scales = _result_scales(graph, statistics, float_nodes)
+    activations.update(dict.fromkeys(result_scales, UNIT))
+    return Plan(
+        activations=activations,
+        kernels=kernels,
+        float_nodes=float_nodes,
+        result_scales=result_scales,
+        input_shift=shift,
+    )
+
+
+def _result_scales(graph: Graph, statistics: Statistics, float_nodes: frozenset[str]) -> dict[str, FloatArray]:
+    """Convolutions that float sums alone read: each channel gets its own range, for a multiplication behind it."""
+    scales = {}
+    for node in graph:
+        readers = graph.consumers(node.name)
+        if not isinstance(node, Conv) or node.name in float_nodes or node.name == graph.output:
+            continue
+        if readers and all(isinstance(r, Add) and r.name in float_nodes for r in readers):
+            seen = statistics[node.name]
+            widest = np.maximum(np.abs(seen.channel_low), np.abs(seen.channel_high))
+            typical = float(np.median(widest))
+            scales[node.name] = np.maximum(widest, max(typical * DEAD, 1e-9)).astype(np.float32)
+    return scales
 
 
 def _float_nodes(graph: Graph, all_integer: bool) -> frozenset[str]:
@@ -103,7 +129,8 @@ def _activations(graph: Graph, statistics: Statistics, range_rule: RangeRule) ->
         elif isinstance(node, Activation) and node.kind in FIXED:
             activations[node.name] = FIXED[node.kind]
         else:
-            activations[node.name] = Affine.of_range(*range_rule(statistics[node.name]))
+            seen = statistics[node.name]
+            activations[node.name] = Affine.of_range(*(seen.fixed or range_rule(seen)))
     return _tied_to_concatenations(graph, activations)
 
 

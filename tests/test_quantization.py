@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,14 +11,21 @@ from hypothesis import strategies as st
 
 from tests.networks import network, photos_for
 from xedge.data import CalibrationSet
+from xedge.graph.evaluate import Evaluator
+from xedge.graph.fold import without_softmax
 from xedge.graph.from_keras import read_keras
 from xedge.graph.ir import Conv, Depthwise, Graph, Weighted
 from xedge.preprocess import pixels_as_int8, scheme
+from xedge.quantization import recipe
 from xedge.quantization.affine import Affine, quantize_kernel
 from xedge.quantization.bias_correction import corrected_bias
-from xedge.quantization.calibration import BIN_CENTRES, TensorStatistics, calibrate
+from xedge.quantization.calibration import BIN_CENTRES, CHANNEL_BINS, CHANNEL_CENTRES, calibrate, channel_bins
+from xedge.quantization.equalization import candidates, equalized
+from xedge.quantization.plan import Plan
 from xedge.quantization.ranges import least_squares_range
 from xedge.quantization.static import Statistics, static_int8, takes_exact_pixels
+from xedge.target import Form, find_target
+from xedge.types import UInt8Array
 
 ranges = st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)).filter(lambda r: r[0] != r[1])
 
@@ -91,7 +100,7 @@ def test_one_extreme_value_does_not_set_the_range(statistics: Statistics) -> Non
     seen = statistics[name]
     counts = seen.counts.copy()
     counts[np.argmin(np.abs(BIN_CENTRES - 50 * seen.high))] += int(seen.counts.max() // 1000) + 1
-    broken = TensorStatistics(counts=counts, low=seen.low, high=50 * seen.high, mean=seen.mean)
+    broken = replace(seen, counts=counts, high=50 * seen.high)
     assert least_squares_range(broken)[1] <= 5 * seen.high
 
 
@@ -138,3 +147,82 @@ def test_calibration_sets_hash_their_contents_in_any_order(calibration: Calibrat
     turned = CalibrationSet(source="turned", photos=files[::-1])
     assert turned.digest() == calibration.digest()
     assert CalibrationSet(source="fewer", photos=files[1:]).digest() != calibration.digest()
+
+
+def test_coarse_bins_hold_their_centres() -> None:
+    assert len(CHANNEL_CENTRES) == CHANNEL_BINS
+    middle = np.array([-3.0, -0.01, 0.0, 1e-9, 0.3, 77.0], np.float32)
+    centres = CHANNEL_CENTRES[channel_bins(middle)]
+    assert centres == pytest.approx([-3.0, -0.01, 0.0, 0.0, 0.3, 77.0], rel=0.07)
+
+
+@pytest.mark.parametrize("name", ["xception", "xception_elu_between", "transfer"])
+def test_equalization_changes_no_float_result(name: str, pixels: UInt8Array) -> None:
+    model = network(name)
+    graph = without_softmax(read_keras(model))
+    photos = photos_for(model, pixels)
+    seen = recipe.statistics(graph, photos)
+    equal, _ = equalized(graph, seen, least_squares_range)
+    expected, got = Evaluator(graph).output(photos), Evaluator(equal).output(photos)
+    assert np.abs(got - expected).max() <= 1e-3 * max(1.0, float(np.abs(expected).max()))
+    changed = [n for n in candidates(graph) if not np.array_equal(graph[n].kernel, equal[n].kernel)]  # type: ignore[attr-defined]
+    assert changed == list(candidates(graph))
+
+
+def test_equalization_keeps_zero_exact_and_evens_ranges(pixels: UInt8Array) -> None:
+    """The bias of an equalized filter without a bias is minus its shift: a whole number of steps."""
+    model = network("xception")
+    graph = read_keras(model)
+    seen = recipe.statistics(graph, photos_for(model, pixels))
+    equal, behind = equalized(graph, seen, least_squares_range)
+    for name in candidates(graph):
+        assert behind[name].fixed is not None
+        steps = equal[name].bias / Affine.of_range(*behind[name].fixed).scale  # type: ignore[attr-defined]
+        assert np.abs(steps - np.rint(steps)).max() <= 1e-3
+        before, after = (_spread(s[name].channel_low, s[name].channel_high) for s in (seen, behind))
+        assert after < before, name
+
+
+def _spread(low: np.ndarray, high: np.ndarray) -> float:
+    """How far the widest channel's range is from the typical one's."""
+    width = high - low
+    return float(width.max() / np.median(width))
+
+
+def test_the_order_of_photos_does_not_matter(pixels: UInt8Array) -> None:
+    model = network("xception")
+    graph = read_keras(model)
+    photos = photos_for(model, pixels)
+    made = [
+        find_target("tflite").convert(*_reordered(recipe.int8(graph, recipe.statistics(graph, photos[order]))))
+        for order in (slice(None), slice(None, None, -1), [3, 0, 7, 1, 6, 2, 5, 4])
+    ]
+    assert made[0] == made[1] == made[2]
+
+
+def _reordered(quantized: tuple[Graph, Plan]) -> tuple[Graph, Form, Plan]:
+    graph, plan = quantized
+    return graph, Form(precision="int8"), plan
+
+
+def test_one_photo_counts_for_at_most_twice_the_next(pixels: UInt8Array) -> None:
+    model = network("xception")
+    graph = read_keras(model)
+    photos = photos_for(model, pixels)
+    seen = recipe.statistics(graph, photos)
+    broken = recipe.statistics(graph, np.concatenate([photos, photos[:1] * 50]))
+    name = "block3_sepconv1/depthwise"
+    assert broken[name].high > 5 * seen[name].high
+    assert (broken[name].channel_high <= 2 * np.maximum(seen[name].high, 0) + 1e-6).all()
+
+
+def test_addends_have_a_scale_for_each_channel(pixels: UInt8Array) -> None:
+    model = network("xception")
+    graph = read_keras(model)
+    _, plan = recipe.int8(graph, recipe.statistics(graph, photos_for(model, pixels)))
+    assert plan.result_scales
+    for name, scales in plan.result_scales.items():
+        assert {type(reader).__name__ for reader in graph.consumers(name)} == {"Add"}
+        whole, stored = plan.kernels[name], plan.stored_kernel(name)
+        assert np.array_equal(whole.values, stored.values)
+        assert stored.scales * scales == pytest.approx(whole.scales, rel=1e-6)

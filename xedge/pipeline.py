@@ -35,10 +35,10 @@ from xedge.memory import give_memory_back
 from xedge.metrics import accuracy, agreement
 from xedge.models.compact import embedded
 from xedge.preprocess import Preprocessing, scheme
+from xedge.quantization import recipe
 from xedge.quantization.affine import Affine
-from xedge.quantization.calibration import calibrate
+from xedge.quantization.equalization import Statistics
 from xedge.quantization.plan import Plan
-from xedge.quantization.static import Statistics, static_int8
 from xedge.reference import Reference, Wanted, read_reference
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
@@ -270,7 +270,7 @@ class _Work:
         if self._statistics is None:
             photos = self.calibration()
             with self.stages.stage("calibrate") as words:
-                self._statistics = calibrate(
+                self._statistics = recipe.statistics(
                     graph,
                     photos.inputs(self.preprocessing),
                     lambda done: self.progress(f"calibrate {done}/{len(photos)} photos"),
@@ -300,8 +300,8 @@ class _Work:
         if self.photos is not None:
             self.reference_rows(self.photos)
         with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
-            files, plan, recipe = self._artifact(target, form, Path(scratch) / stem)
-            manifest = self._manifest(target, form, files[0].name, plan, recipe)
+            files, plan, how = self._artifact(target, form, Path(scratch) / stem)
+            manifest = self._manifest(target, form, files[0].name, plan, how)
             if last:
                 self.reference = self.reference.without_graph()
             give_memory_back()
@@ -328,16 +328,18 @@ class _Work:
             return self._by_library(target, form, path)
         if form.io != "float32":
             graph = without_softmax(graph)
-        plan = self._plan(graph, form) if form.precision == "int8" else None
+        plan = None
+        if form.precision == "int8":
+            graph, plan = self._quantized(graph, form)
         with self.stages.stage("convert") as words:
             files = _written(path, target.convert(graph, form, plan))
             words.append(f"{target.title} {form.precision}, {sum(f.stat().st_size for f in files) / 1e6:.2f} MB")
         return files, plan, _recipe(target, form, plan)
 
-    def _plan(self, graph: Graph, form: Form) -> Plan:
-        statistics = self.statistics(self.reference.graph or graph)
-        pixel = self.preprocessing.pixel
-        return static_int8(graph, statistics, pixel=pixel, all_integer=form.io != "float32")
+    def _quantized(self, graph: Graph, form: Form) -> tuple[Graph, Plan]:
+        """Return an equal graph that quantizes well, and its plan."""
+        seen = self.statistics(self.reference.graph or graph)
+        return recipe.int8(graph, seen, pixel=self.preprocessing.pixel, all_integer=form.io != "float32")
 
     def _by_library(self, target: Target, form: Form, path: Path) -> tuple[list[Path], None, Recipe]:
         folder, library, reason = self.reference.library_folder, find_library(target.name), self.reference.reason
@@ -353,7 +355,7 @@ class _Work:
     def _calibration_inputs(self) -> Iterator[FloatArray]:
         return iter(self.calibration().inputs(self.preprocessing))
 
-    def _manifest(self, target: Target, form: Form, artifact: str, plan: Plan | None, recipe: Recipe) -> Manifest:
+    def _manifest(self, target: Target, form: Form, artifact: str, plan: Plan | None, how: Recipe) -> Manifest:
         reference = self.reference
         ends = plan if form.io != "float32" else None
         output_kind: Literal["probabilities", "logits"]
@@ -383,7 +385,7 @@ class _Work:
             output_kind=output_kind,
             preprocessing=preprocessing,
             labels_known=self.labels_known,
-            recipe=recipe,
+            recipe=how,
             calibration=_calibration_info(calibration),
             tools=_versions(),
             accuracy=None,
@@ -447,8 +449,8 @@ def _library_recipe(library: Library, form: Form, reason: str | None) -> Recipe:
 def _recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
     weights, activations = target.precisions[form.precision]
     if plan is not None:
-        weights = f"{weights}, bias correction"
-        activations = f"{activations}, static, energy-weighted least-squares ranges"
+        weights = f"{weights}, {recipe.WEIGHTS}"
+        activations = f"{activations}, {recipe.ACTIVATIONS}"
     return Recipe(
         way="reference graph",
         activations=activations,

@@ -1,0 +1,40 @@
+"""The default int8 recipe: which algorithms, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from xedge.graph.ir import Graph
+from xedge.quantization.calibration import calibrate
+from xedge.quantization.equalization import Statistics, candidates, equalized
+from xedge.quantization.plan import Plan
+from xedge.quantization.ranges import least_squares_range
+from xedge.quantization.static import static_int8
+from xedge.types import FloatArray
+
+ACTIVATIONS = (
+    "static, energy-weighted least-squares ranges, depthwise outputs equalized, one scale per channel of addends"
+)
+WEIGHTS = "bias correction"
+
+
+def statistics(
+    graph: Graph, photos: Iterable[FloatArray], progress: Callable[[int], None] = lambda done: None
+) -> Statistics:
+    """Return what the recipe needs to know of every tensor; photos are preprocessed, (H, W, C)."""
+    return calibrate(graph, photos, progress, candidates(graph))
+
+
+def int8(
+    graph: Graph, seen: Statistics, *, pixel: tuple[float, float] | None = None, all_integer: bool = False
+) -> tuple[Graph, Plan]:
+    """Return an equal graph that quantizes well, and its int8 plan.
+
+    Args:
+        graph: the reference graph, with or without its softmax.
+        seen: its statistics.
+        pixel: (scale, offset) with photo = pixel * scale + offset, when the same hold for all channels.
+        all_integer: leave nothing in float that int8 has a kernel for.
+    """
+    graph, seen = equalized(graph, seen, least_squares_range)
+    return graph, static_int8(graph, seen, pixel=pixel, all_integer=all_integer)
