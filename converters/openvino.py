@@ -95,11 +95,15 @@ class _Writer:
         return ov.Model([ops.result(output, name=f"{self.graph.output_name}#result")], [parameter], self.graph.name)
 
     def _write(self, node: Node) -> Any:
-        integer = self.plan is not None and self.plan.is_integer(node.name)
+        integer = self.plan is not None and self.plan.is_integer(node.name) and not self._is_left_real(node)
         inputs = [self._rounded(name) if integer else self.real[name] for name in node.inputs]
         made = self._operation(node, inputs)
         made.set_friendly_name(node.name)
         return made.output(0)
+
+    def _is_left_real(self, node: Node) -> bool:
+        """Whether a maximum stands between a convolution and float readers, so that nothing need be rounded."""
+        return isinstance(node, Pool) and self.plan is not None and node.name in self.plan.result_scales
 
     def _take_integers(self, name: str, integers: Any) -> None:
         """Read a tensor that comes as uint8."""

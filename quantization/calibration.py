@@ -24,6 +24,8 @@ BINS = 1 << (32 - _SHIFT)
 VALUES_PER_PHOTO = 64_000
 ENERGY_STEPS = 1 << 16
 MEAN_STEPS = 1 << 20
+# From so many photos on, clipping the one that is most extreme in a channel costs less than the range that it takes.
+MANY_PHOTOS = 50
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,8 +36,9 @@ class TensorStatistics:
         counts: (BINS,) energy-weighted number of values in each bin, in whole steps.
         low, high: the extremes.
         mean: (channels,) average of each channel.
-        channel_low, channel_high: (channels,) the extremes of each channel; a photo counts for at most twice the one
-            that is next to it, so that a broken one decides nothing.
+        channel_low, channel_high: (channels,) the extremes of each channel, its most extreme photo left out.
+        channel_reach: (channels,) how far a channel is from zero at most; its most extreme photo is left out of many,
+            and of few counts for at most twice the next one.
         channels: (channels, CHANNEL_BINS) number of values in each coarse bin, for tensors that can be equalized.
         fixed: the range, where something has decided it already.
     """
@@ -46,6 +49,7 @@ class TensorStatistics:
     mean: npt.NDArray[np.float64]
     channel_low: npt.NDArray[np.float64]
     channel_high: npt.NDArray[np.float64]
+    channel_reach: npt.NDArray[np.float64]
     channels: npt.NDArray[np.int64] | None = None
     fixed: tuple[float, float] | None = None
 
@@ -109,6 +113,7 @@ class _Accumulator:
         # Sums of float64 depend on order; whole numbers of this fine a step do not.
         self.sums = np.zeros(len(energy), np.int64)
         self.values = 0
+        self.photos = 0
 
     def add(self, tensor: FloatArray) -> None:
         """Count one photo's tensor, (C, H, W) or (C,)."""
@@ -130,6 +135,13 @@ class _Accumulator:
             self.channels += np.bincount(places.reshape(-1), minlength=self.channels.size).reshape(self.channels.shape)
         self.sums += np.rint(rows.sum(1, dtype=np.float64) * MEAN_STEPS).astype(np.int64)
         self.values += rows.shape[1]
+        self.photos += 1
+
+    def _reach(self, first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the greatest values, with the most extreme photo left out, or tempered where photos are few."""
+        if self.photos >= MANY_PHOTOS:
+            return second
+        return np.where(np.isfinite(second), np.minimum(first, np.maximum(2 * second, second)), first)
 
     def result(self) -> TensorStatistics:
         """Return what was seen."""
@@ -138,15 +150,13 @@ class _Accumulator:
             low=self.low,
             high=self.high,
             mean=self.sums / (MEAN_STEPS * max(1, self.values)),
-            channel_low=-_tempered(-self.lows[0], -self.lows[1]),
-            channel_high=_tempered(self.highs[1], self.highs[0]),
+            channel_low=np.where(np.isfinite(self.lows[1]), self.lows[1], self.lows[0]),
+            channel_high=np.where(np.isfinite(self.highs[0]), self.highs[0], self.highs[1]),
+            channel_reach=np.maximum(
+                self._reach(self.highs[1], self.highs[0]), self._reach(-self.lows[0], -self.lows[1])
+            ),
             channels=self.channels,
         )
-
-
-def _tempered(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the greatest values, each at most twice the one of the photo that comes next."""
-    return np.where(np.isfinite(second), np.minimum(first, np.maximum(2 * second, second)), first)
 
 
 def calibrate(

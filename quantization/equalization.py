@@ -117,5 +117,6 @@ def _behind(seen: TensorStatistics, change: _Change, energy: npt.NDArray[np.int6
         mean=(seen.mean - change.shift) / change.scale,
         channel_low=low,
         channel_high=high,
+        channel_reach=np.maximum(np.abs(low), np.abs(high)),
         channels=None,
     )

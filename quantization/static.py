@@ -29,8 +29,9 @@ from xedge.quantization.plan import Plan
 from xedge.quantization.ranges import least_squares_range
 from xedge.types import FloatArray
 
-# The integers of a tensor whose channels are scaled to [-1, 1], and how little a channel's range counts for.
-UNIT = Affine(scale=float(np.float32(1 / 127)), zero_point=0)
+# The integers of a tensor whose channels are scaled to [-1, 1] or [0, 1], and how little a channel's range counts for.
+SIGNED_UNIT = Affine(scale=float(np.float32(1 / 127)), zero_point=0)
+UNIT = Affine(scale=float(np.float32(1 / 255)), zero_point=LOWEST)
 DEAD = 0.02
 Statistics = Mapping[str, TensorStatistics]
 RangeRule = Callable[[TensorStatistics], tuple[float, float]]
@@ -72,30 +73,45 @@ def static_int8(
         for node in graph
         if isinstance(node, Weighted) and node.name not in float_nodes
     }
-    result_scales = _result_scales(graph, statistics, float_nodes)
-    activations.update(dict.fromkeys(result_scales, UNIT))
+    addends = _read_in_float(graph, float_nodes)
+    for name in addends:
+        activations[name] = SIGNED_UNIT if statistics[name].low < 0 else UNIT
     return Plan(
         activations=activations,
         kernels=kernels,
         float_nodes=float_nodes,
-        result_scales=result_scales,
+        result_scales={name: _channel_scales(statistics[source]) for name, source in addends.items()},
         input_shift=shift,
     )
 
 
-def _result_scales(graph: Graph, statistics: Statistics, float_nodes: frozenset[str]) -> dict[str, FloatArray]:
-    """Convolutions that float sums alone read: each channel gets its own range, for a multiplication behind it."""
-    scales = {}
+def _read_in_float(graph: Graph, float_nodes: frozenset[str]) -> dict[str, str]:
+    """Return the convolutions that sums and averages in float alone read, and maxima between, with the convolution.
+
+    Each of their channels may have a range of its own: the reader multiplies, which is cheap beside what it reads.
+    """
+    found: dict[str, str] = {}
     for node in graph:
         readers = graph.consumers(node.name)
         if not isinstance(node, Conv) or node.name in float_nodes or node.name == graph.output:
             continue
-        if readers and all(isinstance(r, Add) and r.name in float_nodes for r in readers):
-            seen = statistics[node.name]
-            widest = np.maximum(np.abs(seen.channel_low), np.abs(seen.channel_high))
-            typical = float(np.median(widest))
-            scales[node.name] = np.maximum(widest, max(typical * DEAD, 1e-9)).astype(np.float32)
-    return scales
+        chain = [node.name]
+        if len(readers) == 1 and isinstance(readers[0], Pool) and readers[0].kind == "max":
+            chain.append(readers[0].name)
+            readers = graph.consumers(chain[-1])
+        if readers and chain[-1] != graph.output and all(_sums_in_float(r, float_nodes) for r in readers):
+            found.update(dict.fromkeys(chain, node.name))
+    return found
+
+
+def _sums_in_float(node: Node, float_nodes: frozenset[str]) -> bool:
+    return isinstance(node, Add | Mean) and node.name in float_nodes
+
+
+def _channel_scales(seen: TensorStatistics) -> FloatArray:
+    """Return how far each channel reaches; nearly dead ones count as a share of the typical one."""
+    reach = seen.channel_reach
+    return np.maximum(reach, max(float(np.median(reach)) * DEAD, 1e-9)).astype(np.float32)
 
 
 def _float_nodes(graph: Graph, all_integer: bool) -> frozenset[str]:

@@ -213,7 +213,8 @@ def test_one_photo_counts_for_at_most_twice_the_next(pixels: UInt8Array) -> None
     broken = recipe.statistics(graph, np.concatenate([photos, photos[:1] * 50]))
     name = "block3_sepconv1/depthwise"
     assert broken[name].high > 5 * seen[name].high
-    assert (broken[name].channel_high <= 2 * np.maximum(seen[name].high, 0) + 1e-6).all()
+    assert (broken[name].channel_reach <= 2 * seen[name].channel_reach + 1e-6).all()
+    assert (broken[name].channel_high <= np.maximum(seen[name].high, 0) + 1e-6).all()
 
 
 def test_addends_have_a_scale_for_each_channel(pixels: UInt8Array) -> None:
@@ -222,7 +223,9 @@ def test_addends_have_a_scale_for_each_channel(pixels: UInt8Array) -> None:
     _, plan = recipe.int8(graph, recipe.statistics(graph, photos_for(model, pixels)))
     assert plan.result_scales
     for name, scales in plan.result_scales.items():
-        assert {type(reader).__name__ for reader in graph.consumers(name)} == {"Add"}
+        assert {type(reader).__name__ for reader in graph.consumers(name)} <= {"Add", "Mean", "Pool"}
+        if name not in plan.kernels:
+            continue  # a maximum behind a convolution
         whole, stored = plan.kernels[name], plan.stored_kernel(name)
         assert np.array_equal(whole.values, stored.values)
         assert stored.scales * scales == pytest.approx(whole.scales, rel=1e-6)
