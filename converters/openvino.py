@@ -282,4 +282,5 @@ TARGET = Target(
     ends=("uint8",),
     batches=True,
     convert=convert,
+    freedom=0.1,  # bfloat16 where the processor has it
 )

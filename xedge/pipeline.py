@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,52 +15,36 @@ import numpy as np
 from xedge import __version__
 from xedge.bundle import GoldenData, write_bundle
 from xedge.data import CalibrationSet, PhotoSet, read_calibration, read_folder
+from xedge.describe import calibration_info, graph_recipe, input_spec, library_recipe, model_info, output_spec, versions
 from xedge.device.board import usable_cores
 from xedge.errors import InputError, UnsupportedError
-from xedge.files import sha256
 from xedge.graph.fold import without_softmax
 from xedge.graph.ir import Graph
 from xedge.manifest import (
     SCHEMA_VERSION,
-    CalibrationInfo,
     Golden,
     HostAccuracy,
     Manifest,
-    ModelInfo,
     Recipe,
-    TensorSpec,
 )
 from xedge.memory import give_memory_back
 from xedge.metrics import accuracy, agreement
 from xedge.models.compact import embedded
 from xedge.preprocess import Preprocessing, scheme
 from xedge.quantization import recipe
-from xedge.quantization.affine import Affine
 from xedge.quantization.equalization import Statistics
 from xedge.quantization.plan import Plan
 from xedge.reference import Reference, Wanted, read_reference
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
 from xedge.sources import Source, guess_scheme
-from xedge.target import Form, Library, Target, find_library, find_target
+from xedge.target import Form, Target, find_library, find_target
 from xedge.types import FloatArray, IntArray, UInt8Array
 from xedge.vocabulary import Batch, Crop, IoType, Precision
 
 GOLDEN_PHOTOS = 4
 # How far a probability may be from the host's on another machine: kernels differ in rounding.
 GOLDEN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "dynamic": 0.1, "int8": 0.1}
-TOOLS = (
-    "numpy",
-    "pillow",
-    "keras",
-    "tensorflow",
-    "tensorflow-cpu",
-    "onnxruntime",
-    "onnx",
-    "openvino",
-    "ai-edge-litert",
-    "litert-quantizer",
-)
 Report = Callable[[str], None]
 
 
@@ -178,6 +161,7 @@ class _Work:
         self.labels, self.labels_known = self._labels()
         self._calibration: CalibrationSet | None = None
         self._statistics: Statistics | None = None
+        self._plans: dict[IoType, tuple[Graph, Plan]] = {}
         self._reference_rows: FloatArray | None = None
         self.golden_pixels = self._golden_pixels()
         self.golden_reference = self._checked_reference()
@@ -304,6 +288,7 @@ class _Work:
             manifest = self._manifest(target, form, files[0].name, plan, how)
             if last:
                 self.reference = self.reference.without_graph()
+                self._plans.clear()
             give_memory_back()
             settings = Settings(threads=usable_cores(), exact=True, few=self.photos is None)
             session = choose_runtime(target.name).open(files[0], settings)
@@ -334,12 +319,15 @@ class _Work:
         with self.stages.stage("convert") as words:
             files = _written(path, target.convert(graph, form, plan))
             words.append(f"{target.title} {form.precision}, {sum(f.stat().st_size for f in files) / 1e6:.2f} MB")
-        return files, plan, _recipe(target, form, plan)
+        return files, plan, graph_recipe(target, form, plan)
 
     def _quantized(self, graph: Graph, form: Form) -> tuple[Graph, Plan]:
-        """Return an equal graph that quantizes well, and its plan."""
-        seen = self.statistics(self.reference.graph or graph)
-        return recipe.int8(graph, seen, pixel=self.preprocessing.pixel, all_integer=form.io != "float32")
+        """Return an equal graph that quantizes well, and its plan; the targets share them."""
+        if form.io not in self._plans:
+            seen = self.statistics(self.reference.graph or graph)
+            integer = form.io != "float32"
+            self._plans[form.io] = recipe.int8(graph, seen, pixel=self.preprocessing.pixel, all_integer=integer)
+        return self._plans[form.io]
 
     def _by_library(self, target: Target, form: Form, path: Path) -> tuple[list[Path], None, Recipe]:
         folder, library, reason = self.reference.library_folder, find_library(target.name), self.reference.reason
@@ -350,7 +338,7 @@ class _Work:
         with self.stages.stage("convert") as words:
             files = _written(path, library.convert(folder, form, self._calibration_inputs))
             words.append(f"{library.WAY}, {form.precision}")
-        return files, None, _library_recipe(library, form, reason)
+        return files, None, library_recipe(library, form, reason)
 
     def _calibration_inputs(self) -> Iterator[FloatArray]:
         return iter(self.calibration().inputs(self.preprocessing))
@@ -372,26 +360,19 @@ class _Work:
             target=target.name,
             precision=form.precision,
             artifact=artifact,
-            model=ModelInfo(
-                name=self.request.source.name,
-                source=str(self.request.source),
-                weights_sha256=reference.weights_sha256,
-                parameters=reference.parameters,
-                classes=reference.classes,
-                file_sha256=_file_digest(self.request.source),
-            ),
-            input=_input(reference, target, form, ends),
-            output=_output(reference, form, ends),
+            model=model_info(self.request.source, reference),
+            input=input_spec(reference, target, form, ends),
+            output=output_spec(reference, form, ends),
             output_kind=output_kind,
             preprocessing=preprocessing,
             labels_known=self.labels_known,
             recipe=how,
-            calibration=_calibration_info(calibration),
-            tools=_versions(),
+            calibration=calibration_info(calibration),
+            tools=versions(),
             accuracy=None,
             golden=Golden(
                 photos=tuple(f"golden/{i}.png" for i in range(GOLDEN_PHOTOS)),
-                tolerance=GOLDEN_TOLERANCE[form.precision],
+                tolerance=max(GOLDEN_TOLERANCE[form.precision], target.freedom if form.precision != "fp32" else 0),
             ),
             files={},
         )
@@ -438,74 +419,3 @@ def _written(path: Path, contents: Mapping[str, bytes]) -> list[Path]:
     for file, data in zip(files, contents.values(), strict=True):
         file.write_bytes(data)
     return files
-
-
-def _library_recipe(library: Library, form: Form, reason: str | None) -> Recipe:
-    quantized = form.precision in ("int8", "dynamic")
-    way = f"{library.WAY} and {library.QUANTIZER}" if quantized else library.WAY
-    return Recipe(way=way, reason=reason)
-
-
-def _recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
-    weights, activations = target.precisions[form.precision]
-    if plan is not None:
-        weights = f"{weights}, {recipe.WEIGHTS}"
-        activations = f"{activations}, {recipe.ACTIVATIONS}"
-    return Recipe(
-        way="reference graph",
-        activations=activations,
-        weights=weights,
-        float_nodes=tuple(sorted(plan.float_nodes)) if plan is not None else (),
-    )
-
-
-def _input(reference: Reference, target: Target, form: Form, plan: Plan | None) -> TensorSpec:
-    """The artifact's input: its name in the graph, and its integers if it takes them."""
-    height, width, channels = reference.input_shape
-    layout = target.layout if reference.graph is not None else find_library(target.name).LAYOUT
-    photo = (height, width, channels) if layout == "NHWC" else (channels, height, width)
-    name = reference.graph.input.name if reference.graph is not None else "input"
-    affine = plan.activations[name] if plan is not None else None
-    return _end(name, (_photos(form), *photo), form, affine, layout)
-
-
-def _output(reference: Reference, form: Form, plan: Plan | None) -> TensorSpec:
-    """The artifact's output, likewise."""
-    graph = reference.graph
-    name = graph.output_name if graph is not None else "output"
-    affine = plan.activations[without_softmax(graph).output] if plan is not None and graph is not None else None
-    return _end(name, (_photos(form), reference.classes), form, affine, None)
-
-
-def _photos(form: Form) -> int:
-    return -1 if form.batch == "dynamic" else form.batch
-
-
-def _end(
-    name: str, shape: tuple[int, ...], form: Form, affine: Affine | None, layout: Literal["NHWC", "NCHW"] | None
-) -> TensorSpec:
-    if affine is None:
-        return TensorSpec(name=name, shape=shape, dtype="float32", layout=layout)
-    zero_point = affine.zero_point + (128 if form.io == "uint8" else 0)
-    return TensorSpec(name=name, shape=shape, dtype=form.io, layout=layout, scale=affine.scale, zero_point=zero_point)
-
-
-def _file_digest(source: Source) -> str | None:
-    return sha256(source.path) if source.path is not None and source.path.is_file() else None
-
-
-def _calibration_info(calibration: CalibrationSet | None) -> CalibrationInfo | None:
-    if calibration is None:
-        return None
-    return CalibrationInfo(
-        source=calibration.source, photos=len(calibration), sha256=calibration.digest(), seed=calibration.seed
-    )
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of the tools that are installed and may have had a hand in the artifact."""
-    versions = {"xedge": __version__}
-    for name in TOOLS:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions

@@ -49,6 +49,7 @@ class Target:
         ends: types that the ends of an int8 artifact can have beside float32.
         batches: whether it takes other batches than 1.
         convert: writes it.
+        freedom: how far a probability may be from the host's because the runtime picks its float type, but at fp32.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Target:
     ends: tuple[IoType, ...]
     batches: bool
     convert: Convert
+    freedom: float = 0.0
 
     def check(self, form: Form) -> None:
         """Refuse a form that the target does not have.
