@@ -166,15 +166,10 @@ class _QdqWriter(_HalfWriter):
 
     def real(self, name: str) -> str:
         """Return a tensor of the graph in float, as exact as it was made."""
-        if name not in self._real and name in self.plan.result_scales:
-            # ONNX Runtime's DequantizeLinear with a scale for each channel takes longer than the multiplication.
-            scales = self.plan.result_scales[name].reshape((1, -1) + (1,) * (len(self.graph.shape(name)) - 1))
-            factors = self.constant(f"{name}#result_scales", scales)
-            self._real[name] = self.emit("Mul", [self.dequantized(name), factors], f"{name}#scaled")
         return self._real[name] if name in self._real else self.dequantized(name)
 
     def dequantized(self, name: str) -> str:
-        """Return a tensor of the graph in float, rounded to its integers (and not yet multiplied by channel)."""
+        """Return a tensor of the graph in float, rounded to its integers."""
         if name not in self._integers:
             self._integers[name] = self._quantize(self._shifted(name), name)
         if name not in self._dequantized:
@@ -219,7 +214,7 @@ class _QdqWriter(_HalfWriter):
     def kernel_and_bias(self, node: Weighted) -> tuple[str, str]:
         if not self._integer_reader:
             return super().kernel_and_bias(node)
-        name, quantized = node.name, self.plan.stored_kernel(node.name)
+        name, quantized = node.name, self.plan.kernels[node.name]
         scales = quantized.scales * np.float32(self.plan.activations[node.inputs[0]].scale)
         kernel, axis = kernel_layout(node, quantized.values), 1 if isinstance(node, Dense) else 0
         return (

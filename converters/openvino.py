@@ -103,7 +103,10 @@ class _Writer:
 
     def _is_left_real(self, node: Node) -> bool:
         """Whether a maximum stands between a convolution and float readers, so that nothing need be rounded."""
-        return isinstance(node, Pool) and self.plan is not None and node.name in self.plan.result_scales
+        if self.plan is None or not isinstance(node, Pool) or node.kind != "max" or node.name == self.graph.output:
+            return False
+        alone = isinstance(self.graph[node.inputs[0]], Conv) and self.graph.sole_consumer(node.inputs[0]) is node
+        return alone and not any(self.plan.is_integer(reader.name) for reader in self.graph.consumers(node.name))
 
     def _take_integers(self, name: str, integers: Any) -> None:
         """Read a tensor that comes as uint8."""

@@ -134,17 +134,8 @@ class _Writer:
             to = "real" if form.affine is None else "integer" if source_form.affine is None else "requantized"
             target = self.new(f"{name}#{to}", self.graph.shape(name), form)
             self._convert(source, source_form, target, form)
-            self.made[name, form] = self._scaled_back(name, target) if form.affine is None else target
+            self.made[name, form] = target
         return self.made[name, form]
-
-    def _scaled_back(self, name: str, steps: int) -> int:
-        """Multiply each channel of a dequantized tensor by its own scale, where it has one."""
-        scales = self.plan.result_scales.get(name) if self.plan is not None else None
-        if scales is None:
-            return steps
-        factor = self.constant(f"{name}#result_scales", scales.reshape((1,) * len(self.graph.shape(name)) + (-1,)))
-        scaled = self.new(f"{name}#scaled", self.graph.shape(name))
-        return self.builder.operator("MUL", 1, [steps, factor], scaled, schema.MulOptionsT())
 
     def _convert(self, source: int, source_form: _Held, target: int, form: _Held) -> None:
         if form.affine is None:
@@ -318,7 +309,7 @@ class _Writer:
         name = node.name
         if form.affine is not None:
             assert self.plan is not None
-            quantized = self.plan.stored_kernel(name)
+            quantized = self.plan.kernels[name]
             kernel = self._integer_kernel(node, quantized.values, quantized.scales)
             scales = quantized.scales * np.float32(self.plan.activations[node.inputs[0]].scale)
             bias = self.constant(f"{name}#bias", bias_steps(quantized.bias, scales), _per_channel(scales, 0))

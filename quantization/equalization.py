@@ -11,7 +11,7 @@ convolution are, stays exact. Without that rounding the shift loses more than it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,20 +19,13 @@ import numpy.typing as npt
 
 from xedge.graph.ir import NO_PADDING, Conv, Depthwise, Graph, Node
 from xedge.quantization.affine import Affine
-from xedge.quantization.calibration import (
-    BINS,
-    CHANNEL_CENTRES,
-    TensorStatistics,
-    consumer_energy,
-    tensor_bins,
-)
+from xedge.quantization.energy import consumer_energy
+from xedge.quantization.scaling import even_scales
+from xedge.quantization.statistics import Statistics, TensorStatistics
 
-Statistics = Mapping[str, TensorStatistics]
 RangeRule = Callable[[TensorStatistics], tuple[float, float]]
 # Between scaling nothing (0) and giving every channel the same range (1), which is hard on the pointwise weights.
 STRENGTH = 0.5
-# Dead channels must not become loud: a share of the typical range is added to each, and scales stay within this.
-FLOOR, LARGEST = 0.05, 10.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +52,7 @@ def equalized(graph: Graph, statistics: Statistics, range_rule: RangeRule) -> tu
 
     Args:
         graph: the reference graph.
-        statistics: with ``channels`` for every candidate.
+        statistics: its statistics.
         range_rule: how a tensor's range comes from its statistics.
     """
     changed: dict[str, Node] = {}
@@ -88,35 +81,11 @@ def _change(
 ) -> tuple[_Change, TensorStatistics]:
     """Return what to do to a tensor's channels, and its statistics behind that."""
     low, high = np.minimum(seen.channel_low, 0), np.maximum(seen.channel_high, 0)
-    half = (high - low) / 2
-    half = half + max(float(np.median(half)) * FLOOR, 1e-12)
-    scale = np.clip((half / np.median(half)) ** STRENGTH, 1 / LARGEST, LARGEST)
-    centred = _Change(scale=scale, shift=(low + high) / 2)
+    scale = even_scales([(high - low) / 2], STRENGTH)
+    centre = (low + high) / 2
     scaled_column = replace(pointwise, kernel=(pointwise.kernel * scale[:, None]).astype(np.float32))
     energy = consumer_energy(graph.rewritten({pointwise.name: scaled_column}), name)
-    affine = Affine.of_range(*range_rule(_behind(seen, centred, energy)))
-    steps = np.rint(centred.shift / (scale * affine.scale))
+    affine = Affine.of_range(*range_rule(seen.changed(scale, centre, energy)))
+    steps = np.rint(centre / (scale * affine.scale))
     change = _Change(scale=scale, shift=steps * affine.scale * scale)
-    return change, replace(_behind(seen, change, energy), fixed=(affine.low, affine.high))
-
-
-def _behind(seen: TensorStatistics, change: _Change, energy: npt.NDArray[np.int64]) -> TensorStatistics:
-    """Return the statistics of (a - shift) / scale."""
-    assert seen.channels is not None
-    used = np.flatnonzero(seen.channels.any(0))
-    counts = np.zeros(BINS, np.int64)
-    for centre, column in zip(CHANNEL_CENTRES[used], seen.channels[:, used].T, strict=True):
-        values = ((centre - change.shift) / change.scale).astype(np.float32)
-        np.add.at(counts, tensor_bins(values), column * energy)
-    low, high = ((end - change.shift) / change.scale for end in (seen.channel_low, seen.channel_high))
-    return replace(
-        seen,
-        counts=counts,
-        low=float(low.min()),
-        high=float(high.max()),
-        mean=(seen.mean - change.shift) / change.scale,
-        channel_low=low,
-        channel_high=high,
-        channel_reach=np.maximum(np.abs(low), np.abs(high)),
-        channels=None,
-    )
+    return change, replace(seen.changed(scale, change.shift, energy), fixed=(affine.low, affine.high))

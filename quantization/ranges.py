@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge.quantization.affine import STEPS
-from xedge.quantization.calibration import TensorStatistics
+from xedge.quantization.statistics import TensorStatistics
 
 # Fractions of the observed extreme that are tried for a bound, about 7 % apart.
 CANDIDATES = np.geomspace(0.02, 1.0, 60)

@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterable
 
 from xedge.graph.ir import Graph
 from xedge.quantization.calibration import calibrate
-from xedge.quantization.equalization import Statistics, candidates, equalized
+from xedge.quantization.equalization import equalized
 from xedge.quantization.plan import Plan
 from xedge.quantization.ranges import least_squares_range
 from xedge.quantization.static import static_int8
+from xedge.quantization.statistics import Statistics
+from xedge.quantization.streams import equalized_streams
 from xedge.types import FloatArray
 
-ACTIVATIONS = (
-    "static, energy-weighted least-squares ranges, depthwise outputs equalized, one scale per channel of addends"
-)
-WEIGHTS = "bias correction"
+ACTIVATIONS = "static, least-squares ranges, channels of streams and depthwise outputs equalized"
+WEIGHTS = "adaptive rounding, bias correction"
 
 
 def statistics(
     graph: Graph, photos: Iterable[FloatArray], progress: Callable[[int], None] = lambda done: None
 ) -> Statistics:
     """Return what the recipe needs to know of every tensor; photos are preprocessed, (H, W, C)."""
-    return calibrate(graph, photos, progress, candidates(graph))
+    return calibrate(graph, photos, progress)
 
 
 def int8(
@@ -36,5 +36,6 @@ def int8(
         pixel: (scale, offset) with photo = pixel * scale + offset, when the same hold for all channels.
         all_integer: leave nothing in float that int8 has a kernel for.
     """
+    graph, seen = equalized_streams(graph, seen)
     graph, seen = equalized(graph, seen, least_squares_range)
     return graph, static_int8(graph, seen, pixel=pixel, all_integer=all_integer)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from xedge.graph.ir import (
     NO_PADDING,
@@ -22,18 +24,14 @@ from xedge.graph.ir import (
     Softmax,
     Weighted,
 )
+from xedge.quantization import adaptive_rounding
 from xedge.quantization.affine import LOWEST, Affine, QuantizedKernel, quantize_kernel
 from xedge.quantization.bias_correction import corrected_bias
-from xedge.quantization.calibration import TensorStatistics
-from xedge.quantization.plan import Plan
+from xedge.quantization.plan import Change, Plan
 from xedge.quantization.ranges import least_squares_range
+from xedge.quantization.statistics import Statistics, TensorStatistics
 from xedge.types import FloatArray
 
-# The integers of a tensor whose channels are scaled to [-1, 1] or [0, 1], and how little a channel's range counts for.
-SIGNED_UNIT = Affine(scale=float(np.float32(1 / 127)), zero_point=0)
-UNIT = Affine(scale=float(np.float32(1 / 255)), zero_point=LOWEST)
-DEAD = 0.02
-Statistics = Mapping[str, TensorStatistics]
 RangeRule = Callable[[TensorStatistics], tuple[float, float]]
 # These have no fast int8 kernel, or none that keeps resolution.
 FLOAT_ACTIVATIONS = ("hard_sigmoid", "gelu", "elu")
@@ -48,6 +46,7 @@ def static_int8(
     pixel: tuple[float, float] | None = None,
     range_rule: RangeRule = least_squares_range,
     all_integer: bool = False,
+    adapt_rounding: bool = True,
     correct_bias: bool = True,
 ) -> Plan:
     """Return the int8 plan of a graph.
@@ -60,6 +59,7 @@ def static_int8(
         range_rule: how a tensor's range comes from its statistics.
         all_integer: leave nothing in float that int8 has a kernel for. Otherwise the sums of the residual stream and
             the tail (last average, dense layer, softmax) stay float: they cost next to nothing and keep resolution.
+        adapt_rounding: let weights take up each other's rounding errors.
         correct_bias: take the mean error of rounded weights out of the biases.
     """
     float_nodes = _float_nodes(graph, all_integer)
@@ -69,49 +69,21 @@ def static_int8(
         activations[graph.input.name] = Affine(scale=float(np.float32(pixel[0])), zero_point=LOWEST)
         shift = -pixel[1]
     kernels = {
-        node.name: _kernel(graph, node, statistics, shift, correct_bias)
+        node.name: _kernel(graph, node, statistics, activations, shift, adapt_rounding, correct_bias)
         for node in graph
         if isinstance(node, Weighted) and node.name not in float_nodes
     }
-    addends = _read_in_float(graph, float_nodes)
-    for name in addends:
-        activations[name] = SIGNED_UNIT if statistics[name].low < 0 else UNIT
     return Plan(
         activations=activations,
         kernels=kernels,
         float_nodes=float_nodes,
-        result_scales={name: _channel_scales(statistics[source]) for name, source in addends.items()},
         input_shift=shift,
+        changes={
+            name: Change(scale=seen.scale.astype(np.float32), shift=seen.shift.astype(np.float32))
+            for name, seen in statistics.items()
+            if seen.scale is not None and seen.shift is not None
+        },
     )
-
-
-def _read_in_float(graph: Graph, float_nodes: frozenset[str]) -> dict[str, str]:
-    """Return the convolutions that sums and averages in float alone read, and maxima between, with the convolution.
-
-    Each of their channels may have a range of its own: the reader multiplies, which is cheap beside what it reads.
-    """
-    found: dict[str, str] = {}
-    for node in graph:
-        readers = graph.consumers(node.name)
-        if not isinstance(node, Conv) or node.name in float_nodes or node.name == graph.output:
-            continue
-        chain = [node.name]
-        if len(readers) == 1 and isinstance(readers[0], Pool) and readers[0].kind == "max":
-            chain.append(readers[0].name)
-            readers = graph.consumers(chain[-1])
-        if readers and chain[-1] != graph.output and all(_sums_in_float(r, float_nodes) for r in readers):
-            found.update(dict.fromkeys(chain, node.name))
-    return found
-
-
-def _sums_in_float(node: Node, float_nodes: frozenset[str]) -> bool:
-    return isinstance(node, Add | Mean) and node.name in float_nodes
-
-
-def _channel_scales(seen: TensorStatistics) -> FloatArray:
-    """Return how far each channel reaches; nearly dead ones count as a share of the typical one."""
-    reach = seen.channel_reach
-    return np.maximum(reach, max(float(np.median(reach)) * DEAD, 1e-9)).astype(np.float32)
 
 
 def _float_nodes(graph: Graph, all_integer: bool) -> frozenset[str]:
@@ -171,14 +143,37 @@ def takes_exact_pixels(graph: Graph) -> bool:
     return all(isinstance(n, Conv) and n.padding == NO_PADDING and n.groups == 1 for n in readers)
 
 
-def _kernel(graph: Graph, node: Weighted, statistics: Statistics, shift: float, correct: bool) -> QuantizedKernel:
+def _kernel(
+    graph: Graph,
+    node: Weighted,
+    statistics: Statistics,
+    activations: Mapping[str, Affine],
+    shift: float,
+    adapt: bool,
+    correct: bool,
+) -> QuantizedKernel:
+    source = node.inputs[0]
     quantized = quantize_kernel(node.kernel, node.bias)
+    if adapt and isinstance(node, Conv) and node.name in statistics[source].covariances:
+        exact = source == graph.input.name and shift
+        noise = 0.0 if exact else activations[source].scale ** 2 / 12
+        values = adaptive_rounding.rounded(node.kernel, quantized.scales, _covariance(node, statistics[source]), noise)
+        quantized = replace(quantized, values=values)
     bias = node.bias
     if correct:
-        bias = corrected_bias(node, quantized, statistics[node.inputs[0]].mean)
-    if node.inputs[0] == graph.input.name and shift:
+        bias = corrected_bias(node, quantized, statistics[source].mean)
+    if source == graph.input.name and shift:
         bias = bias - _sum_over_inputs(node, quantized) * shift
-    return QuantizedKernel(values=quantized.values, scales=quantized.scales, bias=bias.astype(np.float32))
+    return replace(quantized, bias=bias.astype(np.float32))
+
+
+def _covariance(node: Conv, seen: TensorStatistics) -> npt.NDArray[np.float64]:
+    """Return the covariance of what one output sees, in the tensor's channels as they were changed."""
+    covariance = seen.covariances[node.name].astype(np.float64)
+    if seen.scale is None:
+        return covariance
+    scale = np.tile(seen.scale, len(covariance) // len(seen.scale))
+    return np.asarray(covariance / np.outer(scale, scale))
 
 
 def _sum_over_inputs(node: Node, quantized: QuantizedKernel) -> FloatArray:

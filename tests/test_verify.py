@@ -70,6 +70,13 @@ def test_the_embedded_default_keeps_its_accuracy(bundles: Path, target: str, pre
     assert measured.agreement.agreement >= 1 - 2.5 * allowed
 
 
+def test_tensors_of_an_equalized_artifact_are_compared_as_the_reference_has_them(report: dict[str, Any]) -> None:
+    pairs = [p for p in report["pairs"] if p["first"] == "keras" and p["second"].endswith("int8")]
+    assert len(pairs) == len(TARGETS)
+    for pair in pairs:
+        assert pair["worst"]["snr_db"] > 3, pair  # an equalized tensor as it stands has a negative one
+
+
 def test_a_threshold_that_is_missed_fails(xedge: Command, bundles: Path) -> None:
     paths = (bundles / "tflite_fp32", bundles / "tflite_int8")
     done = xedge("verify", *paths, "--min-agreement", 100)

@@ -23,6 +23,9 @@ from xedge.types import FloatArray, UInt8Array
 MANIFEST = "manifest.json"
 LABELS = "labels.txt"
 OUTPUTS = "golden/outputs.npz"
+# What was done to the channels of tensors, for those who compare tensors; no runtime needs it.
+CHANGES = "changes.npz"
+Changes = Mapping[str, tuple[FloatArray, FloatArray]]
 # A zip may not unpack to more than this many times a plausible artifact.
 LARGEST_ZIP_BYTES = 4 << 30
 
@@ -72,6 +75,16 @@ class Bundle:
         except (OSError, ValueError, KeyError) as error:
             raise BundleError(f"{self.root}: the golden photos cannot be read ({error}); convert again") from error
 
+    def changes(self) -> dict[str, tuple[FloatArray, FloatArray]]:
+        """Read what was done to the channels of tensors: by name (scale, shift); nothing where nothing was done."""
+        if CHANGES not in self.manifest.files:
+            return {}
+        try:
+            stored = np.load(self.root / CHANGES, allow_pickle=False)
+            return {name: (stored[name][0], stored[name][1]) for name in stored.files}
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise BundleError(f"{self.root}/{CHANGES}: cannot be read ({error}); convert again") from error
+
 
 def write_bundle(
     destination: Path,
@@ -79,6 +92,7 @@ def write_bundle(
     labels: tuple[str, ...],
     files: Mapping[str, Path],
     golden: GoldenData,
+    changes: Changes | None = None,
     *,
     zipped: bool = False,
 ) -> Path:
@@ -90,9 +104,12 @@ def write_bundle(
         labels: class names in the order of the outputs.
         files: the artifact's files, by the name that each gets; they are copied.
         golden: the self-test.
+        changes: by name, scale and shift (channels,) of the artifact's tensors that hold (reference - shift) / scale.
         zipped: write one zip instead of a folder.
     """
     contents = {LABELS: ("\n".join(labels) + "\n").encode(), **_golden_files(manifest, golden)}
+    if changes:
+        contents[CHANGES] = _npz({name: np.stack(change) for name, change in changes.items()})
     if zipped:
         path = destination.with_name(destination.name + ".zip")
         with tempfile.TemporaryDirectory() as scratch:
@@ -129,9 +146,13 @@ def _golden_files(manifest: Manifest, golden: GoldenData) -> dict[str, bytes]:
         buffer = io.BytesIO()
         Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
         files[name] = buffer.getvalue()
+    return {**files, OUTPUTS: _npz({"reference": golden.reference, "expected": golden.expected})}
+
+
+def _npz(arrays: Mapping[str, FloatArray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, reference=golden.reference, expected=golden.expected)
-    return {**files, OUTPUTS: buffer.getvalue()}
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # names may be any, numpy's stub knows allow_pickle
+    return buffer.getvalue()
 
 
 def _zip(folder: Path) -> bytes:

@@ -32,8 +32,8 @@ from xedge.metrics import accuracy, agreement
 from xedge.models.compact import embedded
 from xedge.preprocess import Preprocessing, scheme
 from xedge.quantization import recipe
-from xedge.quantization.equalization import Statistics
 from xedge.quantization.plan import Plan
+from xedge.quantization.statistics import Statistics
 from xedge.reference import Reference, Wanted, read_reference
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
@@ -302,7 +302,9 @@ class _Work:
                 named = {file.name: file for file in files}
                 size = sum(file.stat().st_size for file in files)
                 destination = self._destination(target, form)
-                path = write_bundle(destination, manifest, self.labels, named, golden, zipped=self.request.zipped)
+                changes = {name: (c.scale, c.shift) for name, c in plan.changes.items()} if plan is not None else {}
+                zipped = self.request.zipped
+                path = write_bundle(destination, manifest, self.labels, named, golden, changes, zipped=zipped)
                 words.append(str(path))
         return Converted(path=path, manifest=manifest, artifact_bytes=size)
 
@@ -326,7 +328,9 @@ class _Work:
         if form.io not in self._plans:
             seen = self.statistics(self.reference.graph or graph)
             integer = form.io != "float32"
-            self._plans[form.io] = recipe.int8(graph, seen, pixel=self.preprocessing.pixel, all_integer=integer)
+            with self.stages.stage("quantize") as words:
+                words.append(f"{recipe.ACTIVATIONS}; {recipe.WEIGHTS}")
+                self._plans[form.io] = recipe.int8(graph, seen, pixel=self.preprocessing.pixel, all_integer=integer)
         return self._plans[form.io]
 
     def _by_library(self, target: Target, form: Form, path: Path) -> tuple[list[Path], None, Recipe]:

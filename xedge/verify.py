@@ -63,7 +63,11 @@ class BundleMember:
         """Return the tensors of one inference by name, NHWC."""
         tensors = self._runtime.tensors(self.bundle.artifact, self._classifier.input(pixels))
         photo = self.bundle.manifest.input.name  # its integers are moved, and all have the same photo
-        return {name: values for name, values in tensors.items() if PART not in name and name != photo}
+        found = {name: values for name, values in tensors.items() if PART not in name and name != photo}
+        for name, (scale, shift) in self.bundle.changes().items():
+            if name in found:
+                found[name] = found[name] * scale + shift
+        return found
 
 
 class KerasMember:

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 
 from xedge.graph.ir import Graph
-from xedge.graph.onnx import serialized, shared_model
+from xedge.graph.onnx import SharingWriter, serialized, shared_model
 from xedge.types import FloatArray
 
 
@@ -17,17 +17,23 @@ class Evaluator:
         graph: what to run.
         tensors: names of the tensors to return beside the output.
         few: for a handful of photos: slower by half, without the reordered copies of the weights.
+        writer: of this graph, where something else than the graph alone is to be computed.
     """
 
-    def __init__(self, graph: Graph, tensors: tuple[str, ...] = (), *, few: bool = False) -> None:
+    def __init__(
+        self, graph: Graph, tensors: tuple[str, ...] = (), *, few: bool = False, writer: SharingWriter | None = None
+    ) -> None:
         options = onnxruntime.SessionOptions()
         if few:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.log_severity_level = 3
+        # A simulator's roundings are to be computed as they stand.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others compute beside it
         options.enable_cpu_mem_arena = False  # it would keep twice what the largest photo needed
         # The input is at hand already; ONNX Runtime would only copy it.
         self._wanted = [name for name in tensors if name != graph.input.name]
-        model, weights = shared_model(graph, self._wanted)
+        model, weights = shared_model(graph, self._wanted, writer)
         # The session reads the graph's own arrays, so they have to live as long as it does.
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), self._weights)

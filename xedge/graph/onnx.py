@@ -38,13 +38,15 @@ IR_VERSION = 7
 SIMPLE_ACTIVATIONS = {"relu": "Relu", "elu": "Elu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
-def shared_model(graph: Graph, outputs: Iterable[str] = ()) -> tuple[Any, dict[str, np.ndarray]]:
+def shared_model(
+    graph: Graph, outputs: Iterable[str] = (), writer: SharingWriter | None = None
+) -> tuple[Any, dict[str, np.ndarray]]:
     """Return an ``onnx.ModelProto`` that computes the graph in float32, and its weights, which it only names.
 
     Its input is NCHW (N, C, H, W); the tensors named in ``outputs`` are outputs beside the graph's own,
-    NCHW where they have height and width.
+    NCHW where they have height and width. Another ``writer`` of this graph may compute something else.
     """
-    writer = _SharingWriter(graph)
+    writer = writer or SharingWriter(graph)
     for node in graph:
         writer.write(node)
     return writer.model((graph.output, *(name for name in outputs if name != graph.output))), writer.shared
@@ -231,14 +233,18 @@ class OnnxWriter:
             self.emit("Reshape", [source, wanted], output)
 
 
-class _SharingWriter(OnnxWriter):
-    """Keeps weights out of the model: a second copy of them would be the largest thing in memory."""
+class SharingWriter(OnnxWriter):
+    """Keeps weights out of the model: a second copy of them would be the largest thing in memory.
+
+    ``shared`` holds them by name.
+    """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self.shared: dict[str, np.ndarray] = {}
 
     def weight(self, name: str, value: np.ndarray) -> str:
+        """Name a float weight and keep it."""
         self.shared[name] = np.ascontiguousarray(value, np.float32)
         tensor = self.initializer(name, value)
         tensor.data_location = TensorProto.EXTERNAL
@@ -278,4 +284,4 @@ def serialized(model: Any) -> bytes:
     return data
 
 
-__all__ = ["OnnxWriter", "convolution", "kernel_layout", "serialized", "shared_model"]
+__all__ = ["OnnxWriter", "SharingWriter", "convolution", "kernel_layout", "serialized", "shared_model"]
