@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from xedge.graph.ir import Activation, Conv, Dense, Fused, Graph, Input, Node, Weighted
+from xedge.graph.ir import NO_PADDING, Activation, Conv, Dense, Fused, Graph, Input, Node, Weighted
 from xedge.graph.onnx import OnnxWriter, convolution, kernel_layout, serialized
 from xedge.memory import give_memory_back
 from xedge.quantization.affine import LOWEST, bias_steps, quantize_kernel
@@ -145,6 +145,8 @@ class _QdqWriter(_HalfWriter):
         self._integer_reader = self.plan.is_integer(name) and not isinstance(node, Input)
         if isinstance(node, Input):
             (self._integers if self.integer_ends else self._real)[name] = name
+        elif isinstance(node, Conv) and _is_product(node) and self.plan.gives_float(self.graph, name):
+            self._real[name] = self._product(node)
         elif self._integer_reader and isinstance(node, Activation) and self._saturates(node.name, node.kind):
             self._integers[name] = self._quantize(self.real(node.inputs[0]), name)
         else:
@@ -152,6 +154,20 @@ class _QdqWriter(_HalfWriter):
             self._real[name] = self.result(node)
             if self._integer_reader:
                 self._integers[name] = self._quantize(self._real.pop(name), name)
+
+    def _product(self, node: Conv) -> str:
+        """A pointwise convolution as a matrix product, which ONNX Runtime computes from integers to float.
+
+        The bias is added behind the second transposition: right behind the product it would be taken for a float Gemm.
+        """
+        name, quantized = node.name, self.plan.kernels[node.name]
+        photo = self.emit("Transpose", [self.dequantized(node.inputs[0])], f"{name}#nhwc", perm=[0, 2, 3, 1])
+        kernel = self._constant_dequantized(f"{name}#kernel", quantized.values[0, 0], quantized.scales, 1)
+        product = self.emit("MatMul", [photo, kernel], f"{name}#product")
+        moved = self.emit("Transpose", [product], f"{name}#nchw", perm=[0, 3, 1, 2])
+        bias = self.constant(f"{name}#bias", quantized.bias.reshape(1, -1, 1, 1))
+        super().fused("Add", node.activation, [moved, bias], name)
+        return name
 
     def finished(self, batch: Batch) -> Any:
         if not self.integer_ends:
@@ -229,6 +245,12 @@ class _QdqWriter(_HalfWriter):
             self.constant(f"{name}#zero_point", np.zeros(len(scales), values.dtype)),
         ]
         return self.emit("DequantizeLinear", parts, name, axis=axis)
+
+
+def _is_product(node: Conv) -> bool:
+    """Whether a convolution is a matrix product over the channels of each pixel."""
+    pixel = node.kernel.shape[:2] == (1, 1) and node.strides == (1, 1)
+    return pixel and node.groups == 1 and node.padding == NO_PADDING
 
 
 TARGET = Target(

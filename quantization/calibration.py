@@ -105,9 +105,8 @@ def calibrate(
     evaluator = Evaluator(graph, names)
     running = {name: _Accumulator(consumer_energy(graph, name), products_of_readers(graph, name)) for name in names}
     for done, tensors in enumerate(_ahead(evaluator, photos), start=1):
-        while tensors:  # each is let go of while the next photo's are being made
-            name, value = tensors.popitem()
-            running[name].add(value[0])
+        for name in names:  # each is let go of while the next photo's are being made; the first are the largest
+            running[name].add(tensors.pop(name)[0])
         progress(done)
     return {name: running.pop(name).result() for name in names}
 

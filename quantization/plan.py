@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from xedge.graph.ir import Conv, Graph
 from xedge.quantization.affine import Affine, QuantizedKernel
 from xedge.types import FloatArray
 
@@ -34,6 +35,12 @@ class Plan:
     float_nodes: frozenset[str]
     changes: Mapping[str, Change] = field(default_factory=dict)
     input_shift: float = 0.0
+
+    def gives_float(self, graph: Graph, name: str) -> bool:
+        """Whether a convolution computes in integers but only float nodes read it, so that it need not be rounded."""
+        node, readers = graph[name], graph.consumers(name)
+        integer = isinstance(node, Conv) and name in self.kernels and name != graph.output
+        return integer and bool(readers) and not any(self.is_integer(reader.name) for reader in readers)
 
     def is_integer(self, name: str) -> bool:
         """Whether a node computes in integers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +46,7 @@ def static_int8(
     pixel: tuple[float, float] | None = None,
     range_rule: RangeRule = least_squares_range,
     all_integer: bool = False,
+    in_float: Collection[str] = (),
     adapt_rounding: bool = True,
     correct_bias: bool = True,
 ) -> Plan:
@@ -59,10 +60,11 @@ def static_int8(
         range_rule: how a tensor's range comes from its statistics.
         all_integer: leave nothing in float that int8 has a kernel for. Otherwise the sums of the residual stream and
             the tail (last average, dense layer, softmax) stay float: they cost next to nothing and keep resolution.
+        in_float: more nodes to leave in float.
         adapt_rounding: let weights take up each other's rounding errors.
         correct_bias: take the mean error of rounded weights out of the biases.
     """
-    float_nodes = _float_nodes(graph, all_integer)
+    float_nodes = _with_maxima(graph, _float_nodes(graph, all_integer) | frozenset(in_float))
     activations = _activations(graph, statistics, range_rule)
     shift = 0.0
     if pixel is not None and takes_exact_pixels(graph):
@@ -92,6 +94,19 @@ def _float_nodes(graph: Graph, all_integer: bool) -> frozenset[str]:
     if not all_integer:
         names |= _tail(graph) | {n.name for n in graph if isinstance(n, Add)}
     return frozenset(names)
+
+
+def _with_maxima(graph: Graph, names: frozenset[str]) -> frozenset[str]:
+    """Add maxima that stand between float nodes: nothing is gained by rounding for them alone."""
+    between = {
+        node.name
+        for node in graph
+        if isinstance(node, Pool)
+        and node.inputs[0] in names
+        and graph.consumers(node.name)
+        and all(reader.name in names for reader in graph.consumers(node.name))
+    }
+    return names | between
 
 
 def _tail(graph: Graph) -> set[str]:

@@ -55,7 +55,7 @@ def test_int8_keeps_the_answers_and_is_int8(report: dict[str, Any]) -> None:
         elif member["audit"] is not None:
             assert member["audit"]["finding"] == "float"
     same = next(p for p in report["pairs"] if (p["first"], p["second"]) == ("tflite int8", "onnx int8"))
-    assert same["outputs"]["agreement"] >= 0.99  # the same integers, rounded by other kernels
+    assert same["outputs"]["agreement"] >= 0.98  # the same integers, rounded by other kernels
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
