@@ -27,7 +27,7 @@ from xedge.manifest import (
     Manifest,
     Recipe,
 )
-from xedge.memory import give_memory_back
+from xedge.memory import give_memory_back, return_large_blocks
 from xedge.metrics import accuracy, agreement
 from xedge.models.compact import embedded
 from xedge.preprocess import Preprocessing, scheme
@@ -133,6 +133,7 @@ def convert(
         for form in forms:
             target.check(form)
     stages = _Stages(report=report)
+    return_large_blocks()
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         work = _Work(request, Path(scratch), stages, progress)
         wanted = [(target, form) for target in targets for form in forms]
