@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from xedge.graph.ir import Graph
 from xedge.quantization.calibration import calibrate
@@ -26,7 +26,12 @@ def statistics(
 
 
 def int8(
-    graph: Graph, seen: Statistics, *, pixel: tuple[float, float] | None = None, all_integer: bool = False
+    graph: Graph,
+    seen: Statistics,
+    *,
+    pixel: tuple[float, float] | None = None,
+    all_integer: bool = False,
+    in_float: Collection[str] = (),
 ) -> tuple[Graph, Plan]:
     """Return an equal graph that quantizes well, and its int8 plan.
 
@@ -35,7 +40,8 @@ def int8(
         seen: its statistics.
         pixel: (scale, offset) with photo = pixel * scale + offset, when the same hold for all channels.
         all_integer: leave nothing in float that int8 has a kernel for.
+        in_float: nodes to leave in float beside those that always are.
     """
     graph, seen = equalized_streams(graph, seen)
     graph, seen = equalized(graph, seen, least_squares_range)
-    return graph, static_int8(graph, seen, pixel=pixel, all_integer=all_integer)
+    return graph, static_int8(graph, seen, pixel=pixel, all_integer=all_integer, in_float=in_float)

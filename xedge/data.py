@@ -40,7 +40,10 @@ class PhotoSet:
         """Return ``count`` photos chosen by the seed, in file order; all of them if there are not more."""
         if count >= len(self.files):
             return self
-        chosen = sorted(random.Random(seed).sample(range(len(self.files)), count))
+        return self.only(sorted(random.Random(seed).sample(range(len(self.files)), count)))
+
+    def only(self, chosen: Sequence[int]) -> PhotoSet:
+        """Return the photos of these indices."""
         return PhotoSet(
             root=self.root,
             files=tuple(self.files[i] for i in chosen),

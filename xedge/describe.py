@@ -7,12 +7,13 @@ from contextlib import suppress
 from typing import Literal
 
 from xedge import __version__
-from xedge.data import CalibrationSet
+from xedge.data import CalibrationSet, PhotoSet
 from xedge.files import sha256
 from xedge.graph.fold import without_softmax
-from xedge.manifest import CalibrationInfo, ModelInfo, Recipe, TensorSpec
+from xedge.manifest import CalibrationInfo, Gate, ModelInfo, Recipe, Rung, TensorSpec
 from xedge.quantization import recipe
 from xedge.quantization.affine import Affine
+from xedge.quantization.gate import Budget, Climb, Made
 from xedge.quantization.plan import Plan
 from xedge.reference import Reference
 from xedge.sources import Source
@@ -118,3 +119,27 @@ def versions() -> dict[str, str]:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
+
+
+def gate_info(climbed: Climb[Made], budget: Budget, photos: PhotoSet) -> Gate:
+    """Return how an artifact was chosen to keep a budget."""
+    rungs = tuple(
+        Rung(
+            name=one.rung,
+            agreement=one.outcome.agreement,
+            drop=one.outcome.drop,
+            verdict=one.outcome.verdict,
+            seconds=one.seconds,
+        )
+        for one in climbed.tries
+    )
+    return Gate(
+        photos=len(photos.files),
+        source=photos.root.name,
+        max_drop_points=budget.max_drop_points,
+        min_agreement=budget.min_agreement,
+        rungs=rungs,
+        chosen=climbed.chosen,
+        verdict=climbed.outcome.verdict,
+        out_of_time=climbed.out_of_time,
+    )

@@ -51,6 +51,7 @@ class CheckError(XedgeError):
     exit_code = 8
 
 
+UNDECIDED = 9
 INTERRUPTED = 130
 
 EXIT_CODES: dict[int, str] = {
@@ -63,5 +64,6 @@ EXIT_CODES: dict[int, str] = {
     MissingRuntimeError.exit_code: "a package that is needed is not installed",
     ResourceError.exit_code: "no space, no permission or no memory",
     CheckError.exit_code: "a check failed: golden outputs differ, or a budget was not met",
+    UNDECIDED: "a budget may be met, but the photos are too few to decide",
     INTERRUPTED: "interrupted",
 }

@@ -8,7 +8,7 @@ from typing import Literal
 
 from xedge.codec import from_json, to_json
 from xedge.errors import BundleError
-from xedge.metrics import Accuracy, Agreement
+from xedge.metrics import Accuracy, Agreement, Drop
 from xedge.preprocess import Preprocessing
 from xedge.vocabulary import IoType, Precision
 
@@ -105,6 +105,41 @@ class HostAccuracy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One attempt to keep a budget: what was tried, and what it scored on the selection photos."""
+
+    name: str
+    agreement: Agreement
+    drop: Drop | None
+    verdict: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """How the artifact was chosen to keep a budget.
+
+    Args:
+        photos: how many selection photos; none of them calibrated on or reported.
+        source: where they come from.
+        max_drop_points, min_agreement: the budget; None demands nothing.
+        rungs: what was tried, in order.
+        chosen: index of what the bundle holds.
+        verdict: ``met``, ``not met`` or ``too few photos to decide``, by 95 % intervals.
+        out_of_time: whether the time budget left rungs untried.
+    """
+
+    photos: int
+    source: str
+    max_drop_points: float | None
+    min_agreement: float | None
+    rungs: tuple[Rung, ...]
+    chosen: int
+    verdict: Literal["met", "not met", "too few photos to decide"]
+    out_of_time: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Golden:
     """The self-test: photos in ``golden/``, outputs in ``golden/outputs.npz``, and how far they may differ."""
 
@@ -131,6 +166,7 @@ class Manifest:
     calibration: CalibrationInfo | None
     tools: dict[str, str]
     accuracy: HostAccuracy | None
+    gate: Gate | None
     golden: Golden
     files: dict[str, str]
 

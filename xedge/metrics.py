@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import comb, sqrt
 
 import numpy as np
 
@@ -113,3 +113,51 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     centre = scale * (share + z**2 / (2 * trials))
     half = scale * z * sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    """What an artifact's top-1 lost against the float reference's on the same photos.
+
+    Args:
+        points: percentage points; negative where the artifact is better.
+        interval95: of them, by bootstrap over the photos, which are paired.
+        mcnemar_p: probability of so lopsided a change or more, if the artifact were as good; exact.
+        lost, won: photos that only the reference, only the artifact has right.
+    """
+
+    points: float
+    interval95: tuple[float, float]
+    mcnemar_p: float
+    lost: int
+    won: int
+
+
+RESAMPLES = 10_000
+
+
+def drop(probabilities: FloatArray, reference: FloatArray, truth: IntArray) -> Drop:
+    """Return what was lost, for probabilities (N, classes) of both and class indices (N,).
+
+    The bootstrap draws whole photos (Efron and Tibshirani, 1993, chapter 13): the number of photos lost and won among
+    N drawn with replacement is multinomial. Its seed is fixed.
+    """
+    before, after = reference.argmax(1) == truth, probabilities.argmax(1) == truth
+    lost, won, photos = int((before & ~after).sum()), int((after & ~before).sum()), len(truth)
+    shares = [lost / photos, won / photos, 1 - (lost + won) / photos]
+    drawn = np.random.default_rng(0).multinomial(photos, shares, RESAMPLES)
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / photos, [0.025, 0.975])
+    return Drop(
+        points=100 * (lost - won) / photos,
+        interval95=(100 * float(low), 100 * float(high)),
+        mcnemar_p=mcnemar(lost, won),
+        lost=lost,
+        won=won,
+    )
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """Return the two-sided exact p-value of McNemar's test. McNemar, 1947, with the binomial in place of chi-square."""
+    changed = lost + won
+    ways = sum(comb(changed, k) for k in range(min(lost, won) + 1))
+    return min(1.0, float(2 * ways / 2**changed))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,13 +16,23 @@ import numpy as np
 from xedge import __version__
 from xedge.bundle import GoldenData, write_bundle
 from xedge.data import CalibrationSet, PhotoSet, read_calibration, read_folder
-from xedge.describe import calibration_info, graph_recipe, input_spec, library_recipe, model_info, output_spec, versions
+from xedge.describe import (
+    calibration_info,
+    gate_info,
+    graph_recipe,
+    input_spec,
+    library_recipe,
+    model_info,
+    output_spec,
+    versions,
+)
 from xedge.device.board import usable_cores
-from xedge.errors import InputError, UnsupportedError
+from xedge.errors import InputError, UnsupportedError, UsageError
 from xedge.graph.fold import without_softmax
 from xedge.graph.ir import Graph
 from xedge.manifest import (
     SCHEMA_VERSION,
+    Gate,
     Golden,
     HostAccuracy,
     Manifest,
@@ -32,7 +43,9 @@ from xedge.metrics import accuracy, agreement
 from xedge.models.compact import embedded
 from xedge.preprocess import Preprocessing, scheme
 from xedge.quantization import recipe
+from xedge.quantization.gate import Budget, Try, climb, judge
 from xedge.quantization.plan import Plan
+from xedge.quantization.sensitivity import Layer, NoiseMeter, layers, worst_first
 from xedge.quantization.statistics import Statistics
 from xedge.reference import Reference, Wanted, read_reference
 from xedge.runtimes import Settings, choose_runtime
@@ -43,8 +56,13 @@ from xedge.types import FloatArray, IntArray, UInt8Array
 from xedge.vocabulary import Batch, Crop, IoType, Precision
 
 GOLDEN_PHOTOS = 4
+# The ladder behind the recipe as it is: so many of the worst layers in float, then these precisions.
+FLOAT_LAYERS = (1, 2, 4, 8)
+LARGER: tuple[Precision, ...] = ("dynamic", "fp16")
+NOISE_PHOTOS = 8
 # How far a probability may be from the host's on another machine: kernels differ in rounding.
 GOLDEN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "dynamic": 0.1, "int8": 0.1}
+NO_BUDGET = Budget()
 Report = Callable[[str], None]
 
 
@@ -66,6 +84,9 @@ class Request:
         crop: how photos are fitted.
         zipped: one zip for each bundle.
         allow_code: let the model file bring code of its own.
+        budget: what int8 may cost; without demands the recipe is taken as it is.
+        selection: photos that the budget is judged on; None takes calibration photos that were not chosen.
+        selection_count: how many of them.
     """
 
     source: Source
@@ -83,6 +104,9 @@ class Request:
     crop: Crop = "none"
     zipped: bool = False
     allow_code: bool = False
+    budget: Budget = NO_BUDGET
+    selection: Path | None = None
+    selection_count: int = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +116,17 @@ class Converted:
     path: Path
     manifest: Manifest
     artifact_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Artifact:
+    """An artifact's files, what they were written from, and how."""
+
+    form: Form
+    files: list[Path]
+    graph: Graph | None
+    plan: Plan | None
+    how: Recipe
 
 
 @dataclass(kw_only=True)
@@ -132,6 +167,8 @@ def convert(
     for target in targets:
         for form in forms:
             target.check(form)
+    if request.budget.demands and "int8" not in request.precisions:
+        raise UsageError("--max-drop and --min-agreement are budgets of int8; add --precision int8")
     stages = _Stages(report=report)
     return_large_blocks()
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
@@ -142,7 +179,7 @@ def convert(
 
 def _check_inputs(request: Request) -> None:
     """Fail on what can be seen wrong before the model is read."""
-    for folder in (request.data, request.calibration):
+    for folder in (request.data, request.calibration, request.selection):
         if folder is not None and not folder.exists():
             raise InputError(f"{folder}: no such folder of photos")
     if request.labels is not None and not request.labels.is_file():
@@ -162,7 +199,9 @@ class _Work:
         self.labels, self.labels_known = self._labels()
         self._calibration: CalibrationSet | None = None
         self._statistics: Statistics | None = None
+        self._selection: PhotoSet | None = None
         self._plans: dict[IoType, tuple[Graph, Plan]] = {}
+        self._order: list[Layer] | None = None
         self._reference_rows: FloatArray | None = None
         self.golden_pixels = self._golden_pixels()
         self.golden_reference = self._checked_reference()
@@ -285,8 +324,13 @@ class _Work:
         if self.photos is not None:
             self.reference_rows(self.photos)
         with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
-            files, plan, how = self._artifact(target, form, Path(scratch) / stem)
-            manifest = self._manifest(target, form, files[0].name, plan, how)
+            gate = None
+            made = self._artifact(target, form, Path(scratch) / stem)
+            if form.precision == "int8" and self.request.budget.demands:
+                made, gate = self._gated(target, made, Path(scratch) / "rungs")
+            files, plan = made.files, made.plan
+            manifest = replace(self._manifest(target, made), gate=gate)
+            form = made.form
             if last:
                 self.reference = self.reference.without_graph()
                 self._plans.clear()
@@ -309,8 +353,77 @@ class _Work:
                 words.append(str(path))
         return Converted(path=path, manifest=manifest, artifact_bytes=size)
 
-    def _artifact(self, target: Target, form: Form, path: Path) -> tuple[list[Path], Plan | None, Recipe]:
-        """Write the artifact's files at a path without suffix; the one that a runtime opens comes first."""
+    def _gated(self, target: Target, first: _Artifact, scratch: Path) -> tuple[_Artifact, Gate]:
+        """Climb from the recipe as it is to what keeps the budget."""
+        budget, photos = self.request.budget, self.selection()
+        reference = self.reference.predict(self._photos(photos, "selection reference"))
+        truth = self._selection_truth(photos)
+
+        def scored(made: _Artifact) -> tuple[_Artifact, FloatArray]:
+            settings = Settings(threads=usable_cores(), exact=True)
+            session = choose_runtime(target.name).open(made.files[0], settings)
+            classifier = Classifier(session, self._manifest(target, made))
+            rows = [classifier.classify(self.preprocessing.pixels(file)) for file in photos.files]
+            return made, np.stack(rows)
+
+        def attempt(form: Form, folder: str, nodes: Sequence[str] = ()) -> tuple[_Artifact, FloatArray]:
+            path = scratch / folder / f"{self.request.source.name}_{form.precision}"
+            return scored(self._artifact(target, form, path, nodes))
+
+        def rungs() -> Iterator[tuple[str, Callable[[], tuple[_Artifact, FloatArray]]]]:
+            yield "int8", partial(scored, first)
+            if first.plan is None or first.form.io != "float32":
+                return
+            order = self._worst_layers(first, photos)
+            for count in (count for count in FLOAT_LAYERS if count <= len(order)):
+                nodes = [name for layer in order[:count] for name in layer.nodes]
+                yield f"int8, {count} worst in float", partial(attempt, first.form, str(count), nodes)
+            for precision in LARGER:
+                yield precision, partial(attempt, replace(first.form, precision=precision), precision)
+
+        def told(one: Try) -> None:
+            lost = f", drop {one.outcome.drop.points:+.2f} points" if one.outcome.drop is not None else ""
+            words = f"{one.rung}: agreement {100 * one.outcome.agreement.agreement:.2f} %{lost}: {one.outcome.verdict}"
+            self.stages.report(f"{'rung':<10} {one.seconds:6.1f} s  {words}")
+
+        got = climb(rungs(), lambda rows: judge(budget, rows, reference, truth), budget.time_s, self.stages.clock, told)
+        return got.made, gate_info(got, budget, photos)
+
+    def _worst_layers(self, made: _Artifact, photos: PhotoSet) -> list[Layer]:
+        """The layers that make the most noise for their size, by a few of the selection photos."""
+        if self._order is not None:
+            return self._order
+        assert made.plan is not None
+        assert made.graph is not None
+        few = photos.sample(NOISE_PHOTOS, self.request.seed)
+        inputs = np.stack([self.preprocessing.photo(file) for file in few.files])
+        with self.stages.stage("analyze") as words:
+            meter = NoiseMeter(made.graph, made.plan, inputs, probabilities=self.reference.probabilities)
+            candidates = layers(made.graph, made.plan)
+            self._order = worst_first(
+                meter, candidates, lambda done: self.progress(f"analyze {done}/{len(candidates)} layers")
+            )
+            words.append(
+                f"noise of {len(candidates)} layers; the worst: {', '.join(one.name for one in self._order[:3])}"
+            )
+        return self._order
+
+    def selection(self) -> PhotoSet:
+        """Photos that are neither calibrated on nor reported."""
+        if self._selection is None:
+            self._selection = selection_photos(self.request, self.calibration(), self.photos)
+        return self._selection
+
+    def _artifact(self, target: Target, form: Form, path: Path, in_float: Sequence[str] = ()) -> _Artifact:
+        """Write the artifact's files at a path without suffix; the one that a runtime opens comes first.
+
+        Args:
+            target: writes them.
+            form: their precision and ends.
+            path: its folder is made.
+            in_float: nodes that an int8 artifact leaves in float beside those that it always does.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
         graph = self.reference.graph
         if graph is None:
             return self._by_library(target, form, path)
@@ -318,23 +431,26 @@ class _Work:
             graph = without_softmax(graph)
         plan = None
         if form.precision == "int8":
-            graph, plan = self._quantized(graph, form)
+            graph, plan = self._quantized(graph, form, tuple(in_float))
         with self.stages.stage("convert") as words:
             files = _written(path, target.convert(graph, form, plan))
             words.append(f"{target.title} {form.precision}, {sum(f.stat().st_size for f in files) / 1e6:.2f} MB")
-        return files, plan, graph_recipe(target, form, plan)
+        return _Artifact(form=form, files=files, graph=graph, plan=plan, how=graph_recipe(target, form, plan))
 
-    def _quantized(self, graph: Graph, form: Form) -> tuple[Graph, Plan]:
-        """Return an equal graph that quantizes well, and its plan; the targets share them."""
-        if form.io not in self._plans:
-            seen = self.statistics(self.reference.graph or graph)
-            integer = form.io != "float32"
-            with self.stages.stage("quantize") as words:
-                words.append(f"{recipe.ACTIVATIONS}; {recipe.WEIGHTS}")
-                self._plans[form.io] = recipe.int8(graph, seen, pixel=self.preprocessing.pixel, all_integer=integer)
-        return self._plans[form.io]
+    def _quantized(self, graph: Graph, form: Form, in_float: tuple[str, ...]) -> tuple[Graph, Plan]:
+        """Return an equal graph that quantizes well, and its plan; the targets share what the recipe gives."""
+        if form.io in self._plans and not in_float:
+            return self._plans[form.io]
+        seen = self.statistics(self.reference.graph or graph)
+        with self.stages.stage("quantize") as words:
+            words.append(f"{recipe.ACTIVATIONS}; {recipe.WEIGHTS}")
+            pixel, integer = self.preprocessing.pixel, form.io != "float32"
+            made = recipe.int8(graph, seen, pixel=pixel, all_integer=integer, in_float=in_float)
+        if not in_float:
+            self._plans[form.io] = made
+        return made
 
-    def _by_library(self, target: Target, form: Form, path: Path) -> tuple[list[Path], None, Recipe]:
+    def _by_library(self, target: Target, form: Form, path: Path) -> _Artifact:
         folder, library, reason = self.reference.library_folder, find_library(target.name), self.reference.reason
         assert folder is not None
         for option, asked in ((f"--io {form.io}", form.io != "float32"), (f"--batch {form.batch}", form.batch != 1)):
@@ -343,13 +459,13 @@ class _Work:
         with self.stages.stage("convert") as words:
             files = _written(path, library.convert(folder, form, self._calibration_inputs))
             words.append(f"{library.WAY}, {form.precision}")
-        return files, None, library_recipe(library, form, reason)
+        return _Artifact(form=form, files=files, graph=None, plan=None, how=library_recipe(library, form, reason))
 
     def _calibration_inputs(self) -> Iterator[FloatArray]:
         return iter(self.calibration().inputs(self.preprocessing))
 
-    def _manifest(self, target: Target, form: Form, artifact: str, plan: Plan | None, how: Recipe) -> Manifest:
-        reference = self.reference
+    def _manifest(self, target: Target, made: _Artifact) -> Manifest:
+        form, plan, reference = made.form, made.plan, self.reference
         ends = plan if form.io != "float32" else None
         output_kind: Literal["probabilities", "logits"]
         output_kind = "probabilities" if reference.probabilities and ends is None else "logits"
@@ -364,17 +480,18 @@ class _Work:
             xedge_version=__version__,
             target=target.name,
             precision=form.precision,
-            artifact=artifact,
+            artifact=made.files[0].name,
             model=model_info(self.request.source, reference),
             input=input_spec(reference, target, form, ends),
             output=output_spec(reference, form, ends),
             output_kind=output_kind,
             preprocessing=preprocessing,
             labels_known=self.labels_known,
-            recipe=how,
+            recipe=made.how,
             calibration=calibration_info(calibration),
             tools=versions(),
             accuracy=None,
+            gate=None,
             golden=Golden(
                 photos=tuple(f"golden/{i}.png" for i in range(GOLDEN_PHOTOS)),
                 tolerance=max(GOLDEN_TOLERANCE[form.precision], target.freedom if form.precision != "fp32" else 0),
@@ -404,6 +521,19 @@ class _Work:
             words.append(f"{manifest.precision} on {len(rows)} photos")
         return replace(manifest, accuracy=scored)
 
+    def _selection_truth(self, photos: PhotoSet) -> IntArray | None:
+        """Each photo's class (N,), by the labels or else the order of the folders; None where neither fits."""
+        if self.labels_known and photos.labelled:
+            return self._truth(photos)
+        if len(photos.classes) == self.reference.classes:
+            return np.array(photos.truth, np.int64)
+        if self.request.budget.max_drop_points is None:
+            return None
+        raise InputError(
+            f"{photos.root}: {len(photos.classes)} class folders for a model of {self.reference.classes} classes; "
+            "--max-drop needs them all, or --labels FILE with their order"
+        )
+
     def _truth(self, photos: PhotoSet) -> IntArray:
         unknown = sorted(set(photos.classes) - set(self.labels))
         if unknown:
@@ -416,6 +546,26 @@ class _Work:
             return Path(f"{request.source.name}_{target.name}_{form.precision}")
         several = len(request.targets) * len(request.precisions) > 1
         return request.output / f"{target.name}_{form.precision}" if several else request.output
+
+
+def selection_photos(request: Request, calibration: CalibrationSet, reported: PhotoSet | None) -> PhotoSet:
+    """Return the photos that a budget is judged on, chosen by the seed.
+
+    Raises:
+        InputError: there are none that are neither calibrated on nor reported.
+    """
+    folder = request.selection or request.calibration
+    if folder is None or not folder.is_dir():
+        raise InputError("a budget is judged on photos that are not calibrated on: give them with --selection DIR")
+    found = read_folder(folder)
+    taken = {file.resolve() for file in calibration.photos if isinstance(file, Path)}
+    taken |= {file.resolve() for file in reported.files} if reported is not None else set()
+    chosen = found.only([index for index, file in enumerate(found.files) if file.resolve() not in taken])
+    if not chosen.files:
+        raise InputError(f"{folder}: every photo is calibrated on or reported; give others with --selection DIR")
+    if request.budget.max_drop_points is not None and not chosen.labelled:
+        raise InputError(f"{folder}: --max-drop needs labelled photos in class folders; give --selection DIR")
+    return chosen.sample(request.selection_count, request.seed)
 
 
 def _written(path: Path, contents: Mapping[str, bytes]) -> list[Path]:

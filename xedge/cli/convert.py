@@ -6,7 +6,10 @@ import argparse
 import shlex
 
 from xedge.cli.console import Console, megabytes, percent, table
+from xedge.errors import UNDECIDED, CheckError
+from xedge.manifest import Gate
 from xedge.pipeline import Converted, Request, convert
+from xedge.quantization.gate import Budget
 from xedge.sources import find_source
 
 
@@ -29,11 +32,47 @@ def main(options: argparse.Namespace) -> int:
         crop=options.crop,
         zipped=options.zip,
         allow_code=options.allow_code,
+        budget=Budget(
+            max_drop_points=options.max_drop,
+            min_agreement=options.min_agreement / 100 if options.min_agreement is not None else None,
+            time_s=options.time_budget,
+        ),
+        selection=options.selection,
+        selection_count=options.selection_count,
     )
     made = convert(request, console.stage, console.progress)
     document = [{"path": str(c.path), "artifact_bytes": c.artifact_bytes, "manifest": c.manifest} for c in made]
-    console.result(document, f"\n{_table(made)}\n{_notes(made)}\n{_next(made, options)}")
-    return 0
+    console.result(document, f"\n{_table(made)}\n{_notes(made)}{_verdicts(made)}\n{_next(made, options)}")
+    return _code(made)
+
+
+def _verdicts(made: list[Converted]) -> str:
+    return "".join(f"{one.path}: {_verdict(one.manifest.gate)}\n" for one in made if one.manifest.gate is not None)
+
+
+def _verdict(gate: Gate) -> str:
+    demands = []
+    if gate.min_agreement is not None:
+        demands.append(f"agreement of {100 * gate.min_agreement:g} %")
+    if gate.max_drop_points is not None:
+        demands.append(f"drop of at most {gate.max_drop_points:g} points")
+    rung = gate.rungs[gate.chosen]
+    low, high = rung.agreement.interval95
+    figures = f"agreement {percent(rung.agreement.agreement)} [{100 * low:.1f}, {100 * high:.1f}]"
+    if rung.drop is not None:
+        low, high = rung.drop.interval95
+        figures += (
+            f", drop {rung.drop.points:+.2f} points [{low:+.2f}, {high:+.2f}], McNemar p {rung.drop.mcnemar_p:.2g}"
+        )
+    late = "; the time budget left rungs untried" if gate.out_of_time else ""
+    return f"budget ({', '.join(demands)}) {gate.verdict}: {rung.name}, {figures} on {gate.photos} photos{late}"
+
+
+def _code(made: list[Converted]) -> int:
+    verdicts = {one.manifest.gate.verdict for one in made if one.manifest.gate is not None}
+    if "not met" in verdicts:
+        return CheckError.exit_code
+    return UNDECIDED if "too few photos to decide" in verdicts else 0
 
 
 def _table(made: list[Converted]) -> str:

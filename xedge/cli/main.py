@@ -173,6 +173,13 @@ def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--calibration-count", type=_positive, default=100, metavar="N", help="how many of them (100)")
     p.add_argument("--seed", type=int, default=0, help="chooses them (0)")
     p.add_argument("--data", type=Path, metavar="DIR", help="labelled photos to score on, in class folders")
+    p.add_argument("--max-drop", type=float, metavar="POINTS", help="budget of int8: top-1 that may be lost")
+    p.add_argument("--min-agreement", type=_percent, metavar="PERCENT", help="budget of int8: agreement with float")
+    p.add_argument("--time-budget", type=_seconds, metavar="TIME", help="begin no other attempt after 30s, 10m, 1h")
+    p.add_argument(
+        "--selection", type=Path, metavar="DIR", help="photos to judge a budget on; default: calibration's others"
+    )
+    p.add_argument("--selection-count", type=_positive, default=300, metavar="N", help="how many of them (300)")
     p.add_argument("--labels", type=Path, metavar="FILE", help="class names in the order of the outputs, one a line")
     p.add_argument(
         "--preprocess", choices=SCHEMES, help="how photos were scaled in training; guessed and told if left out"

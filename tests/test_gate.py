@@ -1,0 +1,169 @@
+"""The gate: statistics that hold, a ladder that stops where it should, and verdicts with their exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Command
+from xedge.bundle import open_bundle
+from xedge.errors import UNDECIDED, CheckError, InputError, UsageError
+from xedge.metrics import drop, mcnemar
+from xedge.models.compact import embedded
+from xedge.quantization.gate import Budget, Climb, Outcome, climb, judge
+from xedge.types import FloatArray
+
+FOLDER = Path(embedded.__file__).parent
+
+
+def rows(answers: list[int]) -> FloatArray:
+    return np.eye(3, dtype=np.float32)[answers] * 0.9 + 0.03
+
+
+def test_mcnemar_is_exact() -> None:
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(5, 5) == 1
+    assert mcnemar(0, 5) == pytest.approx(2 / 2**5)
+    assert mcnemar(1, 9) == pytest.approx(2 * 11 / 2**10)
+
+
+def test_a_drop_has_an_interval_that_holds_it() -> None:
+    truth = np.zeros(400, np.int64)
+    artifact = rows([1] * 8 + [0] * 392)
+    lost = drop(artifact, rows([0] * 400), truth)
+    assert lost.points == pytest.approx(2.0)
+    assert (lost.lost, lost.won) == (8, 0)
+    low, high = lost.interval95
+    assert 0.5 <= low <= 1.0  # binomial of 8 in 400
+    assert 3.0 <= high <= 3.75
+    assert lost.mcnemar_p == pytest.approx(2 / 2**8)
+    same = drop(artifact, artifact, truth)
+    assert (same.points, same.interval95, same.mcnemar_p) == (0.0, (0.0, 0.0), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "photos", "verdict", "holds"),
+    [(0, 2000, "met", True), (60, 2000, "not met", False), (2, 400, "too few photos to decide", True)],
+)
+def test_a_verdict_says_what_the_interval_allows(wrong: int, photos: int, verdict: str, holds: bool) -> None:
+    reference, got = rows([0] * photos), rows([1] * wrong + [0] * (photos - wrong))
+    outcome = judge(Budget(min_agreement=0.99), got, reference, None)
+    assert (outcome.verdict, outcome.holds) == (verdict, holds)
+
+
+def test_the_worst_of_two_verdicts_counts() -> None:
+    truth = np.zeros(2000, np.int64)
+    got = rows([1] * 60 + [0] * 1940)
+    outcome = judge(Budget(min_agreement=0.9, max_drop_points=1.0), got, rows([0] * 2000), truth)
+    assert outcome.verdict == "not met"
+    assert not outcome.holds
+
+
+def climbed(wrong: list[int], time_s: float | None = None) -> Climb[int]:
+    """A ladder whose rungs get so many of 100 photos wrong; each takes ten seconds."""
+    seconds = iter(range(0, 10_000, 10))
+    reference = rows([0] * 100)
+
+    def rung(index: int) -> Callable[[], tuple[int, FloatArray]]:
+        return lambda: (index, rows([1] * wrong[index] + [0] * (100 - wrong[index])))
+
+    def judged(got: FloatArray) -> Outcome:
+        return judge(Budget(min_agreement=0.95), got, reference, None)
+
+    rungs = ((f"rung {index}", rung(index)) for index in range(len(wrong)))
+    return climb(rungs, judged, time_s, lambda: float(next(seconds)), lambda one: None)
+
+
+def test_the_climb_stops_at_the_first_rung_that_holds() -> None:
+    got = climbed([20, 4, 0])
+    assert (got.chosen, got.made, len(got.tries), got.out_of_time) == (1, 1, 2, False)
+
+
+def test_the_climb_keeps_the_best_when_none_holds() -> None:
+    got = climbed([20, 8, 12])
+    assert (got.chosen, got.made, len(got.tries)) == (1, 1, 3)
+    assert got.outcome.verdict == "too few photos to decide"
+    assert not got.outcome.holds
+
+
+def test_no_rung_begins_after_the_time_is_up() -> None:
+    got = climbed([20, 8, 0], time_s=15)
+    assert (got.chosen, len(got.tries), got.out_of_time) == (0, 1, True)
+
+
+@pytest.fixture(scope="module")
+def gated(xedge: Command, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[int, str, Path]]:
+    """Convert the compact model as somebody's file, judged on its 372 test photos."""
+
+    def run(target: str, *options: object) -> tuple[int, str, Path]:
+        output = tmp_path_factory.mktemp("gated") / "bundle"
+        done = xedge(
+            *("convert", FOLDER / "model.keras", "--target", target, "--precision", "int8", "--preprocess", "tf"),
+            *("--calibration-count", 20),
+            *("--calibration", FOLDER / "calibration", "--selection", FOLDER / "test", "--selection-count", 372),
+            *("--output", output, *options),
+        )
+        return done.returncode, done.stdout + done.stderr, output
+
+    return run
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx", "openvino"])
+def test_a_budget_that_int8_keeps_takes_int8(target: str, gated: Callable[..., tuple[int, str, Path]]) -> None:
+    code, words, output = gated(target, "--min-agreement", 95, "--max-drop", 5)
+    assert code == 0, words
+    gate = open_bundle(output).manifest.gate
+    assert gate is not None
+    assert [rung.name for rung in gate.rungs] == ["int8"]
+    assert (gate.photos, gate.verdict) == (372, "met")
+    assert " met: int8" in words
+
+
+def test_a_budget_that_int8_misses_is_climbed_for(gated: Callable[..., tuple[int, str, Path]]) -> None:
+    code, words, output = gated("tflite", "--min-agreement", 99.9)
+    assert code == UNDECIDED, words
+    manifest = open_bundle(output).manifest
+    gate = manifest.gate
+    assert gate is not None
+    names = [rung.name for rung in gate.rungs]
+    assert names[:2] == ["int8", "int8, 1 worst in float"]
+    assert gate.chosen == len(names) - 1
+    assert gate.rungs[-1].agreement.agreement >= 0.999
+    assert gate.rungs[0].agreement.agreement < 0.999
+    assert manifest.precision == names[-1]
+    assert "too few photos to decide" in words
+
+
+def test_out_of_time_the_best_is_kept_and_the_code_says_so(gated: Callable[..., tuple[int, str, Path]]) -> None:
+    code, words, output = gated("onnx", "--min-agreement", 100, "--time-budget", "0.01s")
+    assert code == CheckError.exit_code, words
+    gate = open_bundle(output).manifest.gate
+    assert gate is not None
+    assert gate.out_of_time
+    assert "left rungs untried" in words
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--precision", "fp16", "--max-drop", "1"), UsageError.exit_code, "add --precision int8"),
+        (("--precision", "int8", "--max-drop", "1"), InputError.exit_code, "--selection DIR"),
+        (
+            ("--precision", "int8", "--max-drop", "1", "--selection", FOLDER / "test"),
+            InputError.exit_code,
+            "every photo is calibrated on or reported",
+        ),
+    ],
+)
+def test_a_budget_without_photos_to_judge_it_on(
+    options: tuple[object, ...], code: int, words: str, xedge: Command, tmp_path: Path
+) -> None:
+    done = xedge("convert", "--target", "tflite", *options, "--output", tmp_path / "bundle", "--json")
+    assert done.returncode == code
+    assert words in done.stderr
+    assert not (tmp_path / "bundle").exists()
+    assert not done.stdout or json.loads(done.stdout)
