@@ -25,6 +25,12 @@ def statistics(
     return calibrate(graph, photos, progress)
 
 
+def prepared(graph: Graph, seen: Statistics) -> tuple[Graph, Statistics]:
+    """Return an equal graph that quantizes well, and the statistics that it would have shown."""
+    graph, seen = equalized_streams(graph, seen)
+    return equalized(graph, seen, least_squares_range)
+
+
 def int8(
     graph: Graph,
     seen: Statistics,
@@ -42,6 +48,5 @@ def int8(
         all_integer: leave nothing in float that int8 has a kernel for.
         in_float: nodes to leave in float beside those that always are.
     """
-    graph, seen = equalized_streams(graph, seen)
-    graph, seen = equalized(graph, seen, least_squares_range)
+    graph, seen = prepared(graph, seen)
     return graph, static_int8(graph, seen, pixel=pixel, all_integer=all_integer, in_float=in_float)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from xedge.bench.latency import Latency, Schedule, measure, summarize
+from xedge.bench.latency import Latency, Schedule, in_turns, measure, summarize
 from xedge.bench.verdict import judge
 from xedge.device.board import Board, read_board
+from xedge.manifest import Speed
 
 
 class Clock:
@@ -117,3 +118,29 @@ def test_what_is_not_there_is_unknown_not_zero(tmp_path: Path) -> None:
     board = read_board(tmp_path)
     assert board.model is board.governor is board.temperature_c is board.load_1min is None
     assert board.memory_bytes is board.swap_used_bytes is None
+
+
+def test_two_inferences_are_timed_in_turns() -> None:
+    now, log = 0, []
+
+    def taking(name: str, ns: int) -> Callable[[], None]:
+        def inference() -> None:
+            nonlocal now
+            now += ns
+            log.append(name)
+
+        return inference
+
+    got = in_turns(taking("a", 2_000_000), taking("b", 8_000_000), lambda: now)
+    assert (got.first_ms, got.second_ms) == (2.0, 8.0)
+    assert got.ratio == (0.25, 0.25, 0.25)
+    assert log[:8] == ["a", "a", "b", "b", "a", "a", "b", "b"]
+
+
+def test_whether_quantization_pays_is_said_only_where_the_turns_agree() -> None:
+    def speed(low: float, high: float) -> Speed:
+        return Speed(ms=1.0, float_ms=2.0, ratio=((low + high) / 2, low, high), threads=2)
+
+    assert speed(0.4, 0.6).pays is True
+    assert speed(1.1, 1.3).pays is False
+    assert speed(0.9, 1.2).pays is None

@@ -140,6 +140,28 @@ class Gate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Speed:
+    """One inference on the host beside the same model in fp32, timed in turns.
+
+    Args:
+        ms, float_ms: medians.
+        ratio: median of artifact over float, and the 5 % and 95 % quantiles over the turns.
+        threads: of both.
+    """
+
+    ms: float
+    float_ms: float
+    ratio: tuple[float, float, float]
+    threads: int
+
+    @property
+    def pays(self) -> bool | None:
+        """Whether it is faster than in float; None if the turns do not agree."""
+        _, low, high = self.ratio
+        return True if high < 1 else False if low > 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Golden:
     """The self-test: photos in ``golden/``, outputs in ``golden/outputs.npz``, and how far they may differ."""
 
@@ -167,6 +189,7 @@ class Manifest:
     tools: dict[str, str]
     accuracy: HostAccuracy | None
     gate: Gate | None
+    speed: Speed | None
     golden: Golden
     files: dict[str, str]
 

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from xedge import __version__
+from xedge.bench.latency import in_turns
 from xedge.bundle import GoldenData, write_bundle
 from xedge.data import CalibrationSet, PhotoSet, read_calibration, read_folder
 from xedge.describe import (
@@ -37,6 +38,7 @@ from xedge.manifest import (
     HostAccuracy,
     Manifest,
     Recipe,
+    Speed,
 )
 from xedge.memory import give_memory_back, return_large_blocks
 from xedge.metrics import accuracy, agreement
@@ -130,7 +132,7 @@ class _Artifact:
 
 
 @dataclass(kw_only=True)
-class _Stages:
+class Stages:
     """Tells each stage as it ends, with its seconds."""
 
     report: Report
@@ -139,6 +141,7 @@ class _Stages:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[list[str]]:
+        """Time what is done within; words added to the list stand behind the seconds."""
         words: list[str] = []
         start = self.clock()
         yield words
@@ -169,10 +172,10 @@ def convert(
             target.check(form)
     if request.budget.demands and "int8" not in request.precisions:
         raise UsageError("--max-drop and --min-agreement are budgets of int8; add --precision int8")
-    stages = _Stages(report=report)
+    stages = Stages(report=report)
     return_large_blocks()
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
-        work = _Work(request, Path(scratch), stages, progress)
+        work = Work(request, Path(scratch), stages, progress)
         wanted = [(target, form) for target in targets for form in forms]
         return [work.make(*pair, last=pair is wanted[-1]) for pair in wanted]
 
@@ -188,10 +191,10 @@ def _check_inputs(request: Request) -> None:
         raise InputError(f"--calibration-count {request.calibration_count}: at least one photo is needed")
 
 
-class _Work:
+class Work:
     """What the bundles of one request share: preprocessing, photos, reference outputs, statistics."""
 
-    def __init__(self, request: Request, scratch: Path, stages: _Stages, progress: Report) -> None:
+    def __init__(self, request: Request, scratch: Path, stages: Stages, progress: Report) -> None:
         self.request, self.stages, self.progress = request, stages, progress
         self.reference = self._read(scratch)
         self.preprocessing = self._preprocessing()
@@ -331,6 +334,7 @@ class _Work:
             files, plan = made.files, made.plan
             manifest = replace(self._manifest(target, made), gate=gate)
             form = made.form
+            sibling = self._float_sibling(target, form, Path(scratch) / "float" / stem)
             if last:
                 self.reference = self.reference.without_graph()
                 self._plans.clear()
@@ -340,6 +344,8 @@ class _Work:
             classifier = Classifier(session, manifest)
             expected = np.stack([classifier.classify(pixels) for pixels in self.golden_pixels])
             manifest = self._scored(manifest, classifier)
+            if sibling is not None:
+                manifest = replace(manifest, speed=self._speed(target, classifier, sibling))
             del session, classifier
             give_memory_back()
             with self.stages.stage("write") as words:
@@ -492,12 +498,33 @@ class _Work:
             tools=versions(),
             accuracy=None,
             gate=None,
+            speed=None,
             golden=Golden(
                 photos=tuple(f"golden/{i}.png" for i in range(GOLDEN_PHOTOS)),
                 tolerance=max(GOLDEN_TOLERANCE[form.precision], target.freedom if form.precision != "fp32" else 0),
             ),
             files={},
         )
+
+    def _float_sibling(self, target: Target, form: Form, path: Path) -> Path | None:
+        """Write the same model in fp32, for what is quantized and measured here."""
+        graph = self.reference.graph
+        if self.photos is None or graph is None or form.precision not in ("int8", "dynamic"):
+            return None
+        path.parent.mkdir(parents=True)
+        return _written(path, target.convert(graph, replace(form, precision="fp32", io="float32")))[0]
+
+    def _speed(self, target: Target, classifier: Classifier, sibling: Path) -> Speed:
+        """Time an artifact and its float sibling in turns on this machine."""
+        with self.stages.stage("time") as words:
+            settings = Settings(threads=usable_cores())
+            session = choose_runtime(target.name).open(sibling, settings)
+            photo = self.preprocessing.scaled(self.golden_pixels[:1])
+            fed = np.ascontiguousarray(photo.transpose(0, 3, 1, 2)) if target.layout == "NCHW" else photo
+            tensor = classifier.input(self.golden_pixels[0])
+            pair = in_turns(lambda: classifier.session.run(tensor), lambda: session.run(fed), time.perf_counter_ns)
+            words.append(f"{pair.first_ms:.2f} ms; in float {pair.second_ms:.2f} ms")
+        return Speed(ms=pair.first_ms, float_ms=pair.second_ms, ratio=pair.ratio, threads=usable_cores())
 
     def _scored(self, manifest: Manifest, classifier: Classifier) -> Manifest:
         """The manifest with what the artifact scores on the labelled photos."""
@@ -556,7 +583,9 @@ def selection_photos(request: Request, calibration: CalibrationSet, reported: Ph
     """
     folder = request.selection or request.calibration
     if folder is None or not folder.is_dir():
-        raise InputError("a budget is judged on photos that are not calibrated on: give them with --selection DIR")
+        raise InputError(
+            "photos are needed that are not calibrated on: give --selection DIR, or --calibration DIR with more of them"
+        )
     found = read_folder(folder)
     taken = {file.resolve() for file in calibration.photos if isinstance(file, Path)}
     taken |= {file.resolve() for file in reported.files} if reported is not None else set()

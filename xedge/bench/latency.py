@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import mean, median
+from statistics import mean, median, quantiles
 
 from xedge.bench.percentile import early_stopping_estimate, samples_needed
 
@@ -87,6 +87,44 @@ def measure(inference: Callable[[], object], schedule: Schedule, clock: Clock) -
             now = clock()
             samples.append(now - before)
     return samples, warmups
+
+
+TURNS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class InTurns:
+    """Two inferences timed in turns, so that a drift of the machine falls on both alike.
+
+    Args:
+        first_ms, second_ms: medians.
+        ratio: median of first over second, and the 5 % and 95 % quantiles over the turns.
+    """
+
+    first_ms: float
+    second_ms: float
+    ratio: tuple[float, float, float]
+
+
+def in_turns(first: Callable[[], object], second: Callable[[], object], clock: Clock) -> InTurns:
+    """Time two inferences in turns; before each is timed it runs once, for the other has taken the caches."""
+    times: list[tuple[int, int]] = []
+    with _collector_off():
+        for _ in range(TURNS):
+            turn = []
+            for inference in (first, second):
+                inference()
+                start = clock()
+                inference()
+                turn.append(clock() - start)
+            times.append((turn[0], turn[1]))
+    ratios = quantiles([a / b for a, b in times], n=20)
+    middle = median(a / b for a, b in times)
+    return InTurns(
+        first_ms=median(a for a, _ in times) / 1e6,
+        second_ms=median(b for _, b in times) / 1e6,
+        ratio=(middle, min(ratios[0], middle), max(ratios[-1], middle)),
+    )
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def main(options: argparse.Namespace) -> int:
     )
     made = convert(request, console.stage, console.progress)
     document = [{"path": str(c.path), "artifact_bytes": c.artifact_bytes, "manifest": c.manifest} for c in made]
-    console.result(document, f"\n{_table(made)}\n{_notes(made)}{_verdicts(made)}\n{_next(made, options)}")
+    console.result(document, f"\n{_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}")
     return _code(made)
 
 
@@ -68,6 +68,21 @@ def _verdict(gate: Gate) -> str:
     return f"budget ({', '.join(demands)}) {gate.verdict}: {rung.name}, {figures} on {gate.photos} photos{late}"
 
 
+def _pay(made: list[Converted]) -> str:
+    """Say where quantization does not pay on this machine."""
+    lines = []
+    for one in made:
+        speed = one.manifest.speed
+        if speed is not None and not speed.pays:
+            ratio, low, high = speed.ratio
+            word = "does not pay here" if speed.pays is False else "may not pay here"
+            lines.append(
+                f"{one.path}: {one.manifest.precision} {word}: {ratio:.2f} [{low:.2f}, {high:.2f}] of fp32's time, "
+                f"{speed.threads} threads\n"
+            )
+    return "".join(lines)
+
+
 def _code(made: list[Converted]) -> int:
     verdicts = {one.manifest.gate.verdict for one in made if one.manifest.gate is not None}
     if "not met" in verdicts:
@@ -88,8 +103,10 @@ def _table(made: list[Converted]) -> str:
                 percent(measured.agreement.agreement),
                 str(measured.artifact.photos),
             ]
+        speed = one.manifest.speed
+        figures.append("" if speed is None else f"{speed.ratio[0]:.2f}")
         rows.append([str(one.path), megabytes(one.artifact_bytes), *figures])
-    return table(rows, ["bundle", "artifact", "top-1 [95 %]", "drop, points", "agreement", "photos"])
+    return table(rows, ["bundle", "artifact", "top-1 [95 %]", "drop, points", "agreement", "photos", "time / fp32"])
 
 
 def _notes(made: list[Converted]) -> str:

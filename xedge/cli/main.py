@@ -135,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_predict(commands)
     _add_verify(commands)
+    _add_analyze(commands)
     _add_info(commands)
     return parser
 
@@ -226,6 +227,22 @@ def _add_verify(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--max-difference", type=float, metavar="P", help="greatest difference of a probability allowed")
     p.add_argument("--threads", type=_positive, metavar="N", help="default: the cores, 4 at most")
     p.add_argument("--provider", metavar="NAME", help=PROVIDER_HELP)
+    _add_reporting(p)
+
+
+def _add_analyze(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("analyze", help="tell which layers of a model lose accuracy in int8, and how")  # type: ignore[attr-defined]
+    p.add_argument("model", nargs="?", metavar="MODEL", help="as for convert")
+    p.add_argument("--weights", metavar="imagenet|FILE", help="weights for a built-in name")
+    p.add_argument("--calibration", type=Path, metavar="DIR|FILE", help="photos, .npy or .npz that fix int8 ranges")
+    p.add_argument("--calibration-count", type=_positive, default=100, metavar="N", help="how many of them (100)")
+    p.add_argument("--seed", type=int, default=0, help="chooses them (0)")
+    p.add_argument("--data", type=Path, metavar="DIR", help="photos to measure noise on; default: calibration's others")
+    p.add_argument("--photos", type=_positive, default=8, metavar="N", help="how many of them (8)")
+    p.add_argument("--top", type=_positive, metavar="N", help="print the N noisiest layers alone")
+    p.add_argument("--preprocess", choices=SCHEMES, help="as for convert")
+    p.add_argument("--crop", choices=("none", "center"), default="none", help="as for convert")
+    p.add_argument("--allow-code", action="store_true", help="run code that the model file brings (Lambda layers)")
     _add_reporting(p)
 
 
