@@ -12,7 +12,7 @@ from xedge.metrics import Accuracy, Agreement, Drop
 from xedge.preprocess import Preprocessing
 from xedge.vocabulary import IoType, Precision
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)

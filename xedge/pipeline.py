@@ -507,9 +507,10 @@ class Work:
         )
 
     def _float_sibling(self, target: Target, form: Form, path: Path) -> Path | None:
-        """Write the same model in fp32, for what is quantized and measured here."""
+        """Write the same model in fp32, for what is quantized and measured here, photo by photo."""
         graph = self.reference.graph
-        if self.photos is None or graph is None or form.precision not in ("int8", "dynamic"):
+        quantized = form.precision in ("int8", "dynamic")
+        if self.photos is None or graph is None or not quantized or form.batch != 1:
             return None
         path.parent.mkdir(parents=True)
         return _written(path, target.convert(graph, replace(form, precision="fp32", io="float32")))[0]

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Make the peers' artifacts and ours, measure all in one run, and write the comparison into docs/.
+
+    XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER
+
+FOLDER keeps the artifacts; what is there already is not made again. About 20 minutes on two quiet cores, 6 GB of memory
+for the peers' ONNX path. docs/peers.json has the figures and the versions, docs/peers.md the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from xedge.vocabulary import PRECISIONS, TARGETS
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
+# What each of our targets is held against, and what its figures are called.
+PEERS = {
+    "tflite": {
+        "float_tflite.tflite": "TFLiteConverter fp32",
+        "litert_quantizer_int8.tflite": "litert-quantizer int8",
+        "tfliteconverter_int8.tflite": "TFLiteConverter int8",
+    },
+    "onnx": {
+        "float_onnx.onnx": "tf2onnx fp32",
+        "ort_u8s8_moving_average.onnx": "ONNX Runtime uint8, moving average",
+        "ort_s8s8_minmax.onnx": "ONNX Runtime int8, min-max",
+    },
+    "openvino": {"float_openvino.xml": "Keras export fp32", "nncf_int8.xml": "NNCF int8"},
+}
+BEST_INT8 = {
+    "tflite": "litert_quantizer_int8.tflite",
+    "onnx": "ort_u8s8_moving_average.onnx",
+    "openvino": "nncf_int8.xml",
+}
+INTRODUCTION = """# Beside the peers
+
+Written by `XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER`: the full-size Xception (84 MB in Keras), 100
+calibration photos, 713 photos of the test and validation splits, top-1 on the 372 of test, all in one run with
+interleaved timing. tv is the mean total variation distance of the probabilities from float's. Ratios are to the best
+int8 peer of the target, in bold.
+"""
+HEADER = "| artifact | top-1, % | agreement, % | tv, % | MB | ms, 1 thread | ms, 2 threads | ratio, 1 | ratio, 2 |"
+PACKAGES = (
+    *("xedge", "ai-edge-litert", "litert-quantizer", "tensorflow-cpu", "tensorflow", "keras", "onnx", "onnxruntime"),
+    *("tf2onnx", "openvino", "nncf", "numpy"),
+)
+
+
+def main() -> int:
+    """Make what is missing, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--blocks", type=int, default=8, help="interleaved blocks of five timed inferences (8)")
+    parser.add_argument("--measured", type=Path, help="tell of this JSON of an earlier run, measure nothing")
+    options = parser.parse_args()
+    rows = json.loads((options.measured or measured(options.folder, options.blocks)).read_text())
+    document = {"versions": versions(), "processor": processor(), "rows": [named(row) for row in rows]}
+    (DOCS / "peers.json").write_text(json.dumps(document, indent=1) + "\n")
+    (DOCS / "peers.md").write_text(markdown(document))
+    return 0
+
+
+def measured(folder: Path, blocks: int) -> Path:
+    """Make the artifacts that are missing and measure all of them; return the JSON."""
+    shared = Path(os.environ["XEDGE_SHARED"])
+    model, train = shared / "data" / "xception_clothing.keras", shared / "data" / "clothing" / "train"
+    peers, ours, result = folder / "peers", folder / "xedge", folder / "measured.json"
+    if not (peers / BEST_INT8["openvino"]).exists():
+        python(shared / "peers" / "make.py", model, peers)
+    if not (ours / "openvino_int8").exists():
+        converted = ("--target", "all", "--precision", "all", "--calibration", train, "--output", ours)
+        python("-m", "xedge", "convert", model, *converted)
+    artifacts = [
+        next((ours / f"{target}_{precision}").glob(f"*{SUFFIXES[target]}"))
+        for target in TARGETS
+        for precision in PRECISIONS
+    ]
+    artifacts += [peers / name for names in PEERS.values() for name in names]
+    settings = ("--threads", 1, 2, "--blocks", blocks, "--json", result)
+    python(shared / "peers" / "measure.py", "--reference", peers / "float_onnx.onnx", *artifacts, *settings)
+    return result
+
+
+def python(*arguments: object) -> None:
+    """Run this Python with arguments and fail if it fails."""
+    subprocess.run([sys.executable, *map(str, arguments)], check=True)
+
+
+def named(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its target and what it is called, in place of a path of the machine."""
+    path = Path(row["artifact"])
+    for target, names in PEERS.items():
+        if path.name in names:
+            return {**row, "artifact": names[path.name], "target": target, "file": path.name}
+    target = next(name for name, suffix in SUFFIXES.items() if suffix == path.suffix)
+    precision = path.stem.rsplit("_", 1)[-1]
+    return {**row, "artifact": f"xedge {precision}", "target": target, "file": path.name}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of everything that had a hand in it."""
+    installed = {found.metadata["Name"].lower(): found.version for found in importlib.metadata.distributions()}
+    return {"python": platform.python_version(), **{name: installed[name] for name in PACKAGES if name in installed}}
+
+
+def processor() -> str:
+    """Return the processor's name and the extensions that int8 and bf16 kernels look for."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    telling = ("avx2", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+    return f"{name}, {os.cpu_count()} cores, {' '.join(flag for flag in telling if flag in flags)}"
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """Return the tables, one for each target; the last columns are ratios to its best int8 peer."""
+    tools = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    parts = [INTRODUCTION, f"{document['processor']}. {tools}.\n"]
+    for target in TARGETS:
+        rows = [row for row in document["rows"] if row["target"] == target]
+        base = next(row for row in rows if row["file"] == BEST_INT8[target])["median_ms"]
+        parts.append(f"## {target}\n")
+        parts.append(
+            "| artifact | top-1, % | agreement, % | tv, % | MB | ms, 1 thread | ms, 2 threads | ratio, 1 | 2 |"
+        )
+        parts.append("|---|---|---|---|---|---|---|---|---|")
+        parts.extend(line(row, base, bold=row["file"] == BEST_INT8[target]) for row in rows)
+        parts.append("")
+    return "\n".join(parts)
+
+
+def line(row: dict[str, Any], base: dict[str, float], *, bold: bool) -> str:
+    """Return one row."""
+    ms = row["median_ms"]
+    cells = [
+        f"**{row['artifact']}**" if bold else row["artifact"],
+        f"{100 * row['top1_test']:.2f}",
+        f"{100 * row['agreement']:.2f}",
+        f"{row['tv_percent']:.2f}",
+        f"{row['size_mb']:.2f}",
+        *(f"{ms[threads]:.1f}" for threads in ("1", "2")),
+        *(f"{ms[threads] / base[threads]:.2f}" for threads in ("1", "2")),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
