@@ -109,7 +109,9 @@ def named(row: dict[str, Any]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of everything that had a hand in it."""
-    installed = {found.metadata["Name"].lower(): found.version for found in importlib.metadata.distributions()}
+    installed = {
+        found.metadata["Name"].lower().replace("_", "-"): found.version for found in importlib.metadata.distributions()
+    }
     return {"python": platform.python_version(), **{name: installed[name] for name in PACKAGES if name in installed}}
 
 
@@ -130,9 +132,7 @@ def markdown(document: dict[str, Any]) -> str:
         rows = [row for row in document["rows"] if row["target"] == target]
         base = next(row for row in rows if row["file"] == BEST_INT8[target])["median_ms"]
         parts.append(f"## {target}\n")
-        parts.append(
-            "| artifact | top-1, % | agreement, % | tv, % | MB | ms, 1 thread | ms, 2 threads | ratio, 1 | 2 |"
-        )
+        parts.append(HEADER)
         parts.append("|---|---|---|---|---|---|---|---|---|")
         parts.extend(line(row, base, bold=row["file"] == BEST_INT8[target]) for row in rows)
         parts.append("")
