@@ -95,32 +95,34 @@ def steps(pixel: tuple[float, float] | None) -> list[tuple[str, Step]]:
         )
         return graph, made
 
-    def ranges(graph: Graph, seen: Statistics, *, integer: bool, exact: bool) -> tuple[Graph, Plan]:
+    def ranges(
+        graph: Graph, seen: Statistics, *, integer: bool, exact: bool, correct: bool = False
+    ) -> tuple[Graph, Plan]:
         made = static_int8(
             graph,
             seen,
             pixel=pixel if exact else None,
             all_integer=integer,
             adapt_rounding=False,
-            correct_bias=False,
+            correct_bias=correct,
         )
         return graph, made
 
-    def equal(graph: Graph, seen: Statistics, *, streams: bool, adapt: bool, correct: bool) -> tuple[Graph, Plan]:
+    def equal(graph: Graph, seen: Statistics, *, streams: bool) -> tuple[Graph, Plan]:
         if streams:
             graph, seen = equalized_streams(graph, seen)
         graph, seen = equalized(graph, seen, least_squares_range)
-        return graph, static_int8(graph, seen, pixel=pixel, adapt_rounding=adapt, correct_bias=correct)
+        return graph, static_int8(graph, seen, pixel=pixel, adapt_rounding=False)
 
     return [
         ("min-max ranges, all integer", plain),
         ("least-squares ranges", partial(ranges, integer=True, exact=False)),
         ("exact pixels", partial(ranges, integer=True, exact=True)),
         ("residual sums and tail in float", partial(ranges, integer=False, exact=True)),
-        ("depthwise outputs equalized", partial(equal, streams=False, adapt=False, correct=False)),
-        ("streams equalized", partial(equal, streams=True, adapt=False, correct=False)),
-        ("adaptive rounding", partial(equal, streams=True, adapt=True, correct=False)),
-        ("bias correction: the recipe", partial(recipe.int8, pixel=pixel)),
+        ("bias correction", partial(ranges, integer=False, exact=True, correct=True)),
+        ("depthwise outputs equalized", partial(equal, streams=False)),
+        ("streams equalized", partial(equal, streams=True)),
+        ("adaptive rounding: the recipe", partial(recipe.int8, pixel=pixel)),
     ]
 
 
