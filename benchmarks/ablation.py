@@ -23,7 +23,6 @@ import onnxruntime
 from xedge.graph.fold import without_softmax
 from xedge.graph.ir import Graph
 from xedge.metrics import agreement, softmax
-from xedge.pipeline import Request, Stages, Work, selection_photos
 from xedge.quantization import recipe
 from xedge.quantization.equalization import equalized
 from xedge.quantization.plan import Plan
@@ -34,6 +33,7 @@ from xedge.quantization.streams import equalized_streams
 from xedge.sources import find_source
 from xedge.target import Form, find_target
 from xedge.types import FloatArray
+from xedge.work import Request, Stages, Work, selection_photos
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 Step = Callable[[Graph, Statistics], tuple[Graph, Plan]]

@@ -12,7 +12,7 @@ from xedge.graph.onnx import OnnxWriter, convolution, kernel_layout, serialized
 from xedge.memory import give_memory_back
 from xedge.quantization.affine import LOWEST, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan
-from xedge.target import Form, Target
+from xedge.target import Form, Pixels, Target
 from xedge.vocabulary import Batch
 
 # uint8 holds what the plan's int8 holds, moved by 128. Activations so, because kernels that multiply uint8 by int8
@@ -36,9 +36,9 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
     writer: _ArtifactWriter
     if form.precision == "int8":
         assert plan is not None
-        writer = _QdqWriter(graph, plan, integer_ends=form.io == "uint8")
+        writer = _QdqWriter(graph, plan, form)
     else:
-        writer = {"fp32": _ArtifactWriter, "fp16": _HalfWriter, "dynamic": _DynamicWriter}[form.precision](graph)
+        writer = {"fp32": _ArtifactWriter, "fp16": _HalfWriter, "dynamic": _DynamicWriter}[form.precision](graph, form)
     for node in graph:
         writer.write(node)
     give_memory_back()
@@ -48,12 +48,31 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
 class _ArtifactWriter(OnnxWriter):
     """A model with the ends that an artifact has: Keras' names and a chosen batch. As it stands, fp32."""
 
-    END_TYPE = TensorProto.FLOAT
+    def __init__(self, graph: Graph, form: Form) -> None:
+        super().__init__(graph)
+        self.pixels = form.pixels
+        integers = form.io == "uint8"
+        self.input_type = TensorProto.UINT8 if integers or form.pixels is not None else TensorProto.FLOAT
+        self.output_type = TensorProto.UINT8 if integers else TensorProto.FLOAT
+
+    def write(self, node: Node) -> None:
+        if isinstance(node, Input) and self.pixels is not None:
+            self.scaled(node, self.pixels)
+        super().write(node)
+
+    def scaled(self, node: Input, pixels: Pixels) -> str:
+        """Add what makes the float photo of uint8 pixels."""
+        scale, offset = (factor.reshape(1, -1, 1, 1) for factor in pixels.factors(node.shape[-1]))
+        real = self.emit("Cast", [node.name], f"{node.name}#real", to=TensorProto.FLOAT)
+        scaled = self.emit("Mul", [real, self.constant(f"{node.name}#scale_of_pixels", scale)], f"{node.name}#scaled")
+        return self.emit("Add", [scaled, self.constant(f"{node.name}#offset", offset)], f"{node.name}#photo")
 
     def label(self, name: str) -> str:
         """Return what a tensor of the graph is called: the output keeps the name that it has in Keras."""
         if name == self.graph.output:
             return self.graph.output_name
+        if name == self.graph.input.name and self.pixels is not None:
+            return f"{name}#photo"
         return f"{name}#before" if name == self.graph.output_name else name
 
     def read(self, name: str) -> str:
@@ -70,7 +89,11 @@ class _ArtifactWriter(OnnxWriter):
             self.graph.input.name: (channels, height, width),
             self.graph.output_name: self.graph.shape(self.graph.output),
         }
-        start, end = (helper.make_tensor_value_info(n, self.END_TYPE, [photos, *s]) for n, s in shapes.items())
+        types = (self.input_type, self.output_type)
+        start, end = (
+            helper.make_tensor_value_info(name, kind, [photos, *shape])
+            for kind, (name, shape) in zip(types, shapes.items(), strict=True)
+        )
         return self.with_ends(start, [end])
 
 
@@ -85,15 +108,31 @@ class _HalfWriter(_ArtifactWriter):
 class _DynamicWriter(_ArtifactWriter):
     """int8 weights, and activations quantized as they come; depthwise convolutions stay in float."""
 
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(graph)
+    def __init__(self, graph: Graph, form: Form) -> None:
+        super().__init__(graph, form)
         self._quantized: set[str] = set()
 
     def write(self, node: Node) -> None:
-        if isinstance(node, Dense) or (isinstance(node, Conv) and node.groups == 1):
+        if isinstance(node, Conv) and _is_product(node):
+            self._matrix_product(node, self.read(node.inputs[0]), self.result(node))
+        elif isinstance(node, Dense) or (isinstance(node, Conv) and node.groups == 1):
             self._integer_product(node, self.read(node.inputs[0]), self.result(node))
         else:
             super().write(node)
+
+    def _matrix_product(self, node: Conv, source: str, output: str) -> None:
+        """A pointwise convolution over pixels in rows, which ONNX Runtime fuses with its scales and its bias."""
+        name, quantized = node.name, quantize_kernel(node.kernel, node.bias)
+        integers, scale, source_zero = self._quantize(source)
+        photo = self.emit("Transpose", [integers], f"{name}#nhwc", perm=[0, 2, 3, 1])
+        kernel = self.constant(f"{name}#kernel", quantized.values[0, 0])
+        zero = self.constant(f"{name}#kernel_zero_point", np.int8(0).reshape(()))
+        total = self.emit("MatMulInteger", [photo, kernel, source_zero, zero], f"{name}#sums")
+        real = self.emit("Cast", [total], f"{name}#steps", to=TensorProto.FLOAT)
+        scales = self.constant(f"{name}#kernel_scales", quantized.scales)
+        product = self.emit("Mul", [real, self.emit("Mul", [scale, scales], f"{name}#step_size")], f"{name}#product")
+        with_bias = self.emit("Add", [product, self.constant(f"{name}#bias", node.bias)], f"{name}#biased")
+        self.fused("Transpose", node.activation, [with_bias], output, perm=[0, 3, 1, 2])
 
     def _integer_product(self, node: Conv | Dense, source: str, output: str) -> None:
         """Multiply integers, then return to real values with both scales."""
@@ -129,10 +168,11 @@ class _QdqWriter(_HalfWriter):
     readers, ``name/dequantized``. What is left in float has weights in half.
     """
 
-    def __init__(self, graph: Graph, plan: Plan, *, integer_ends: bool) -> None:
-        super().__init__(graph)
-        self.plan, self.integer_ends = plan, integer_ends
-        self.END_TYPE = TensorProto.UINT8 if integer_ends else TensorProto.FLOAT
+    def __init__(self, graph: Graph, plan: Plan, form: Form) -> None:
+        super().__init__(graph, form)
+        self.plan, self.integer_ends = plan, form.io == "uint8"
+        # Shifted integers of the photo are the pixels themselves.
+        self._integer_photo = self.integer_ends or (form.pixels is not None and plan.input_shift != 0)
         self._integer_reader = False
         # For each tensor of the graph, the ONNX tensors that hold it so far.
         self._real: dict[str, str] = {}
@@ -144,7 +184,10 @@ class _QdqWriter(_HalfWriter):
         name = node.name
         self._integer_reader = self.plan.is_integer(name) and not isinstance(node, Input)
         if isinstance(node, Input):
-            (self._integers if self.integer_ends else self._real)[name] = name
+            if self._integer_photo:
+                self._integers[name] = name
+            else:
+                self._real[name] = name if self.pixels is None else self.scaled(node, self.pixels)
         elif isinstance(node, Conv) and _is_product(node) and self.plan.gives_float(self.graph, name):
             self._real[name] = self._product(node)
         elif self._integer_reader and isinstance(node, Activation) and self._saturates(node.name, node.kind):

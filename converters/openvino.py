@@ -31,7 +31,7 @@ from xedge.graph.ir import (
 )
 from xedge.quantization.affine import STEPS, QuantizedKernel, quantize_kernel
 from xedge.quantization.plan import Plan
-from xedge.target import Form, Target
+from xedge.target import Form, Pixels, Target
 from xedge.types import Tensor
 from xedge.vocabulary import Batch
 
@@ -82,14 +82,18 @@ class _Writer:
         """Return the finished ``openvino.Model``."""
         photos = -1 if batch == "dynamic" else batch
         height, width, channels = self.graph.input.shape
-        integer_ends = self.form.io == "uint8"
-        dtype = np.uint8 if integer_ends else np.float32
-        parameter = ops.parameter([photos, channels, height, width], dtype, name=self.graph.input.name)
-        parameter.output(0).set_names({self.graph.input.name})
-        if integer_ends:
-            self._take_integers(self.graph.input.name, parameter.output(0))
+        name, pixels, integer_ends = self.graph.input.name, self.form.pixels, self.form.io == "uint8"
+        dtype = np.uint8 if integer_ends or pixels is not None else np.float32
+        parameter = ops.parameter([photos, channels, height, width], dtype, name=name)
+        parameter.output(0).set_names({name})
+        photo = parameter.output(0)
+        # Shifted integers of the photo are the pixels themselves.
+        if integer_ends or (pixels is not None and self.plan is not None and self.plan.input_shift):
+            self._take_integers(name, photo)
+        elif pixels is not None:
+            photo = self._scaled(name, photo, pixels)
         for node in self.graph:
-            self.real[node.name] = parameter.output(0) if isinstance(node, Input) else self._write(node)
+            self.real[node.name] = photo if isinstance(node, Input) else self._write(node)
         output = self._integers(self.graph.output) if integer_ends else self.real[self.graph.output]
         output.set_names({self.graph.output_name})
         return ov.Model([ops.result(output, name=f"{self.graph.output_name}#result")], [parameter], self.graph.name)
@@ -107,6 +111,13 @@ class _Writer:
             return False
         alone = isinstance(self.graph[node.inputs[0]], Conv) and self.graph.sole_consumer(node.inputs[0]) is node
         return alone and not any(self.plan.is_integer(reader.name) for reader in self.graph.consumers(node.name))
+
+    def _scaled(self, name: str, photo: Any, pixels: Pixels) -> Any:
+        """The float photo of uint8 pixels."""
+        scale, offset = (factor.reshape(1, -1, 1, 1) for factor in pixels.factors(self.graph.input.shape[-1]))
+        real = ops.convert(photo, np.float32, name=f"{name}#real")
+        scaled = ops.multiply(real, self.constant(f"{name}#scale_of_pixels", scale), name=f"{name}#scaled")
+        return ops.add(scaled, self.constant(f"{name}#offset", offset), name=f"{name}#photo").output(0)
 
     def _take_integers(self, name: str, integers: Any) -> None:
         """Read a tensor that comes as uint8."""

@@ -32,10 +32,9 @@ from xedge.graph.ir import (
     Weighted,
     same_padding,
 )
-from xedge.quantization.affine import Affine, bias_steps, quantize_kernel
+from xedge.quantization.affine import Affine, QuantizedKernel, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan
-from xedge.target import Form, Target
-from xedge.vocabulary import IoType, Precision
+from xedge.target import Form, Pixels, Target
 
 FUSED: dict[Fused, int] = {
     "none": schema.ActivationFunctionType.NONE,
@@ -71,7 +70,7 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
     """
     TARGET.check(form)
     assert (form.precision == "int8") == (plan is not None), "a plan goes with int8, and int8 with a plan"
-    return {".tflite": _Writer(graph, form.precision, plan, form.io).write()}
+    return {".tflite": _Writer(graph, form, plan).write()}
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,12 @@ FLOAT = _Held()
 class _Writer:
     """One conversion: which TFLite tensor holds which graph tensor in which form."""
 
-    def __init__(self, graph: Graph, precision: Precision, plan: Plan | None, io: IoType) -> None:
-        self.graph, self.precision, self.plan, self.io = graph, precision, plan, io
+    def __init__(self, graph: Graph, form: Form, plan: Plan | None) -> None:
+        self.graph, self.plan = graph, plan
+        self.precision, self.io, self.pixels = form.precision, form.io, form.pixels
         self.builder = TfliteBuilder(graph.name)
         self.made: dict[tuple[str, _Held], int] = {}
+        self.photo = -1
 
     def write(self) -> bytes:
         for node in self.graph:
@@ -102,8 +103,9 @@ class _Writer:
                 self._float(node)
         form = self.form(self.graph.output) if self.io == "int8" else FLOAT
         output = self.value(self.graph.output, form)
-        inputs = {self.graph.input.name: self.made[self.graph.input.name, self._input_form()]}
-        return self.builder.serialized(inputs, {self.graph.output_name: output}, f"xedge {self.precision}")
+        return self.builder.serialized(
+            {self.graph.input.name: self.photo}, {self.graph.output_name: output}, f"xedge {self.precision}"
+        )
 
     # Tensors in the form that a reader asks for
 
@@ -164,11 +166,35 @@ class _Writer:
         full = self.builder.tensor(name, data.shape, np.float32)
         return self.builder.operator("DEQUANTIZE", 3, [half], full, schema.DequantizeOptionsT())
 
-    def _input_form(self) -> _Held:
-        return self.form(self.graph.input.name) if self.io == "int8" else FLOAT
-
     def _input(self, node: Input) -> None:
-        self.result(node, self._input_form())
+        if self.pixels is None:
+            self.photo = self.result(node, self.form(node.name) if self.io == "int8" else FLOAT)
+        elif self.plan is not None and self.plan.input_shift:
+            self._exact_pixels(node, self.plan)
+        else:
+            self._scaled_pixels(node, self.pixels)
+
+    def _exact_pixels(self, node: Input, plan: Plan) -> None:
+        """uint8 pixels are the photo's integers, but for the 128 that a QUANTIZE moves them by."""
+        scale = np.array([plan.activations[node.name].scale])
+        parameters = Quantization(scales=scale, zero_points=np.array([0]))
+        self.photo = self.builder.tensor(node.name, (1, *node.shape), np.uint8, parameters)
+        form = self.form(node.name)
+        moved = self.made[node.name, form] = self.new(f"{node.name}#integer", node.shape, form)
+        self.builder.operator("QUANTIZE", 2, [self.photo], moved, schema.QuantizeOptionsT())
+
+    def _scaled_pixels(self, node: Input, pixels: Pixels) -> None:
+        self.photo = self.builder.tensor(node.name, (1, *node.shape), np.uint8)
+        scale, offset = pixels.factors(node.shape[-1])
+        real, scaled, moved = (self.new(f"{node.name}#{part}", node.shape) for part in ("real", "scaled", "moved"))
+        options = schema.CastOptionsT()
+        options.inDataType, options.outDataType = schema.TensorType.UINT8, schema.TensorType.FLOAT32
+        self.builder.operator("CAST", 1, [self.photo], real, options)
+        factor = self.constant(f"{node.name}#scale", scale)
+        self.builder.operator("MUL", 1, [real, factor], scaled, schema.MulOptionsT())
+        addend = self.constant(f"{node.name}#offset", offset)
+        self.builder.operator("ADD", 1, [scaled, addend], moved, schema.AddOptionsT())
+        self.made[node.name, FLOAT] = moved
 
     # Float operators
 
@@ -314,15 +340,19 @@ class _Writer:
             scales = quantized.scales * np.float32(self.plan.activations[node.inputs[0]].scale)
             bias = self.constant(f"{name}#bias", bias_steps(quantized.bias, scales), _per_channel(scales, 0))
             return kernel, bias, INT8_VERSION["CONV_2D"]
+        if (hybrid := self._hybrid_kernel(node)) is not None:
+            kernel = self._integer_kernel(node, hybrid.values, hybrid.scales)
+            return kernel, self.constant(f"{name}#bias", hybrid.bias), PER_CHANNEL_DYNAMIC_CONV_VERSION
         bias = self.constant(f"{name}#bias", node.bias)
-        if self.precision == "dynamic" and not isinstance(node, Depthwise):
-            quantized = quantize_kernel(node.kernel, node.bias)
-            return (
-                self._integer_kernel(node, quantized.values, quantized.scales),
-                bias,
-                PER_CHANNEL_DYNAMIC_CONV_VERSION,
-            )
         return self.weight(f"{name}#kernel", _kernel_layout(node, node.kernel)), bias, 1
+
+    def _hybrid_kernel(self, node: Weighted) -> QuantizedKernel | None:
+        """The integer kernel of a node with float ends, for which the runtime finds the range of each photo."""
+        if self.plan is not None:
+            return self.plan.kernels[node.name] if self.plan.is_dynamic(node.name) else None
+        if self.precision == "dynamic" and not isinstance(node, Depthwise):
+            return quantize_kernel(node.kernel, node.bias)
+        return None
 
     def _integer_kernel(self, node: Weighted, values: np.ndarray, scales: np.ndarray) -> int:
         axis = 3 if isinstance(node, Depthwise) else 0
@@ -414,5 +444,6 @@ TARGET = Target(
     },
     ends=("int8",),
     batches=False,
+    dynamic_branches=True,
     convert=convert,
 )

@@ -31,15 +31,19 @@ def rounded(kernel: FloatArray, scales: FloatArray, covariance: npt.NDArray[np.f
     variances = np.diag(covariance)
     order = np.argsort(-variances, kind="stable")
     damped = covariance[np.ix_(order, order)] + np.eye(len(order)) * (noise + DAMPING * variances.mean() + 1e-12)
+    try:
+        # inverse = factor.T @ factor
+        factor = np.linalg.cholesky(np.linalg.inv(damped)).T
+    except np.linalg.LinAlgError:
+        # Inputs that hardly vary leave a covariance of nothing but its own rounding, which tells nothing.
+        return np.clip(np.rint(steps), -WEIGHT_LIMIT, WEIGHT_LIMIT).reshape(kernel.shape).astype(np.int8)
     integers = np.empty(steps.shape)
-    integers[order] = _compensated(steps[order], damped)
+    integers[order] = _compensated(steps[order], factor)
     return integers.reshape(kernel.shape).astype(np.int8)
 
 
-def _compensated(steps: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _compensated(steps: npt.NDArray[np.float64], factor: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Round row after row (inputs, outputs); the rows behind take up the error."""
-    # inverse = factor.T @ factor
-    factor = np.linalg.cholesky(np.linalg.inv(covariance)).T
     steps, integers = steps.copy(), np.empty_like(steps)
     for start in range(0, len(steps), BLOCK):
         stop = min(len(steps), start + BLOCK)

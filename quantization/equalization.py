@@ -11,8 +11,8 @@ convolution are, stays exact. Without that rounding the shift loses more than it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +28,6 @@ RangeRule = Callable[[TensorStatistics], tuple[float, float]]
 STRENGTH = 0.5
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Change:
-    """What is done to the channels of one tensor: (channels,) each."""
-
-    scale: npt.NDArray[np.float64]
-    shift: npt.NDArray[np.float64]
-
-
 def candidates(graph: Graph) -> dict[str, str]:
     """Return the depthwise convolutions that can be equalized, each with the convolution behind it."""
     found = {}
@@ -47,30 +39,35 @@ def candidates(graph: Graph) -> dict[str, str]:
     return found
 
 
-def equalized(graph: Graph, statistics: Statistics, range_rule: RangeRule) -> tuple[Graph, Statistics]:
+def equalized(
+    graph: Graph, statistics: Statistics, range_rule: RangeRule, kept: Collection[str] = ()
+) -> tuple[Graph, Statistics]:
     """Return an equal graph with equalized depthwise outputs, and the statistics that it would have shown.
 
     Args:
         graph: the reference graph.
         statistics: its statistics.
         range_rule: how a tensor's range comes from its statistics.
+        kept: depthwise convolutions to leave as they are.
     """
     changed: dict[str, Node] = {}
     seen = dict(statistics)
     for name, behind in candidates(graph).items():
+        if name in kept:
+            continue
         depthwise, pointwise = graph[name], graph[behind]
         assert isinstance(depthwise, Depthwise)
         assert isinstance(pointwise, Conv)
-        change, seen[name] = _change(graph, name, pointwise, statistics[name], range_rule)
+        scale, shift, seen[name] = _change(graph, name, pointwise, statistics[name], range_rule)
         changed[name] = replace(
             depthwise,
-            kernel=(depthwise.kernel / change.scale).astype(np.float32),
-            bias=((depthwise.bias - change.shift) / change.scale).astype(np.float32),
+            kernel=(depthwise.kernel / scale).astype(np.float32),
+            bias=((depthwise.bias - shift) / scale).astype(np.float32),
         )
-        moved = np.einsum("hwio,i->o", pointwise.kernel.astype(np.float64), change.shift)
+        moved = np.einsum("hwio,i->o", pointwise.kernel.astype(np.float64), shift)
         changed[behind] = replace(
             pointwise,
-            kernel=(pointwise.kernel * change.scale[:, None]).astype(np.float32),
+            kernel=(pointwise.kernel * scale[:, None]).astype(np.float32),
             bias=(pointwise.bias + moved).astype(np.float32),
         )
     return graph.rewritten(changed), seen
@@ -78,8 +75,8 @@ def equalized(graph: Graph, statistics: Statistics, range_rule: RangeRule) -> tu
 
 def _change(
     graph: Graph, name: str, pointwise: Conv, seen: TensorStatistics, range_rule: RangeRule
-) -> tuple[_Change, TensorStatistics]:
-    """Return what to do to a tensor's channels, and its statistics behind that."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], TensorStatistics]:
+    """Return the scale and the shift of a tensor's channels (channels,), and its statistics behind that."""
     low, high = np.minimum(seen.channel_low, 0), np.maximum(seen.channel_high, 0)
     scale = even_scales([(high - low) / 2], STRENGTH)
     centre = (low + high) / 2
@@ -87,5 +84,5 @@ def _change(
     energy = consumer_energy(graph.rewritten({pointwise.name: scaled_column}), name)
     affine = Affine.of_range(*range_rule(seen.changed(scale, centre, energy)))
     steps = np.rint(centre / (scale * affine.scale))
-    change = _Change(scale=scale, shift=steps * affine.scale * scale)
-    return change, replace(seen.changed(scale, change.shift, energy), fixed=(affine.low, affine.high))
+    shift = steps * affine.scale * scale
+    return scale, shift, replace(seen.changed(scale, shift, energy), fixed=(affine.low, affine.high))

@@ -25,7 +25,8 @@ class Plan:
     Args:
         activations: tensor name to parameters, for every tensor that exists as integers.
         kernels: node name to integer kernel, for every weighted node that computes in integers.
-        float_nodes: nodes that compute in float.
+        float_nodes: nodes with float inputs and a float result. One that has an integer kernel all the same quantizes
+            its input with the range of each photo.
         changes: what equalization did to tensors, by name.
         input_shift: the integer input holds photo + shift, and the first kernels' biases take it back.
     """
@@ -39,9 +40,13 @@ class Plan:
     def gives_float(self, graph: Graph, name: str) -> bool:
         """Whether a convolution computes in integers but only float nodes read it, so that it need not be rounded."""
         node, readers = graph[name], graph.consumers(name)
-        integer = isinstance(node, Conv) and name in self.kernels and name != graph.output
+        integer = isinstance(node, Conv) and self.is_integer(name) and name != graph.output
         return integer and bool(readers) and not any(self.is_integer(reader.name) for reader in readers)
 
     def is_integer(self, name: str) -> bool:
         """Whether a node computes in integers."""
         return name not in self.float_nodes
+
+    def is_dynamic(self, name: str) -> bool:
+        """Whether a node multiplies integers but quantizes its input with the range of each photo."""
+        return name in self.float_nodes and name in self.kernels

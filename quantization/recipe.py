@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from xedge.graph.ir import Graph
+from xedge.quantization.branches import dynamic_branches
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.equalization import equalized
 from xedge.quantization.plan import Plan
 from xedge.quantization.ranges import least_squares_range
-from xedge.quantization.static import static_int8
+from xedge.quantization.static import float_by_default, static_int8
 from xedge.quantization.statistics import Statistics
 from xedge.quantization.streams import equalized_streams
 from xedge.types import FloatArray
 
 ACTIVATIONS = "static, least-squares ranges, channels of streams and depthwise outputs equalized"
+BRANCHES = "ranges of each photo between residual sums"
 WEIGHTS = "adaptive rounding, bias correction"
 
 
@@ -25,10 +27,17 @@ def statistics(
     return calibrate(graph, photos, progress)
 
 
-def prepared(graph: Graph, seen: Statistics) -> tuple[Graph, Statistics]:
-    """Return an equal graph that quantizes well, and the statistics that it would have shown."""
+def prepared(graph: Graph, seen: Statistics, branches: Collection[str] = ()) -> tuple[Graph, Statistics]:
+    """Return an equal graph that quantizes well, and the statistics that it would have shown.
+
+    Args:
+        graph: the reference graph.
+        seen: its statistics.
+        branches: nodes that keep the ranges of each photo; no depthwise output is equalized there, for these ranges
+            leave nothing out.
+    """
     graph, seen = equalized_streams(graph, seen)
-    return equalized(graph, seen, least_squares_range)
+    return equalized(graph, seen, least_squares_range, branches)
 
 
 def int8(
@@ -38,6 +47,7 @@ def int8(
     pixel: tuple[float, float] | None = None,
     all_integer: bool = False,
     in_float: Collection[str] = (),
+    dynamic: bool = False,
 ) -> tuple[Graph, Plan]:
     """Return an equal graph that quantizes well, and its int8 plan.
 
@@ -47,6 +57,9 @@ def int8(
         pixel: (scale, offset) with photo = pixel * scale + offset, when the same hold for all channels.
         all_integer: leave nothing in float that int8 has a kernel for.
         in_float: nodes to leave in float beside those that always are.
+        dynamic: take the ranges of each photo between float sums, for runtimes that do so at little cost.
     """
-    graph, seen = prepared(graph, seen)
-    return graph, static_int8(graph, seen, pixel=pixel, all_integer=all_integer, in_float=in_float)
+    usable = dynamic and not all_integer
+    branches = dynamic_branches(graph, float_by_default(graph)) if usable else frozenset[str]()
+    graph, seen = prepared(graph, seen, branches)
+    return graph, static_int8(graph, seen, pixel=pixel, all_integer=all_integer, in_float=in_float, branches=branches)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xedge.graph.ir import Conv, Dense, Depthwise, Graph, Weighted
+from xedge.graph.cost import multiply_accumulates
+from xedge.graph.ir import Conv, Depthwise, Graph, Weighted
 from xedge.metrics import centred_logits
 from xedge.quantization.plan import Plan
 from xedge.quantization.simulator import rounded_tensors, simulator
@@ -21,7 +22,7 @@ class Layer:
     Args:
         name: of the convolution or dense layer.
         nodes: it, and a depthwise convolution that it alone reads.
-        tensors: what is rounded on their account: their results.
+        tensors: what is rounded on their account: their results, or what they read with the range of each photo.
         multiply_accumulates: for one photo.
     """
 
@@ -47,19 +48,16 @@ def layers(graph: Graph, plan: Plan) -> tuple[Layer, ...]:
             Layer(
                 name=nodes[-1],
                 nodes=tuple(nodes),
-                tensors=tuple(name for name in nodes if name in rounded),
+                tensors=_on_account_of(graph, plan, nodes, rounded),
                 multiply_accumulates=sum(multiply_accumulates(graph, name) for name in nodes),
             )
         )
     return tuple(found)
 
 
-def multiply_accumulates(graph: Graph, name: str) -> int:
-    """Return how many multiply-accumulates a weighted node does for one photo."""
-    node = graph[name]
-    assert isinstance(node, Weighted)
-    positions = 1 if isinstance(node, Dense) else int(np.prod(graph.shape(name)[:2]))
-    return positions * int(node.kernel.size)
+def _on_account_of(graph: Graph, plan: Plan, nodes: list[str], rounded: set[str]) -> tuple[str, ...]:
+    read = [graph[name].inputs[0] for name in nodes if plan.is_dynamic(name)]
+    return tuple(name for name in (*read, *nodes) if name in rounded)
 
 
 @dataclass(frozen=True, kw_only=True)

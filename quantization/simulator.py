@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
+from onnx import helper
 
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.ir import Activation, Graph, Node, Pad, Pool, Reshape, Weighted
@@ -14,7 +15,7 @@ from xedge.quantization.plan import Plan
 
 
 def rounded_tensors(graph: Graph, plan: Plan) -> tuple[str, ...]:
-    """Return the tensors that an artifact rounds: what integer nodes make, and float tensors that they read.
+    """Return the tensors that an artifact rounds: what integer nodes make, and float tensors that products read.
 
     Pools, pads and reshapes of integers round nothing anew.
     """
@@ -34,9 +35,9 @@ def _moves_integers(plan: Plan, node: Node) -> bool:
 
 
 def _rounds_what_it_reads(plan: Plan, reader: Node) -> bool:
-    """Whether an integer node rounds a float tensor; a ReLU rounds its result alone."""
+    """Whether a node rounds a float tensor that it reads; a ReLU rounds its result alone."""
     saturates = isinstance(reader, Activation) and reader.kind in ("relu", "relu6")
-    return plan.is_integer(reader.name) and not saturates
+    return plan.is_dynamic(reader.name) or (plan.is_integer(reader.name) and not saturates)
 
 
 def simulator(graph: Graph, plan: Plan, tensors: Collection[str], kernels: Collection[str]) -> Evaluator:
@@ -69,7 +70,7 @@ class _RoundingWriter(SharingWriter):
     def __init__(self, graph: Graph, plan: Plan, tensors: frozenset[str]) -> None:
         super().__init__(graph)
         self._plan, self._tensors = plan, tensors
-        self._rounded: dict[str, str] = {}
+        self._rounded: dict[tuple[str, bool], str] = {}
         self._reader: Node = graph.input
 
     def write(self, node: Node) -> None:
@@ -80,9 +81,15 @@ class _RoundingWriter(SharingWriter):
         made_in_integers = self._plan.is_integer(name) and name != self.graph.input.name
         if name not in self._tensors or not (made_in_integers or _rounds_what_it_reads(self._plan, self._reader)):
             return name
-        if name not in self._rounded:
-            self._rounded[name] = self._round(name)
-        return self._rounded[name]
+        dynamic = self._plan.is_dynamic(self._reader.name) and not made_in_integers
+        if (name, dynamic) not in self._rounded:
+            self._rounded[name, dynamic] = self._round_dynamically(name) if dynamic else self._round(name)
+        return self._rounded[name, dynamic]
+
+    def _round_dynamically(self, name: str) -> str:
+        parts = [f"{name}#dynamic_{part}" for part in ("integers", "scale", "zero_point")]
+        self.add(helper.make_node("DynamicQuantizeLinear", [name], parts, name=parts[0]))
+        return self.emit("DequantizeLinear", parts, f"{name}#dynamic")
 
     def _round(self, name: str) -> str:
         affine = self._plan.activations[name]

@@ -47,6 +47,7 @@ def static_int8(
     range_rule: RangeRule = least_squares_range,
     all_integer: bool = False,
     in_float: Collection[str] = (),
+    branches: Collection[str] = (),
     adapt_rounding: bool = True,
     correct_bias: bool = True,
 ) -> Plan:
@@ -61,10 +62,13 @@ def static_int8(
         all_integer: leave nothing in float that int8 has a kernel for. Otherwise the sums of the residual stream and
             the tail (last average, dense layer, softmax) stay float: they cost next to nothing and keep resolution.
         in_float: more nodes to leave in float.
+        branches: nodes between float nodes; convolutions among them have integer kernels and ranges of each photo.
         adapt_rounding: let weights take up each other's rounding errors.
         correct_bias: take the mean error of rounded weights out of the biases.
     """
-    float_nodes = _with_maxima(graph, _float_nodes(graph, all_integer) | frozenset(in_float))
+    float_nodes = float_by_default(graph, all_integer=all_integer) | frozenset(in_float) | frozenset(branches)
+    float_nodes = _with_maxima(graph, float_nodes)
+    dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
     activations = _activations(graph, statistics, range_rule)
     shift = 0.0
     if pixel is not None and takes_exact_pixels(graph):
@@ -73,7 +77,7 @@ def static_int8(
     kernels = {
         node.name: _kernel(graph, node, statistics, activations, shift, adapt_rounding, correct_bias)
         for node in graph
-        if isinstance(node, Weighted) and node.name not in float_nodes
+        if isinstance(node, Weighted) and (node.name not in float_nodes or node.name in dynamic)
     }
     return Plan(
         activations=activations,
@@ -88,7 +92,8 @@ def static_int8(
     )
 
 
-def _float_nodes(graph: Graph, all_integer: bool) -> frozenset[str]:
+def float_by_default(graph: Graph, *, all_integer: bool = False) -> frozenset[str]:
+    """Return the nodes that compute in float unless nothing shall."""
     names = {n.name for n in graph if isinstance(n, Softmax)}
     names |= {n.name for n in graph if isinstance(n, Activation) and n.kind in FLOAT_ACTIVATIONS}
     if not all_integer:
@@ -102,6 +107,7 @@ def _with_maxima(graph: Graph, names: frozenset[str]) -> frozenset[str]:
         node.name
         for node in graph
         if isinstance(node, Pool)
+        and node.kind == "max"
         and node.inputs[0] in names
         and graph.consumers(node.name)
         and all(reader.name in names for reader in graph.consumers(node.name))

@@ -21,7 +21,7 @@ from xedge.graph.ir import Graph
 from xedge.quantization import recipe
 from xedge.quantization.plan import Plan
 from xedge.runtimes import Session, Settings, choose_runtime
-from xedge.target import Form, find_target
+from xedge.target import Form, Pixels, find_target
 from xedge.types import FloatArray, UInt8Array
 from xedge.vocabulary import PRECISIONS, TARGETS, Precision
 
@@ -61,14 +61,16 @@ class Subject:
         self.expected = Evaluator(self.graph).output(self.photos)
         self.statistics = recipe.statistics(self.graph, self.photos)
 
-    def quantized(self, *, all_integer: bool = False) -> tuple[Graph, Plan]:
-        return recipe.int8(self.graph, self.statistics, all_integer=all_integer)
+    def quantized(self, *, all_integer: bool = False, dynamic: bool = False) -> tuple[Graph, Plan]:
+        pixel = (1.0, 0.0) if self.graph.name == "transfer" else (1 / 127.5, -1.0)
+        return recipe.int8(self.graph, self.statistics, pixel=pixel, all_integer=all_integer, dynamic=dynamic)
 
     def convert(self, target: str, form: Form) -> dict[str, bytes]:
-        graph, plan = (
-            self.quantized(all_integer=form.io != "float32") if form.precision == "int8" else (self.graph, None)
-        )
-        return dict(find_target(target).convert(graph, form, plan))
+        graph, plan, found = self.graph, None, find_target(target)
+        if form.precision == "int8":
+            integer = form.io != "float32"
+            graph, plan = self.quantized(all_integer=integer, dynamic=found.dynamic_branches)
+        return dict(found.convert(graph, form, plan))
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +100,33 @@ def test_all_integer_artifacts_take_and_give_integers(
     session = opened(one.convert(target, form), target, tmp_path)
     start, end = plan.activations[one.graph.input.name], plan.activations[one.graph.output]
     shift = 128 if form.io == "uint8" else 0
-    fed_integers = [(start.quantize(photo).astype(np.int16) + shift).astype(form.io) for photo in one.photos]
+    fed_integers = [(start.quantize(photo + plan.input_shift).astype(np.int16) + shift).astype(form.io) for photo in one.photos]
     rows = [session.run(fed(photo, target)) for photo in fed_integers]
     assert all(row.dtype == form.io for row in rows)
     got = np.concatenate([end.dequantize((row.astype(np.int16) - shift).astype(np.int8)) for row in rows])
     assert noise(got, one.expected) <= NOISE["int8"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["xception", "one_channel"])
+def test_preprocessing_inside_gives_what_it_gives_outside(
+    target: str, name: str, precision: Precision, subject: Callable[[str], Subject], tmp_path: Path
+) -> None:
+    """Without padding at the first convolution the pixels are its integers; with padding they are scaled first.
+
+    The last bit of a scaled pixel may differ, and with it, where photos are rounded, an integer.
+    """
+    one, pixels = subject(name), Pixels(scale=(1 / 127.5,), offset=(-1.0,))
+    whole = np.rint((one.photos + 1) * 127.5).astype(np.uint8)
+    outside = opened(one.convert(target, Form(precision=precision)), target, tmp_path)
+    inside_folder = tmp_path / "inside"
+    inside_folder.mkdir()
+    inside = opened(one.convert(target, Form(precision=precision, pixels=pixels)), target, inside_folder)
+    for photo, integers in zip(one.photos, whole, strict=True):
+        expected, got = outside.run(fed(photo, target)), inside.run(fed(integers, target))
+        allowed = 0.01 if precision in ("dynamic", "int8") else 1e-4
+        assert np.abs(got - expected).max() <= allowed * max(1.0, float(np.abs(expected).max()))
 
 
 @pytest.mark.parametrize("target", [name for name in TARGETS if find_target(name).batches])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -18,17 +19,20 @@ from xedge.graph.from_keras import read_keras
 from xedge.graph.ir import Conv, Depthwise, Graph, Weighted
 from xedge.preprocess import pixels_as_int8, scheme
 from xedge.quantization import adaptive_rounding, recipe
+from xedge.quantization import branches as branches_module
 from xedge.quantization.affine import Affine, quantize_kernel
 from xedge.quantization.bias_correction import corrected_bias
+from xedge.quantization.branches import dynamic_branches
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.equalization import candidates, equalized
 from xedge.quantization.plan import Plan
 from xedge.quantization.products import POSITIONS
 from xedge.quantization.ranges import least_squares_range
 from xedge.quantization.simulator import rounded_tensors, simulator
-from xedge.quantization.static import static_int8, takes_exact_pixels
+from xedge.quantization.static import float_by_default, static_int8, takes_exact_pixels
 from xedge.quantization.statistics import BIN_CENTRES, CHANNEL_BINS, CHANNEL_PLACES, COARSE, Statistics, tensor_bins
 from xedge.quantization.streams import equalized_streams, streams
+from xedge.runtimes import Settings, choose_runtime
 from xedge.target import Form, find_target
 from xedge.types import UInt8Array
 
@@ -262,6 +266,56 @@ def test_the_simulator_rounds_as_the_runtime_does(graph: Graph, photos: np.ndarr
     exact = Evaluator(bare).output(photos)
     assert np.abs(simulated - real).mean() <= 0.6 * np.abs(real - exact).mean()
     assert np.array_equal(simulator(equal, plan, (), ()).output(photos), Evaluator(equal).output(photos))
+
+
+def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(branches_module, "INTENSITY", 0)
+    graph = without_softmax(read_keras(network("xception")))
+    in_float = float_by_default(graph)
+    branches = dynamic_branches(graph, in_float)
+    assert {"block4_sepconv1", "block4_sepconv1/depthwise", "block4_sepconv1_act"} <= branches
+    assert not {"block1_conv1", "block1_conv2", graph.input.name} & branches
+    for name in branches:
+        assert all(source in branches | in_float for source in graph[name].inputs), name
+        assert all(reader.name in branches | in_float for reader in graph.consumers(name)), name
+    plain = without_softmax(read_keras(network("one_channel")))
+    assert not dynamic_branches(plain, float_by_default(plain))
+
+
+def test_branches_of_little_arithmetic_stay_with_fixed_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = without_softmax(read_keras(network("xception")))
+    monkeypatch.setattr(branches_module, "INTENSITY", 10_000)
+    left = dynamic_branches(graph, float_by_default(graph))
+    assert left  # the convolutions beside the branches, which are alone
+    assert all(isinstance(graph[name], Conv) for name in left)
+
+
+def test_ranges_of_each_photo_are_simulated_as_litert_takes_them(
+    graph: Graph, photos: np.ndarray, statistics: Statistics, tmp_path: Path
+) -> None:
+    bare = without_softmax(graph)
+    exact = Evaluator(bare).output(photos)
+    errors = {}
+    for dynamic in (False, True):
+        equal, plan = recipe.int8(bare, statistics, dynamic=dynamic)
+        assert dynamic == any(plan.is_dynamic(name) for name in plan.kernels)
+        assert np.abs(Evaluator(equal).output(photos) - exact).max() <= 1e-4 * np.abs(exact).max()
+        simulated = simulator(equal, plan, rounded_tensors(equal, plan), plan.kernels).output(photos)
+        artifact = tmp_path / f"{dynamic}.tflite"
+        artifact.write_bytes(find_target("tflite").convert(equal, Form(precision="int8"), plan)[".tflite"])
+        session = choose_runtime("tflite").open(artifact, Settings(threads=1))
+        real = np.concatenate([session.run(photo[None]) for photo in photos])
+        errors[dynamic] = float(((real - exact) ** 2).mean())
+        assert 0.3 <= float(((simulated - exact) ** 2).mean()) / errors[dynamic] <= 3
+    assert errors[True] < errors[False]
+
+
+def test_inputs_that_hardly_vary_are_rounded_to_the_nearest() -> None:
+    """A covariance of nothing but rounding need not be positive definite."""
+    kernel = np.random.default_rng(0).normal(size=(1, 1, 4, 3)).astype(np.float32)
+    quantized = quantize_kernel(kernel, np.zeros(3, np.float32))
+    got = adaptive_rounding.rounded(kernel, quantized.scales, -np.eye(4), 0.0)
+    assert np.array_equal(got, quantized.values)
 
 
 def test_equalization_keeps_zero_exact_and_evens_ranges(pixels: UInt8Array) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from xedge.errors import UnsupportedError
-from xedge.pipeline import Request, Stages, Work, selection_photos
 from xedge.quantization import recipe
 from xedge.quantization.plan import Plan
 from xedge.quantization.sensitivity import Layer, NoiseMeter, layers
 from xedge.quantization.static import static_int8
 from xedge.quantization.statistics import Statistics, TensorStatistics
+from xedge.work import Request, Stages, Work, selection_photos
 
 Report = Callable[[str], None]
 

@@ -60,11 +60,13 @@ def graph_recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
     if plan is not None:
         weights = f"{weights}, {recipe.WEIGHTS}"
         activations = f"{activations}, {recipe.ACTIVATIONS}"
+        if any(plan.is_dynamic(name) for name in plan.kernels):
+            activations = f"{activations}, {recipe.BRANCHES}"
     return Recipe(
         way="reference graph",
         activations=activations,
         weights=weights,
-        float_nodes=tuple(sorted(plan.float_nodes)) if plan is not None else (),
+        float_nodes=tuple(sorted(plan.float_nodes - set(plan.kernels))) if plan is not None else (),
     )
 
 
@@ -74,6 +76,9 @@ def input_spec(reference: Reference, target: Target, form: Form, plan: Plan | No
     layout = target.layout if reference.graph is not None else find_library(target.name).LAYOUT
     photo = (height, width, channels) if layout == "NHWC" else (channels, height, width)
     name = reference.graph.input.name if reference.graph is not None else "input"
+    if form.pixels is not None:
+        pixels = (_photos(form), *photo)
+        return TensorSpec(name=name, shape=pixels, dtype="uint8", layout=layout, scale=1.0, zero_point=0)
     affine = plan.activations[name] if plan is not None else None
     return _end(name, (_photos(form), *photo), form, affine, layout)
 

@@ -8,11 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
-from xedge.errors import UnsupportedError
+import numpy as np
+
+from xedge.errors import UnsupportedError, UsageError
 from xedge.graph.ir import Graph
 from xedge.quantization.plan import Plan
 from xedge.types import FloatArray
 from xedge.vocabulary import Batch, IoType, Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """The last step of preprocessing inside an artifact that takes uint8: pixel * scale + offset.
+
+    Args:
+        scale, offset: one per channel, or one for all.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    def factors(self, channels: int) -> tuple[FloatArray, FloatArray]:
+        """Return (scale, offset), (channels,) each."""
+        return tuple(np.resize(np.asarray(v, np.float32), channels) for v in (self.scale, self.offset))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +41,17 @@ class Form:
         precision: of weights and activations.
         io: type of the ends; integers go with int8.
         batch: a fixed number of photos, or "dynamic".
+        pixels: the artifact takes uint8 pixels and does this with them; None takes what ``io`` says.
     """
 
     precision: Precision
     io: IoType = "float32"
     batch: Batch = 1
+    pixels: Pixels | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels is not None and self.io != "float32":
+            raise UsageError(f"--pixels and --io {self.io} both say what an artifact takes; give one of them")
 
 
 class Convert(Protocol):
@@ -49,6 +73,7 @@ class Target:
         ends: types that the ends of an int8 artifact can have beside float32.
         batches: whether it takes other batches than 1.
         convert: writes it.
+        dynamic_branches: whether its int8 takes the ranges of each photo between float sums, which costs little there.
         freedom: how far a probability may be from the host's because the runtime picks its float type, but at fp32.
     """
 
@@ -59,6 +84,7 @@ class Target:
     ends: tuple[IoType, ...]
     batches: bool
     convert: Convert
+    dynamic_branches: bool = False
     freedom: float = 0.0
 
     def check(self, form: Form) -> None:

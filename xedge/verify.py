@@ -299,9 +299,8 @@ def _disagreements(pairs: tuple[Pair, ...], thresholds: Thresholds) -> list[str]
 def _misnamed(members: tuple[MemberReport, ...]) -> list[str]:
     """An artifact that was asked to be int8 and is not."""
     return [
-        f"{member.name} is called int8, but {member.audit.float_products} of its "
-        f"{member.audit.float_products + member.audit.integer_products} convolutions and products run in float "
-        f"on {member.audit.execution.runtime}"
+        f"{member.name} is called int8, but only {100 * (member.audit.integer_share or 0):.0f} % of its convolutions "
+        f"and products run in integers on {member.audit.execution.runtime}"
         for member in members
         if member.precision == "int8"
         and member.audit is not None

@@ -6,8 +6,8 @@ import argparse
 
 from xedge.analyze import AnalyzeReport, LayerReport, analyze
 from xedge.cli.console import Console, percent, table
-from xedge.pipeline import Request
 from xedge.sources import find_source
+from xedge.work import Request
 
 
 def main(options: argparse.Namespace) -> int:

@@ -8,9 +8,10 @@ import shlex
 from xedge.cli.console import Console, megabytes, percent, table
 from xedge.errors import UNDECIDED, CheckError
 from xedge.manifest import Gate
-from xedge.pipeline import Converted, Request, convert
+from xedge.pipeline import Converted, convert
 from xedge.quantization.gate import Budget
 from xedge.sources import find_source
+from xedge.work import Request
 
 
 def main(options: argparse.Namespace) -> int:
@@ -23,6 +24,8 @@ def main(options: argparse.Namespace) -> int:
         output=options.output,
         io=options.io,
         batch=options.batch,
+        pixels=options.pixels,
+        logits=options.logits,
         calibration=options.calibration,
         calibration_count=options.calibration_count,
         seed=options.seed,

@@ -110,6 +110,16 @@ def _percent(text: str) -> float:
     return value
 
 
+def _points(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise UsageError(f"{text!r} is not a number of percentage points from 0 to 100")
+    return value
+
+
 def _seconds(text: str) -> float:
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
     try:
@@ -170,11 +180,13 @@ def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument(
         "--batch", type=_batch, default=1, metavar="N|dynamic", help="photos at once (1); onnx and openvino take others"
     )
+    p.add_argument("--pixels", action="store_true", help="take uint8 pixels: the preprocessing is in the artifact")
+    p.add_argument("--logits", action="store_true", help="leave the softmax to the runner")
     p.add_argument("--calibration", type=Path, metavar="DIR|FILE", help="photos, .npy or .npz that fix int8 ranges")
     p.add_argument("--calibration-count", type=_positive, default=100, metavar="N", help="how many of them (100)")
     p.add_argument("--seed", type=int, default=0, help="chooses them (0)")
     p.add_argument("--data", type=Path, metavar="DIR", help="labelled photos to score on, in class folders")
-    p.add_argument("--max-drop", type=float, metavar="POINTS", help="budget of int8: top-1 that may be lost")
+    p.add_argument("--max-drop", type=_points, metavar="POINTS", help="budget of int8: top-1 that may be lost")
     p.add_argument("--min-agreement", type=_percent, metavar="PERCENT", help="budget of int8: agreement with float")
     p.add_argument("--time-budget", type=_seconds, metavar="TIME", help="begin no other attempt after 30s, 10m, 1h")
     p.add_argument(

@@ -115,12 +115,13 @@ def audit_cells(found: Audit) -> list[str]:
     """Return the audit's row of a table."""
     execution = found.execution
     products = found.integer_products + found.float_products
+    share = f" ({100 * found.integer_share:.0f} %)" if found.integer_share is not None else ""
     delegate = "-"
     if execution.delegate is not None:
         delegate = f"{execution.delegate} {execution.delegated}/{execution.operators} in {execution.partitions}"
     return [
         f"{execution.runtime} {execution.provider}",
-        f"{found.integer_products}/{products} integer",
+        f"{found.integer_products}/{products} integer{share}",
         str(found.integer),
         str(found.floating),
         str(found.conversions),

@@ -68,12 +68,14 @@ class Operation:
         precision: in which it computes.
         role: whether it computes in integers or in float, or only converts between them.
         product: whether it is a convolution or a matrix product, which is where the time goes.
+        multiply_accumulates: of a product, for one photo; None where the runtime tells no shapes.
     """
 
     kind: str
     precision: str
     role: Role
     product: bool
+    multiply_accumulates: int | None = None
 
 
 class Session(Protocol):

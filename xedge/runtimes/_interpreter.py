@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -66,25 +68,34 @@ class InterpreterSession:
         details = getattr(self._interpreter, "_get_ops_details", None)
         if details is None:
             return []
-        types = {t["index"]: np.dtype(t["dtype"]) for t in self._interpreter.get_tensor_details()}
-        operations = (_operation(op, types) for op in details() if op["op_name"] != "DELEGATE")
+        tensors = {t["index"]: t for t in self._interpreter.get_tensor_details()}
+        operations = (_operation(op, tensors) for op in details() if op["op_name"] != "DELEGATE")
         return [operation for operation in operations if operation is not None]
 
 
-def _operation(op: Any, types: dict[int, Any]) -> Operation | None:
-    inputs = [types[int(t)] for t in op["inputs"] if int(t) in types]
-    output = types[int(op["outputs"][0])]
+def _operation(op: Any, tensors: dict[int, Any]) -> Operation | None:
+    inputs = [np.dtype(tensors[int(t)]["dtype"]) for t in op["inputs"] if int(t) in tensors]
+    output = np.dtype(tensors[int(op["outputs"][0])]["dtype"])
     kind = op["op_name"]
     if np.dtype(np.float16) in inputs:
         return None  # a weight that the runtime unpacks once
     if kind in ("QUANTIZE", "DEQUANTIZE") and inputs[0] != output:
         return Operation(kind=kind, precision=f"{inputs[0]} to {output}", role="conversion", product=False)
     product = kind in PRODUCTS
+    work = _multiply_accumulates(op, tensors) if product else None
+    made = partial(Operation, kind=kind, product=product, multiply_accumulates=work)
     if output == np.int8:
-        return Operation(kind=kind, precision="int8", role="integer", product=product)
+        return made(precision="int8", role="integer")
     if product and np.dtype(np.int8) in inputs:
-        return Operation(kind=kind, precision="int8, ranges of each photo", role="integer", product=True)
-    return Operation(kind=kind, precision=str(output), role="float", product=product)
+        return made(precision="int8, ranges of each photo", role="integer")
+    return made(precision=str(output), role="float")
+
+
+def _multiply_accumulates(op: Any, tensors: dict[int, Any]) -> int:
+    """Results times what each of them sums: kernels are (outputs, h, w, inputs), depthwise ones (1, h, w, channels)."""
+    kernel = [int(size) for size in tensors[int(op["inputs"][1])]["shape"]]
+    results = prod(int(size) for size in tensors[int(op["outputs"][0])]["shape"])
+    return results * prod(kernel[1:-1] if op["op_name"] == "DEPTHWISE_CONV_2D" else kernel[1:])
 
 
 def read_tensors(interpreter_class: Any, resolver: Any, artifact: Path, photo: Tensor) -> dict[str, FloatArray]:

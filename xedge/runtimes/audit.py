@@ -8,7 +8,7 @@ from typing import Literal
 
 from xedge.runtimes import Execution, Operation, Session
 
-# Shares of the convolutions and matrix products; the last dense layer is meant to stay in float.
+# Shares of the arithmetic; the last dense layer is meant to stay in float.
 MOSTLY, HARDLY = 0.9, 0.1
 Finding = Literal["integer", "partly integer", "float", "the runtime does not tell"]
 
@@ -21,6 +21,8 @@ class Audit:
         execution: the runtime, its options, and what a delegate took.
         integer, floating, conversions: operations of each role.
         integer_products, float_products: convolutions and matrix products among them.
+        integer_share: of the multiply-accumulates, or of the products where the runtime tells no shapes; None without
+            products.
         kinds: number of operations by the runtime's name and precision.
         finding: what the artifact is, by its products.
     """
@@ -31,6 +33,7 @@ class Audit:
     conversions: int
     integer_products: int
     float_products: int
+    integer_share: float | None
     kinds: dict[str, int]
     finding: Finding
 
@@ -41,6 +44,7 @@ def audit(session: Session) -> Audit:
     roles = Counter(operation.role for operation in operations)
     products = Counter(operation.role for operation in operations if operation.product)
     kinds = Counter(f"{operation.kind} {operation.precision}" for operation in operations)
+    share = _integer_share(operations)
     return Audit(
         execution=session.execution(),
         integer=roles["integer"],
@@ -48,14 +52,23 @@ def audit(session: Session) -> Audit:
         conversions=roles["conversion"],
         integer_products=products["integer"],
         float_products=products["float"],
+        integer_share=share,
         kinds=dict(kinds.most_common()),
-        finding=_finding(operations),
+        finding=_finding(share),
     )
 
 
-def _finding(operations: list[Operation]) -> Finding:
-    products = [operation.role for operation in operations if operation.product]
+def _integer_share(operations: list[Operation]) -> float | None:
+    products = [operation for operation in operations if operation.product]
     if not products:
+        return None
+    # A runtime tells the shapes of all or of none; depthwise convolutions are many, and little of the arithmetic.
+    sizes = [operation.multiply_accumulates or 1 for operation in products]
+    integer = sum(size for size, operation in zip(sizes, products, strict=True) if operation.role == "integer")
+    return integer / sum(sizes)
+
+
+def _finding(share: float | None) -> Finding:
+    if share is None:
         return "the runtime does not tell"
-    share = products.count("integer") / len(products)
     return "integer" if share >= MOSTLY else "float" if share <= HARDLY else "partly integer"

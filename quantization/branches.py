@@ -1,0 +1,71 @@
+"""Branches between float sums, which can be computed with ranges from each photo instead of fixed ones.
+
+Where the sums of a residual stream are float, a branch begins and ends in float. A runtime that multiplies integer
+kernels by activations that it quantizes as they come (TFLite's hybrid convolutions) then needs no fixed range inside
+the branch, and rounds only what the products read: neither their results nor what a depthwise convolution reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from xedge.graph.cost import multiply_accumulates, values
+from xedge.graph.ir import Conv, Graph, Input, Node
+
+# Multiply-accumulates for each element that its products read. Below, moving floats costs more than the products.
+INTENSITY = 100
+
+
+def dynamic_branches(graph: Graph, float_nodes: Collection[str]) -> frozenset[str]:
+    """Return the nodes of all branches that begin and end in float nodes and whose products are worth it."""
+    between = _ends_in_float(graph, _begins_in_float(graph, float_nodes), float_nodes)
+    return frozenset(name for branch in _connected(graph, between) if _intense(graph, branch) for name in branch)
+
+
+def _begins_in_float(graph: Graph, float_nodes: Collection[str]) -> set[str]:
+    found: set[str] = set()
+    for node in graph:
+        outside = node.name in float_nodes or isinstance(node, Input)
+        if not outside and _computes_in_float(node) and all(i in float_nodes or i in found for i in node.inputs):
+            found.add(node.name)
+    return found
+
+
+def _computes_in_float(node: Node) -> bool:
+    return not (isinstance(node, Conv) and node.groups != 1)
+
+
+def _ends_in_float(graph: Graph, names: set[str], float_nodes: Collection[str]) -> set[str]:
+    found: set[str] = set()
+    for node in reversed(list(graph)):
+        readers = graph.consumers(node.name)
+        inside = node.name in names and readers
+        if inside and all(reader.name in float_nodes or reader.name in found for reader in readers):
+            found.add(node.name)
+    # What begins behind a node that does not end in float does not begin in float either.
+    kept = {name for name in found if all(i in float_nodes or i in found for i in graph[name].inputs)}
+    return found if kept == found else _ends_in_float(graph, kept, float_nodes)
+
+
+def _connected(graph: Graph, names: set[str]) -> list[list[str]]:
+    """Return the names in groups that no edge leaves, in order."""
+    group: dict[str, list[str]] = {}
+    for node in graph:
+        if node.name not in names:
+            continue
+        mine = [node.name]
+        for other in {id(group[i]): group[i] for i in node.inputs if i in names}.values():
+            mine = other + mine
+        for name in mine:
+            group[name] = mine
+    return list({id(branch): branch for branch in group.values()}.values())
+
+
+def _intense(graph: Graph, branch: list[str]) -> bool:
+    """Whether products outweigh moving floats; a convolution alone has float ends in any case."""
+    products = [name for name in branch if isinstance(graph[name], Conv)]
+    if products == branch:
+        return True
+    read = sum(values(graph, graph[name].inputs[0]) for name in products)
+    done = sum(multiply_accumulates(graph, name) for name in products)
+    return bool(products) and done >= INTENSITY * read

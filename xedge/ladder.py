@@ -1,0 +1,114 @@
+"""Climb from int8 to larger precisions until a budget holds, for any target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from xedge.data import PhotoSet
+from xedge.describe import gate_info
+from xedge.device.board import usable_cores
+from xedge.manifest import Gate
+from xedge.quantization.gate import Try, climb, judge
+from xedge.quantization.sensitivity import Layer, NoiseMeter, layers, worst_first
+from xedge.runtimes import Settings, choose_runtime
+from xedge.runtimes.classifier import Classifier
+from xedge.target import Form, Target
+from xedge.types import FloatArray
+from xedge.vocabulary import Precision
+from xedge.work import Artifact, Work
+
+# So many of the worst layers in float, and these precisions, are rungs behind int8 as it is.
+FLOAT_LAYERS = (1, 2, 4, 8)
+LARGER: tuple[Precision, ...] = ("dynamic", "fp16")
+NOISE_PHOTOS = 8
+# What a rung is likely to take, in times of int8's; only their order counts. Xception on x86 with VNNI.
+TIMES: dict[Precision, float] = {"dynamic": 1.4, "fp16": 4.0}
+FLOAT_LAYER_TIMES = 5.0
+
+Rung = tuple[str, Callable[[], tuple[Artifact, FloatArray]]]
+
+
+class Ladder:
+    """The rungs of one request; what is measured of the layers serves all its targets."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._order: dict[bool, list[Layer]] = {}
+
+    def within_budget(self, target: Target, first: Artifact, scratch: Path) -> tuple[Artifact, Gate]:
+        """Climb from an int8 artifact to what keeps the budget; return it and how it was chosen."""
+        work, budget = self._work, self._work.request.budget
+        photos = work.selection()
+        reference = work.reference.predict(work.preprocessed(photos, "selection reference"))
+        truth = work.selection_truth(photos)
+
+        def told(one: Try) -> None:
+            lost = f", drop {one.outcome.drop.points:+.2f} points" if one.outcome.drop is not None else ""
+            words = f"{one.rung}: agreement {100 * one.outcome.agreement.agreement:.2f} %{lost}: {one.outcome.verdict}"
+            work.stages.report(f"{'rung':<10} {one.seconds:6.1f} s  {words}")
+
+        got = climb(
+            self._rungs(target, first, photos, scratch),
+            lambda rows: judge(budget, rows, reference, truth),
+            budget.time_s,
+            work.stages.clock,
+            told,
+        )
+        return got.made, gate_info(got, budget, photos)
+
+    def _rungs(self, target: Target, first: Artifact, photos: PhotoSet, scratch: Path) -> Iterator[Rung]:
+        """Yield int8 as it is, then what is closer to float, the cheapest first."""
+        score = partial(self._scored, target, photos)
+        yield "int8", lambda: (first, score(first))
+        if first.plan is None or first.form.io in ("int8", "uint8"):
+            return
+
+        def attempt(form: Form, folder: str, nodes: Sequence[str] = ()) -> tuple[Artifact, FloatArray]:
+            path = scratch / folder / f"{self._work.request.source.name}_{form.precision}"
+            made = self._work.artifact(target, form, path, nodes)
+            return made, score(made)
+
+        order = self._worst_layers(target, first, photos)
+        total = sum(layer.multiply_accumulates for layer in order)
+        rungs: list[tuple[float, Rung]] = []
+        for count in (count for count in FLOAT_LAYERS if count <= len(order)):
+            share = sum(layer.multiply_accumulates for layer in order[:count]) / total
+            nodes = [name for layer in order[:count] for name in layer.nodes]
+            make = partial(attempt, first.form, str(count), nodes)
+            rungs.append((1 + (FLOAT_LAYER_TIMES - 1) * share, (f"int8, {count} worst in float", make)))
+        for precision in LARGER:
+            make = partial(attempt, replace(first.form, precision=precision), precision)
+            rungs.append((TIMES[precision], (precision, make)))
+        yield from (rung for _, rung in sorted(rungs, key=lambda pair: pair[0]))
+
+    def _scored(self, target: Target, photos: PhotoSet, made: Artifact) -> FloatArray:
+        """The artifact's probabilities (N, classes) of the photos."""
+        work, settings = self._work, Settings(threads=usable_cores(), exact=True)
+        session = choose_runtime(target.name).open(made.files[0], settings)
+        classifier = Classifier(session, work.manifest(target, made))
+        return np.stack([classifier.classify(work.preprocessing.pixels(file)) for file in photos.files])
+
+    def _worst_layers(self, target: Target, made: Artifact, photos: PhotoSet) -> list[Layer]:
+        """The layers that make the most noise for their size, by a few of the selection photos."""
+        key = target.dynamic_branches
+        if key not in self._order:
+            self._order[key] = self._measured(made, photos)
+        return self._order[key]
+
+    def _measured(self, made: Artifact, photos: PhotoSet) -> list[Layer]:
+        work = self._work
+        assert made.plan is not None
+        assert made.graph is not None
+        few = photos.sample(NOISE_PHOTOS, work.request.seed)
+        inputs = np.stack([work.preprocessing.photo(file) for file in few.files])
+        with work.stages.stage("analyze") as words:
+            meter = NoiseMeter(made.graph, made.plan, inputs, probabilities=work.reference.probabilities)
+            found = layers(made.graph, made.plan)
+            order = worst_first(meter, found, lambda done: work.progress(f"analyze {done}/{len(found)} layers"))
+            words.append(f"noise of {len(found)} layers; the worst: {', '.join(one.name for one in order[:3])}")
+        return order
