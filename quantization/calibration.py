@@ -93,6 +93,8 @@ def calibrate(
     graph: Graph,
     photos: Iterable[FloatArray],
     progress: Callable[[int], None] = lambda done: None,
+    *,
+    products: bool = True,
 ) -> Mapping[str, TensorStatistics]:
     """Return the statistics of every tensor that quantization may touch.
 
@@ -100,10 +102,14 @@ def calibrate(
         graph: the reference graph.
         photos: preprocessed photos (H, W, C) float32.
         progress: called with the number of photos done.
+        products: also how the inputs of convolutions vary together, which takes half of the time.
     """
     names = tuple(node.name for node in graph if not isinstance(node, Softmax))
     evaluator = Evaluator(graph, names)
-    running = {name: _Accumulator(consumer_energy(graph, name), products_of_readers(graph, name)) for name in names}
+    running = {
+        name: _Accumulator(consumer_energy(graph, name), products_of_readers(graph, name) if products else [])
+        for name in names
+    }
     for done, tensors in enumerate(_ahead(evaluator, photos), start=1):
         for name in names:  # each is let go of while the next photo's are being made; the first are the largest
             running[name].add(tensors.pop(name)[0])

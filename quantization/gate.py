@@ -78,11 +78,45 @@ def _worst(verdicts: list[Verdict]) -> Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Try:
-    """One rung that was tried: its name, its outcome, and the seconds that it took."""
+    """One rung that was tried.
+
+    Args:
+        rung: its name.
+        outcome: on the selection photos.
+        seconds: that making and scoring it took.
+        ms: median of one inference while it was scored.
+        in_float: layers that it moved to float.
+    """
 
     rung: str
     outcome: Outcome
     seconds: float
+    ms: float
+    in_float: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored(Generic[Made]):
+    """What a rung made: the artifact, its probabilities (N, classes) of the selection photos, and the median ms."""
+
+    made: Made
+    rows: FloatArray
+    ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung(Generic[Made]):
+    """What can be tried.
+
+    Args:
+        name: for people.
+        make: makes it and scores it.
+        in_float: layers that it moves to float.
+    """
+
+    name: str
+    make: Callable[[], Scored[Made]]
+    in_float: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +142,7 @@ class Climb(Generic[Made]):
 
 
 def climb(
-    rungs: Iterable[tuple[str, Callable[[], tuple[Made, FloatArray]]]],
+    rungs: Iterable[Rung[Made]],
     judged: Callable[[FloatArray], Outcome],
     time_s: float | None,
     clock: Callable[[], float],
@@ -117,7 +151,7 @@ def climb(
     """Try rung after rung.
 
     Args:
-        rungs: name, and what makes the rung and its probabilities (N, classes) of the selection photos.
+        rungs: the cheapest first.
         judged: holds these against the budget.
         time_s: no new rung is begun after so long.
         clock: seconds.
@@ -127,18 +161,19 @@ def climb(
     tries: list[Try] = []
     best: tuple[float, int, Made] | None = None
     out_of_time = False
-    for name, make in rungs:
+    for rung in rungs:
         begin = clock()
         if best is not None and time_s is not None and begin - start > time_s:
             out_of_time = True
             break
-        made, rows = make()
-        outcome = judged(rows)
-        tries.append(Try(rung=name, outcome=outcome, seconds=clock() - begin))
+        scored = rung.make()
+        outcome = judged(scored.rows)
+        seconds = clock() - begin
+        tries.append(Try(rung=rung.name, outcome=outcome, seconds=seconds, ms=scored.ms, in_float=rung.in_float))
         report(tries[-1])
         distance = -1.0 if outcome.holds else outcome.agreement.total_variation
         if best is None or distance < best[0]:
-            best = (distance, len(tries) - 1, made)
+            best = (distance, len(tries) - 1, scored.made)
         if outcome.holds:
             break
     assert best is not None, "a ladder has a rung"

@@ -27,17 +27,22 @@ def statistics(
     return calibrate(graph, photos, progress)
 
 
-def prepared(graph: Graph, seen: Statistics, branches: Collection[str] = ()) -> tuple[Graph, Statistics]:
+def branches(graph: Graph) -> frozenset[str]:
+    """Return the nodes that take the ranges of each photo where a target does so at little cost."""
+    return dynamic_branches(graph, float_by_default(graph))
+
+
+def prepared(graph: Graph, seen: Statistics, kept: Collection[str] = ()) -> tuple[Graph, Statistics]:
     """Return an equal graph that quantizes well, and the statistics that it would have shown.
 
     Args:
         graph: the reference graph.
         seen: its statistics.
-        branches: nodes that keep the ranges of each photo; no depthwise output is equalized there, for these ranges
-            leave nothing out.
+        kept: nodes that keep the ranges of each photo; no depthwise output is equalized there, for these ranges leave
+            nothing out.
     """
     graph, seen = equalized_streams(graph, seen)
-    return equalized(graph, seen, least_squares_range, branches)
+    return equalized(graph, seen, least_squares_range, kept)
 
 
 def int8(
@@ -59,7 +64,6 @@ def int8(
         in_float: nodes to leave in float beside those that always are.
         dynamic: take the ranges of each photo between float sums, for runtimes that do so at little cost.
     """
-    usable = dynamic and not all_integer
-    branches = dynamic_branches(graph, float_by_default(graph)) if usable else frozenset[str]()
-    graph, seen = prepared(graph, seen, branches)
-    return graph, static_int8(graph, seen, pixel=pixel, all_integer=all_integer, in_float=in_float, branches=branches)
+    kept = branches(graph) if dynamic and not all_integer else frozenset[str]()
+    graph, seen = prepared(graph, seen, kept)
+    return graph, static_int8(graph, seen, pixel=pixel, all_integer=all_integer, in_float=in_float, branches=kept)

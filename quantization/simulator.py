@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from onnx import helper
 
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.ir import Activation, Graph, Node, Pad, Pool, Reshape, Weighted
 from xedge.graph.onnx import SharingWriter
+from xedge.quantization.affine import SMALLEST_SCALE, STEPS
 from xedge.quantization.plan import Plan
 
 
@@ -87,9 +88,25 @@ class _RoundingWriter(SharingWriter):
         return self._rounded[name, dynamic]
 
     def _round_dynamically(self, name: str) -> str:
-        parts = [f"{name}#dynamic_{part}" for part in ("integers", "scale", "zero_point")]
-        self.add(helper.make_node("DynamicQuantizeLinear", [name], parts, name=parts[0]))
-        return self.emit("DequantizeLinear", parts, f"{name}#dynamic")
+        """Round with the range of each pixel over its channels, zero included, as XNNPACK does."""
+
+        def emit(kind: str, part: str, *inputs: str, **attributes: Any) -> str:
+            return self.emit(kind, list(inputs), f"{name}#dynamic_{part}", **attributes)
+
+        def number(part: str, value: float) -> str:
+            return self.constant(f"{name}#dynamic_{part}", np.float32(value).reshape(()))
+
+        zero, smallest = number("zero", 0.0), number("smallest", SMALLEST_SCALE)
+        low = emit("Min", "low", emit("ReduceMin", "least", name, axes=[1], keepdims=1), zero)
+        high = emit("Max", "high", emit("ReduceMax", "most", name, axes=[1], keepdims=1), zero)
+        width = emit("Div", "width", emit("Sub", "reach", high, low), number("steps", STEPS))
+        scale = emit("Max", "scale", width, smallest)
+        # Whole steps from zero; the range is moved so that zero is one of them.
+        first = emit("Round", "first", emit("Div", "first_step", low, scale))
+        last = emit("Add", "last", first, number("all_steps", STEPS))
+        steps = emit("Round", "whole", emit("Div", "in_steps", name, scale))
+        kept = emit("Min", "kept", emit("Max", "raised", steps, first), last)
+        return emit("Mul", "real", kept, scale)
 
     def _round(self, name: str) -> str:
         affine = self._plan.activations[name]

@@ -26,8 +26,22 @@ def test_analyze(xedge: Command) -> None:
     for one in layers.values():
         assert one["weights_db"] > 20, one
         assert 0 <= one["clipped"] < 0.05, one
+    # ONNX Runtime tells its times; what is left is pools, sums and the ends.
+    assert 0.6 < sum(one["time"] for one in layers.values()) < 1
     equalized = [one for one in layers.values() if "sepconv" in one["layer"]]
     assert sum(one["spread"] for one in equalized) < sum(one["spread_before"] for one in equalized)
+
+
+def test_analyze_of_tflite_takes_its_plan_and_knows_no_times(xedge: Command) -> None:
+    done = xedge("analyze", "--target", "litert", "--photos", 2, "--calibration-count", 20, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["target"] == "tflite"
+    assert all(one["time"] is None for one in report["layers"])
+    assert "block7_sepconv1" in {one["layer"] for one in report["layers"]}
+    refused = xedge("analyze", "--target", "all")
+    assert refused.returncode == 2
+    assert "one target" in refused.stderr
 
 
 def test_analyze_prints_the_noisiest_first(xedge: Command) -> None:

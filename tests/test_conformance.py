@@ -100,7 +100,8 @@ def test_all_integer_artifacts_take_and_give_integers(
     session = opened(one.convert(target, form), target, tmp_path)
     start, end = plan.activations[one.graph.input.name], plan.activations[one.graph.output]
     shift = 128 if form.io == "uint8" else 0
-    fed_integers = [(start.quantize(photo + plan.input_shift).astype(np.int16) + shift).astype(form.io) for photo in one.photos]
+    integers = [start.quantize(photo + plan.input_shift).astype(np.int16) for photo in one.photos]
+    fed_integers = [(photo + shift).astype(form.io) for photo in integers]
     rows = [session.run(fed(photo, target)) for photo in fed_integers]
     assert all(row.dtype == form.io for row in rows)
     got = np.concatenate([end.dequantize((row.astype(np.int16) - shift).astype(np.int8)) for row in rows])

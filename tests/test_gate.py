@@ -14,7 +14,7 @@ from xedge.bundle import open_bundle
 from xedge.errors import UNDECIDED, CheckError, InputError, UsageError
 from xedge.metrics import drop, mcnemar
 from xedge.models.compact import embedded
-from xedge.quantization.gate import Budget, Climb, Outcome, climb, judge
+from xedge.quantization.gate import Budget, Climb, Outcome, Rung, Scored, climb, judge
 from xedge.types import FloatArray
 
 FOLDER = Path(embedded.__file__).parent
@@ -68,14 +68,14 @@ def climbed(wrong: list[int], time_s: float | None = None) -> Climb[int]:
     seconds = iter(range(0, 10_000, 10))
     reference = rows([0] * 100)
 
-    def rung(index: int) -> Callable[[], tuple[int, FloatArray]]:
-        return lambda: (index, rows([1] * wrong[index] + [0] * (100 - wrong[index])))
+    def rung(index: int) -> Rung[int]:
+        got = rows([1] * wrong[index] + [0] * (100 - wrong[index]))
+        return Rung(name=f"rung {index}", make=lambda: Scored(made=index, rows=got, ms=1.0))
 
     def judged(got: FloatArray) -> Outcome:
         return judge(Budget(min_agreement=0.95), got, reference, None)
 
-    rungs = ((f"rung {index}", rung(index)) for index in range(len(wrong)))
-    return climb(rungs, judged, time_s, lambda: float(next(seconds)), lambda one: None)
+    return climb(map(rung, range(len(wrong))), judged, time_s, lambda: float(next(seconds)), lambda one: None)
 
 
 def test_the_climb_stops_at_the_first_rung_that_holds() -> None:

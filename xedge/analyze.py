@@ -10,13 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from xedge.device.board import usable_cores
 from xedge.errors import UnsupportedError
+from xedge.graph.ir import Graph
 from xedge.quantization import recipe
+from xedge.quantization.coverage import clipped
 from xedge.quantization.plan import Plan
 from xedge.quantization.sensitivity import Layer, NoiseMeter, layers
-from xedge.quantization.static import static_int8
 from xedge.quantization.statistics import Statistics, TensorStatistics
-from xedge.work import Request, Stages, Work, selection_photos
+from xedge.runtimes import Settings, choose_runtime
+from xedge.runtimes.classifier import Classifier
+from xedge.target import Form, Target, find_target
+from xedge.work import Artifact, Request, Stages, Work, selection_photos
 
 Report = Callable[[str], None]
 
@@ -34,6 +39,7 @@ class LayerReport:
         spread, spread_before: the widest channel's range over the typical one's, of the result of the layer's first
             node, with and before equalization.
         clipped: share of that result's values, weighted with their energy at the readers, beyond the range.
+        time: share of an inference on this machine's runtime; None where the runtime times no operations.
     """
 
     layer: str
@@ -45,6 +51,7 @@ class LayerReport:
     spread: float
     spread_before: float
     clipped: float
+    time: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +59,7 @@ class AnalyzeReport:
     """The whole network; decibels of the centred logits' signal over noise."""
 
     model: str
+    target: str
     photos: int
     calibration_photos: int
     everything_db: float | None
@@ -66,7 +74,7 @@ def analyze(
     """Measure every layer of the int8 recipe.
 
     Args:
-        request: the model and its photos; what it says of targets is not looked at.
+        request: the model and its photos; its first target is the one whose int8 is analyzed.
         count: how many photos the noise is measured on.
         report: told one line as each stage ends.
         progress: told how far a long stage is.
@@ -80,8 +88,13 @@ def analyze(
         if reference.graph is None:
             raise UnsupportedError(f"{request.source}: analyze needs the reference graph ({reference.reason})")
         before = work.statistics(reference.graph)
-        graph, seen = recipe.prepared(reference.graph, before)
-        plan = static_int8(graph, seen, pixel=work.preprocessing.pixel)
+        target = find_target(request.targets[0])
+        artifact = work.artifact(target, Form(precision="int8"), Path(scratch) / "analyzed")
+        graph, plan = artifact.graph, artifact.plan
+        assert graph is not None
+        assert plan is not None
+        kept = recipe.branches(reference.graph) if target.dynamic_branches else ()
+        _, seen = recipe.prepared(reference.graph, before, kept)
         embedded = work.photos if request.selection is None else None
         photos = embedded or selection_photos(request, work.calibration(), None)
         files = photos.sample(count, request.seed).files
@@ -89,14 +102,16 @@ def analyze(
         meter = NoiseMeter(graph, plan, inputs, probabilities=reference.probabilities)
         found = layers(graph, plan)
         total = sum(layer.multiply_accumulates for layer in found)
+        times = _times(work, target, artifact, graph)
         reports = []
         with work.stages.stage("analyze") as words:
             for done, layer in enumerate(found, start=1):
-                reports.append(_layer(meter, layer, total, plan, seen, before))
+                reports.append(_layer(meter, layer, total, plan, seen, before, times))
                 progress(f"analyze {done}/{len(found)} layers")
             words.append(f"{len(found)} layers on {len(files)} photos")
         return AnalyzeReport(
             model=reference.name,
+            target=target.name,
             photos=len(files),
             calibration_photos=len(work.calibration()),
             everything_db=_db(meter.everything()),
@@ -107,7 +122,13 @@ def analyze(
 
 
 def _layer(
-    meter: NoiseMeter, layer: Layer, total: int, plan: Plan, seen: Statistics, before: Statistics
+    meter: NoiseMeter,
+    layer: Layer,
+    total: int,
+    plan: Plan,
+    seen: Statistics,
+    before: Statistics,
+    times: dict[str, float],
 ) -> LayerReport:
     noise, first = meter.of(layer), layer.nodes[0]
     return LayerReport(
@@ -119,8 +140,25 @@ def _layer(
         without_db=_db(noise.without),
         spread=_spread(seen[first]),
         spread_before=_spread(before[first]),
-        clipped=_clipped(seen[first], plan, first),
+        clipped=clipped(seen[first], plan.activations[first]),
+        time=sum(times.get(name, 0.0) for name in layer.nodes) if times else None,
     )
+
+
+def _times(work: Work, target: Target, artifact: Artifact, graph: Graph) -> dict[str, float]:
+    """Each node's share of an inference; empty where the runtime does not tell.
+
+    Runtimes call what they execute by the nodes' names, with more behind it.
+    """
+    session = choose_runtime(target.name).open(artifact.files[0], Settings(threads=usable_cores()))
+    photo = Classifier(session, work.manifest(target, artifact)).input(work.golden_pixels[0])
+    names = sorted((node.name for node in graph), key=len, reverse=True)
+    shares: dict[str, float] = {}
+    times = session.times(photo)
+    for operation, milliseconds in times.items():
+        name = next((name for name in names if operation.startswith(name)), "")
+        shares[name] = shares.get(name, 0.0) + milliseconds / sum(times.values())
+    return shares
 
 
 def _db(noise: float) -> float | None:
@@ -130,11 +168,3 @@ def _db(noise: float) -> float | None:
 def _spread(seen: TensorStatistics) -> float:
     width = seen.channel_high - seen.channel_low
     return float(width.max() / max(float(np.median(width)), 1e-12))
-
-
-def _clipped(seen: TensorStatistics, plan: Plan, name: str) -> float:
-    affine = plan.activations[name]
-    centres, weights = seen.histogram()
-    half = affine.scale / 2
-    beyond = (centres < affine.low - half) | (centres > affine.high + half)
-    return float(weights[beyond].sum() / max(weights.sum(), 1.0))

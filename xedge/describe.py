@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Literal
 
 from xedge import __version__
 from xedge.data import CalibrationSet, PhotoSet
 from xedge.files import sha256
 from xedge.graph.fold import without_softmax
-from xedge.manifest import CalibrationInfo, Gate, ModelInfo, Recipe, Rung, TensorSpec
+from xedge.manifest import CalibrationInfo, Gate, ModelInfo, RangeCoverage, Recipe, Rung, TensorSpec
 from xedge.quantization import recipe
 from xedge.quantization.affine import Affine
+from xedge.quantization.coverage import Coverage
 from xedge.quantization.gate import Budget, Climb, Made
 from xedge.quantization.plan import Plan
 from xedge.reference import Reference
@@ -108,12 +110,16 @@ def _file_digest(source: Source) -> str | None:
     return sha256(source.path) if source.path is not None and source.path.is_file() else None
 
 
-def calibration_info(calibration: CalibrationSet | None) -> CalibrationInfo | None:
-    """Return which photos fixed the ranges."""
+def calibration_info(calibration: CalibrationSet | None, coverage: Coverage | None) -> CalibrationInfo | None:
+    """Return which photos fixed the ranges, and whether these fit others."""
     if calibration is None:
         return None
     return CalibrationInfo(
-        source=calibration.source, photos=len(calibration), sha256=calibration.digest(), seed=calibration.seed
+        source=calibration.source,
+        photos=len(calibration),
+        sha256=calibration.digest(),
+        seed=calibration.seed,
+        coverage=RangeCoverage(**asdict(coverage), fits=coverage.fits) if coverage is not None else None,
     )
 
 
@@ -135,6 +141,8 @@ def gate_info(climbed: Climb[Made], budget: Budget, photos: PhotoSet) -> Gate:
             drop=one.outcome.drop,
             verdict=one.outcome.verdict,
             seconds=one.seconds,
+            ms=one.ms,
+            in_float=one.in_float,
         )
         for one in climbed.tries
     )

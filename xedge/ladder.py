@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -13,12 +14,11 @@ from xedge.data import PhotoSet
 from xedge.describe import gate_info
 from xedge.device.board import usable_cores
 from xedge.manifest import Gate
-from xedge.quantization.gate import Try, climb, judge
+from xedge.quantization.gate import Rung, Scored, Try, climb, judge
 from xedge.quantization.sensitivity import Layer, NoiseMeter, layers, worst_first
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
 from xedge.target import Form, Target
-from xedge.types import FloatArray
 from xedge.vocabulary import Precision
 from xedge.work import Artifact, Work
 
@@ -29,8 +29,6 @@ NOISE_PHOTOS = 8
 # What a rung is likely to take, in times of int8's; only their order counts. Xception on x86 with VNNI.
 TIMES: dict[Precision, float] = {"dynamic": 1.4, "fp16": 4.0}
 FLOAT_LAYER_TIMES = 5.0
-
-Rung = tuple[str, Callable[[], tuple[Artifact, FloatArray]]]
 
 
 class Ladder:
@@ -49,7 +47,10 @@ class Ladder:
 
         def told(one: Try) -> None:
             lost = f", drop {one.outcome.drop.points:+.2f} points" if one.outcome.drop is not None else ""
-            words = f"{one.rung}: agreement {100 * one.outcome.agreement.agreement:.2f} %{lost}: {one.outcome.verdict}"
+            words = (
+                f"{one.rung}: agreement {100 * one.outcome.agreement.agreement:.2f} %{lost}, {one.ms:.1f} ms: "
+                f"{one.outcome.verdict}"
+            )
             work.stages.report(f"{'rung':<10} {one.seconds:6.1f} s  {words}")
 
         got = climb(
@@ -61,37 +62,44 @@ class Ladder:
         )
         return got.made, gate_info(got, budget, photos)
 
-    def _rungs(self, target: Target, first: Artifact, photos: PhotoSet, scratch: Path) -> Iterator[Rung]:
+    def _rungs(self, target: Target, first: Artifact, photos: PhotoSet, scratch: Path) -> Iterator[Rung[Artifact]]:
         """Yield int8 as it is, then what is closer to float, the cheapest first."""
-        score = partial(self._scored, target, photos)
-        yield "int8", lambda: (first, score(first))
-        if first.plan is None or first.form.io in ("int8", "uint8"):
+        yield Rung(name="int8", make=lambda: self._scored(target, photos, first))
+        if first.plan is None or first.form.io != "float32":
             return
 
-        def attempt(form: Form, folder: str, nodes: Sequence[str] = ()) -> tuple[Artifact, FloatArray]:
+        def attempt(form: Form, folder: str, nodes: Sequence[str] = ()) -> Scored[Artifact]:
             path = scratch / folder / f"{self._work.request.source.name}_{form.precision}"
-            made = self._work.artifact(target, form, path, nodes)
-            return made, score(made)
+            return self._scored(target, photos, self._work.artifact(target, form, path, nodes))
 
         order = self._worst_layers(target, first, photos)
         total = sum(layer.multiply_accumulates for layer in order)
-        rungs: list[tuple[float, Rung]] = []
+        rungs: list[tuple[float, Rung[Artifact]]] = []
         for count in (count for count in FLOAT_LAYERS if count <= len(order)):
-            share = sum(layer.multiply_accumulates for layer in order[:count]) / total
-            nodes = [name for layer in order[:count] for name in layer.nodes]
-            make = partial(attempt, first.form, str(count), nodes)
-            rungs.append((1 + (FLOAT_LAYER_TIMES - 1) * share, (f"int8, {count} worst in float", make)))
+            worst = order[:count]
+            share = sum(layer.multiply_accumulates for layer in worst) / total
+            make = partial(attempt, first.form, str(count), [name for layer in worst for name in layer.nodes])
+            names = tuple(layer.name for layer in worst)
+            rung = Rung(name=f"int8, {count} worst in float", make=make, in_float=names)
+            rungs.append((1 + (FLOAT_LAYER_TIMES - 1) * share, rung))
         for precision in LARGER:
             make = partial(attempt, replace(first.form, precision=precision), precision)
-            rungs.append((TIMES[precision], (precision, make)))
+            rungs.append((TIMES[precision], Rung(name=precision, make=make)))
         yield from (rung for _, rung in sorted(rungs, key=lambda pair: pair[0]))
 
-    def _scored(self, target: Target, photos: PhotoSet, made: Artifact) -> FloatArray:
-        """The artifact's probabilities (N, classes) of the photos."""
+    def _scored(self, target: Target, photos: PhotoSet, made: Artifact) -> Scored[Artifact]:
+        """Classify the photos on this machine's runtime."""
         work, settings = self._work, Settings(threads=usable_cores(), exact=True)
         session = choose_runtime(target.name).open(made.files[0], settings)
         classifier = Classifier(session, work.manifest(target, made))
-        return np.stack([classifier.classify(work.preprocessing.pixels(file)) for file in photos.files])
+        rows, times = [], []
+        for file in photos.files:
+            tensor = classifier.input(work.preprocessing.pixels(file))
+            start = work.stages.clock()
+            output = session.run(tensor)
+            times.append(work.stages.clock() - start)
+            rows.append(classifier.probabilities(output))
+        return Scored(made=made, rows=np.stack(rows), ms=1000 * median(times))
 
     def _worst_layers(self, target: Target, made: Artifact, photos: PhotoSet) -> list[Layer]:
         """The layers that make the most noise for their size, by a few of the selection photos."""

@@ -12,7 +12,7 @@ from xedge.metrics import Accuracy, Agreement, Drop
 from xedge.preprocess import Preprocessing
 from xedge.vocabulary import IoType, Precision
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +61,30 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RangeCoverage:
+    """Shares of values beyond the ranges, of the calibration photos and of those that accuracy is told of."""
+
+    calibrated: float
+    evaluated: float
+    worst: str
+    worst_share: float
+    fits: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class CalibrationInfo:
-    """The photos that fixed the ranges; ``seed`` chose them among more."""
+    """The photos that fixed the ranges; ``seed`` chose them among more.
+
+    Args:
+        source, photos, sha256, seed: which photos.
+        coverage: whether the ranges fit the photos that accuracy is told of; None without any.
+    """
 
     source: str
     photos: int
     sha256: str
     seed: int | None
+    coverage: RangeCoverage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +123,24 @@ class HostAccuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """One attempt to keep a budget: what was tried, and what it scored on the selection photos."""
+    """One attempt to keep a budget.
+
+    Args:
+        name: what was tried.
+        agreement, drop: what it scored on the selection photos.
+        verdict: of the budget.
+        seconds: that making and scoring it took.
+        ms: median of one inference on the host meanwhile.
+        in_float: layers that it moved to float.
+    """
 
     name: str
     agreement: Agreement
     drop: Drop | None
     verdict: str
     seconds: float
+    ms: float
+    in_float: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

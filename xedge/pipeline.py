@@ -87,6 +87,7 @@ def _make(work: Work, target: Target, form: Form, ladder: Ladder, *, last: bool)
         made = work.artifact(target, form, Path(scratch) / stem)
         if form.precision == "int8" and work.request.budget.demands:
             made, gate = ladder.within_budget(target, made, Path(scratch) / "rungs")
+        made = replace(made, coverage=work.coverage(made))
         files, plan = made.files, made.plan
         manifest = replace(work.manifest(target, made), gate=gate)
         form = made.form

@@ -13,6 +13,7 @@ from statistics import median
 import numpy as np
 
 from xedge import __version__
+from xedge.against import Against, check_same_model, hold_against
 from xedge.bench.latency import Clock, Latency, Schedule, measure, summarize
 from xedge.bench.verdict import Verdict, judge
 from xedge.bundle import Bundle
@@ -90,6 +91,8 @@ class RunReport:
     data: str | None
     accuracy: Accuracy | None
     host_top1: float | None
+    against: Against | None
+    budget: str | None
     verdict: Verdict
 
 
@@ -117,6 +120,7 @@ def run_bundle(
     photos: PhotoSet | None,
     options: RunOptions,
     *,
+    other: Bundle | None = None,
     progress: Progress = lambda line: None,
     clock: Clock = time.perf_counter_ns,
     root: Path = Path("/"),
@@ -127,6 +131,7 @@ def run_bundle(
         bundle: checked and open.
         photos: to score, labelled for accuracy; None leaves accuracy out.
         options: threads, runtime and schedule.
+        other: a bundle of the same model to hold it against.
         progress: told what is being done.
         clock: nanoseconds.
         root: where the board's files lie.
@@ -135,6 +140,8 @@ def run_bundle(
         CheckError: the golden outputs differ from the host's.
         InputError: the photos' classes do not fit the bundle's.
     """
+    if other is not None:
+        check_same_model(bundle, other)
     truth = truth_of(photos, bundle) if photos is not None and photos.labelled else None
     board_before = read_board(root)
     golden = bundle.golden()
@@ -154,6 +161,10 @@ def run_bundle(
         progress(f"accuracy on {len(photos.files)} photos")
         probabilities, decode_ms = _classify_files(classifier, photos, clock)
         scored = accuracy(probabilities, truth, bundle.labels if bundle.manifest.labels_known else photos.classes)
+    against = None
+    if other is not None:
+        progress(f"in turns with {other.root.name}")
+        against = hold_against(bundle, classifier, other, photos, options.settings(other), clock)
     manifest = bundle.manifest
     return RunReport(
         xedge_version=__version__,
@@ -174,6 +185,8 @@ def run_bundle(
         data=str(photos.root) if photos is not None else None,
         accuracy=scored,
         host_top1=manifest.accuracy.artifact.top1 if manifest.accuracy else None,
+        against=against,
+        budget=manifest.gate.verdict if manifest.gate is not None else None,
         verdict=judge(latency, board_before, board_after),
     )
 

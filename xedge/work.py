@@ -30,6 +30,8 @@ from xedge.memory import give_memory_back
 from xedge.models.compact import embedded
 from xedge.preprocess import Preprocessing, scheme
 from xedge.quantization import recipe
+from xedge.quantization.calibration import calibrate
+from xedge.quantization.coverage import Coverage, coverage
 from xedge.quantization.gate import Budget
 from xedge.quantization.plan import Plan
 from xedge.quantization.statistics import Statistics
@@ -40,6 +42,8 @@ from xedge.types import FloatArray, IntArray, UInt8Array
 from xedge.vocabulary import Batch, Crop, IoType, Precision
 
 GOLDEN_PHOTOS = 4
+# So many of the labelled photos show whether the calibrated ranges fit them.
+COVERAGE_PHOTOS = 16
 # How far a probability may be from the host's on another machine: kernels differ in rounding.
 GOLDEN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "dynamic": 0.1, "int8": 0.1}
 NO_BUDGET = Budget()
@@ -102,6 +106,7 @@ class Artifact:
     graph: Graph | None
     plan: Plan | None
     how: Recipe
+    coverage: Coverage | None = None
 
 
 @dataclass(kw_only=True)
@@ -134,6 +139,7 @@ class Work:
         self._calibration: CalibrationSet | None = None
         self._statistics: Statistics | None = None
         self._selection: PhotoSet | None = None
+        self._evaluated: Statistics | None = None
         self._plans: dict[tuple[IoType, bool], tuple[Graph, Plan]] = {}
         self._reference_rows: FloatArray | None = None
         self.golden_pixels = self._golden_pixels()
@@ -253,6 +259,23 @@ class Work:
         """The last step of preprocessing, for artifacts that take uint8."""
         return Pixels(scale=self.preprocessing.scale, offset=self.preprocessing.offset)
 
+    def coverage(self, made: Artifact) -> Coverage | None:
+        """How an int8 artifact's ranges fit the photos that accuracy is told of."""
+        if self.photos is None or made.plan is None or made.graph is None or self.reference.graph is None:
+            return None
+        if self._evaluated is None:
+            few = self.photos.sample(COVERAGE_PHOTOS, self.request.seed)
+            rows = [self.preprocessing.photo(file) for file in few.files]
+            self._evaluated = calibrate(self.reference.graph, rows, products=False)
+        found = coverage(made.graph, made.plan, self.statistics(self.reference.graph), self._evaluated)
+        if found is not None and not found.fits:
+            self.stages.report(
+                f"NOTE       the calibration photos do not fit {self.photos.root}: {100 * found.evaluated:.2f} % of "
+                f"its values lie beyond the ranges, {100 * found.calibrated:.2f} % in calibration (most in "
+                f"{found.worst}); calibrate on photos like those that the model will see"
+            )
+        return found
+
     def preprocessed(self, photos: PhotoSet, what: str) -> Iterator[FloatArray]:
         """Yield preprocessed photos (H, W, C), telling how many are done."""
         for done, file in enumerate(photos.files):
@@ -283,7 +306,7 @@ class Work:
         """Let go of what only converting needs."""
         self.reference = self.reference.without_graph()
         self._plans.clear()
-        self._statistics = None
+        self._statistics = self._evaluated = None
 
     # Artifacts
 
@@ -371,7 +394,7 @@ class Work:
             preprocessing=preprocessing,
             labels_known=self.labels_known,
             recipe=made.how,
-            calibration=calibration_info(calibration),
+            calibration=calibration_info(calibration, made.coverage),
             tools=versions(),
             accuracy=None,
             gate=None,

@@ -15,7 +15,7 @@ def main(options: argparse.Namespace) -> int:
     console = Console(options.json, options.quiet)
     request = Request(
         source=find_source(options.model, options.weights),
-        targets=("onnx",),
+        targets=options.target,
         precisions=("int8",),
         calibration=options.calibration,
         calibration_count=options.calibration_count,
@@ -34,13 +34,13 @@ def text(report: AnalyzeReport, top: int | None = None) -> str:
     """Return the layers as a table, the noisiest first."""
     ordered = sorted(report.layers, key=lambda one: float("inf") if one.alone_db is None else one.alone_db)
     rows = [_row(one) for one in ordered[:top]]
-    header = ["layer", "MACs", "alone", "weights", "results", "all but it", "spread", "before", "clipped"]
+    header = ["layer", "MACs", "alone", "weights", "results", "all but it", "spread", "before", "clipped", "time"]
     rows.append(
-        ["everything", "", _db(report.everything_db), _db(report.weights_db), _db(report.activations_db), *[""] * 4]
+        ["everything", "", _db(report.everything_db), _db(report.weights_db), _db(report.activations_db), *[""] * 5]
     )
     return (
-        f"\n{report.model}: signal over noise of the logits in dB, {report.photos} photos, ranges from "
-        f"{report.calibration_photos}; the higher the better\n\n{table(rows, header)}"
+        f"\n{report.model} for {report.target}: signal over noise of the logits in dB, {report.photos} photos, ranges "
+        f"from {report.calibration_photos}; the higher the better\n\n{table(rows, header)}"
     )
 
 
@@ -52,6 +52,7 @@ def _row(one: LayerReport) -> list[str]:
         f"{one.spread:.1f}",
         f"{one.spread_before:.1f}",
         percent(one.clipped),
+        "-" if one.time is None else percent(one.time),
     ]
 
 

@@ -76,6 +76,13 @@ def _targets(text: str) -> tuple[str, ...]:
     return _names("--target", text, TARGETS, TARGET_ALIASES)
 
 
+def _one_target(text: str) -> tuple[str, ...]:
+    names = _targets(text)
+    if len(names) != 1:
+        raise UsageError(f"--target {text}: one target is analyzed at a time")
+    return names
+
+
 def _precisions(text: str) -> tuple[str, ...]:
     return _names("--precision", text, PRECISIONS, {})
 
@@ -210,6 +217,9 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--limit", type=_positive, metavar="N", help="score on N of the photos, chosen by a fixed seed")
     p.add_argument("--runs", type=_positive, metavar="N", help="time N inferences")
     p.add_argument("--duration", type=_seconds, metavar="TIME", help="time inferences for 30s, 10m, 1h")
+    p.add_argument(
+        "--against", type=Path, metavar="BUNDLE", help="another bundle of the same model, its fp32 above all, in turns"
+    )
     _add_execution(p)
     _add_reporting(p)
 
@@ -250,6 +260,7 @@ def _add_analyze(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--calibration-count", type=_positive, default=100, metavar="N", help="how many of them (100)")
     p.add_argument("--seed", type=int, default=0, help="chooses them (0)")
     p.add_argument("--data", type=Path, metavar="DIR", help="photos to measure noise on; default: calibration's others")
+    p.add_argument("--target", type=_one_target, default=("onnx",), help="whose int8 (onnx); tflite tells no times")
     p.add_argument("--photos", type=_positive, default=8, metavar="N", help="how many of them (8)")
     p.add_argument("--top", type=_positive, metavar="N", help="print the N noisiest layers alone")
     p.add_argument("--preprocess", choices=SCHEMES, help="as for convert")

@@ -20,7 +20,11 @@ def main(options: argparse.Namespace) -> int:
         run_options = RunOptions(
             threads=options.threads, runtime=options.runtime, provider=options.provider, schedule=schedule
         )
-        report = run_bundle(bundle, photos, run_options, progress=console.progress)
+        if options.against is None:
+            report = run_bundle(bundle, photos, run_options, progress=console.progress)
+        else:
+            with opened(options.against) as other:
+                report = run_bundle(bundle, photos, run_options, other=other, progress=console.progress)
     console.result(report, text(report))
     return 0
 
@@ -28,7 +32,27 @@ def main(options: argparse.Namespace) -> int:
 def text(report: RunReport) -> str:
     """Return the report as a person reads it."""
     parts = [fields(_what(report)), fields(_latency(report)), fields(_phases(report)), *_accuracy(report)]
-    return "\n\n".join([*parts, _verdict(report)])
+    return "\n\n".join([*parts, *_against(report), _verdict(report)])
+
+
+def _against(report: RunReport) -> list[str]:
+    """How it compares with another bundle, and whether its precision pays here."""
+    against = report.against
+    if against is None:
+        return []
+    ratio, low, high = against.speed.ratio
+    pays = {True: "pays here", False: "does not pay here: it is slower", None: "may not pay here: the turns disagree"}
+    lines = [
+        ("against", f"{against.other} ({against.precision}), {against.speed.float_ms:.2f} ms"),
+        ("ratio", f"{ratio:.2f} [{low:.2f}, {high:.2f}]: {report.precision} {pays[against.speed.pays]}"),
+    ]
+    if against.agreement is not None:
+        low, high = against.agreement.interval95
+        same = f"{percent(against.agreement.agreement)} [{100 * low:.1f}, {100 * high:.1f}]"
+        lines.append(("agreement", f"{same} with it on {against.agreement.photos} photos"))
+    if report.budget is not None:
+        lines.append(("budget", f"{report.budget} on the host"))
+    return [fields(lines)]
 
 
 def _what(report: RunReport) -> list[tuple[str, str]]:

@@ -93,6 +93,9 @@ class Session(Protocol):
     def operations(self) -> list[Operation]:
         """Return the operations that are really executed; constants that are unpacked once are none."""
 
+    def times(self, photo: Tensor) -> dict[str, float]:
+        """Return milliseconds of each executed operation, by its name; empty where the runtime does not tell."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:

@@ -63,6 +63,11 @@ class InterpreterSession:
             partitions=partitions,
         )
 
+    def times(self, photo: Tensor) -> dict[str, float]:
+        """Return nothing: the interpreter times no operations."""
+        del photo
+        return {}
+
     def operations(self) -> list[Operation]:
         """Return the artifact's operations with the types that the interpreter tells of their tensors."""
         details = getattr(self._interpreter, "_get_ops_details", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from xedge.types import FloatArray
 INTEGERS = ("i8", "u8", "i32")
 PRODUCTS = ("Convolution", "FullyConnected", "MatMul")
 CONVERSIONS = ("Reorder", "Convert", "FakeQuantize")
+# Inferences behind a node's time.
+PROFILED = 10
 NO_WORK = ("Const", "Input", "Output", "Parameter", "Result")
 
 
@@ -40,6 +43,7 @@ class OpenvinoSession:
             options["INFERENCE_NUM_THREADS"] = settings.threads
         if settings.exact:
             options["INFERENCE_PRECISION_HINT"] = "f32"
+        self._artifact, self._device, self._options = artifact, device, options
         try:
             self._compiled = core.compile_model(str(artifact), device, options)
         except RuntimeError as error:
@@ -82,6 +86,17 @@ class OpenvinoSession:
             elif kind not in NO_WORK:
                 operations.append(_operation(kind, precision))
         return operations
+
+    def times(self, photo: Tensor) -> dict[str, float]:
+        """Return the median milliseconds of each node of the compiled model."""
+        options = {**self._options, "PERF_COUNT": True}
+        request = openvino.Core().compile_model(str(self._artifact), self._device, options).create_infer_request()
+        taken: dict[str, list[float]] = {}
+        for _ in range(PROFILED):
+            request.infer([photo])
+            for node in request.get_profiling_info():
+                taken.setdefault(node.node_name, []).append(1000 * node.real_time.total_seconds())
+        return {name: median(values) for name, values in taken.items()}
 
 
 def _operation(kind: str, precision: str) -> Operation:

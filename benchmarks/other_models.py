@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Int8 of other networks than Xception: train them on real photos, convert to every target, write the table.
+
+    pip install --no-deps tf_keras
+    XEDGE_SHARED=DIR python benchmarks/other_models.py FOLDER
+
+FOLDER keeps the trained models; what is there already is not trained again (half an hour on two cores). ResNet-50 and
+Inception V3 are those of Keras Applications with small inputs; the one with one channel is written by Keras 2 into an
+.h5 file. docs/other-models.md has the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+MODELS = {"resnet50": "resnet50.keras", "inception_v3": "inception_v3.keras", "one_channel": "one_channel.h5"}
+SIZES = {"resnet50": (64, 64, 3), "inception_v3": (96, 96, 3), "one_channel": (64, 64, 1)}
+EPOCHS = {"resnet50": 14, "inception_v3": 8, "one_channel": 40}
+BATCH = 32
+HEADER = """# Other networks
+
+Written by `XEDGE_SHARED=DIR python benchmarks/other_models.py FOLDER`, which trains all but the compact Xception on
+the clothing photos (a short training: how close int8 is to float counts here, not how good float is). 100 calibration
+photos of the training split, the 372 photos of test; drop in percentage points of top-1, agreement and tv against
+float.
+
+| network | target | float top-1, % | int8 top-1, % | drop | agreement, % | tv, % | time / fp32 |
+|---|---|---|---|---|---|---|---|"""
+
+
+def main() -> int:
+    """Train what is missing, convert everything, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--train", choices=MODELS, help="train this one alone and stop")
+    options = parser.parse_args()
+    photos = Path(os.environ["XEDGE_SHARED"]) / "data" / "clothing"
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.train:
+        train(options.train, photos, options.folder / MODELS[options.train])
+        return 0
+    lines = [HEADER, *rows("xception_compact", None, photos, options.folder)]
+    for name, file in MODELS.items():
+        path = options.folder / file
+        if not path.exists():
+            # Keras 2 and Keras 3 do not live in one process.
+            run(sys.executable, __file__, options.folder, "--train", name)
+        lines += rows(name, path, photos, options.folder)
+    (DOCS / "other-models.md").write_text("\n".join(lines) + "\n")
+    return 0
+
+
+def rows(name: str, model: Path | None, photos: Path, folder: Path) -> list[str]:
+    """Convert a model to every target in int8 and return its lines of the table."""
+    which = [model, "--preprocess", "tf"] if model is not None else []
+    data = ["--calibration", photos / "train", "--data", photos / "test"]
+    output = folder / "bundles" / name
+    command = [sys.executable, "-m", "xedge", "convert", *which, "--target", "all", "--precision", "int8", *data]
+    made = json.loads(run(*command, "--output", output, "--json"))
+    found = []
+    for one in made:
+        manifest: dict[str, Any] = one["manifest"]
+        scored, speed = manifest["accuracy"], manifest["speed"]
+        top1, reference = scored["artifact"]["top1"], scored["reference"]["top1"]
+        same = scored["agreement"]
+        found.append(
+            f"| {name} | {manifest['target']} | {100 * reference:.2f} | {100 * top1:.2f} | "
+            f"{100 * (reference - top1):+.2f} | {100 * same['agreement']:.2f} | {100 * same['total_variation']:.2f} | "
+            f"{speed['ratio'][0]:.2f} |"
+        )
+        print(found[-1], flush=True)
+    return found
+
+
+def run(*command: object) -> str:
+    """Run a command and return what it printed; it ends the benchmark if it fails."""
+    return subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def train(name: str, photos: Path, file: Path) -> None:
+    """Train one network for a short while and save it."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    keras: Any
+    if file.suffix == ".h5":
+        import tf_keras as keras  # noqa: PLC0415
+    else:
+        import keras  # noqa: PLC0415
+    keras.utils.set_random_seed(0)
+    pixels, truth = split(photos / "train", SIZES[name])
+    model = network(keras, name)
+    steps = EPOCHS[name] * (len(pixels) // BATCH)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, steps)
+    optimizer = keras.optimizers.Adam(schedule)
+    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    rng = np.random.default_rng(0)
+    for _ in range(EPOCHS[name]):
+        order = rng.permutation(len(pixels))
+        flipped = np.where(rng.random((len(pixels), 1, 1, 1)) < 0.5, pixels, pixels[:, :, ::-1])[order]
+        model.fit(flipped.astype(np.float32) / 127.5 - 1, truth[order], batch_size=BATCH, verbose=2)
+    values, classes = split(photos / "test", SIZES[name])
+    print(name, model.evaluate(values.astype(np.float32) / 127.5 - 1, classes, verbose=0), flush=True)
+    keras.Model(model.inputs, model.outputs, name=name).save(file)
+
+
+def split(folder: Path, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the photos of a split (N, H, W, C) uint8 and their classes (N,)."""
+    from xedge.data import read_folder  # noqa: PLC0415
+    from xedge.preprocess import scheme  # noqa: PLC0415
+
+    found, preprocessing = read_folder(folder), scheme("tf", *size)
+    return np.stack([preprocessing.pixels(file) for file in found.files]), np.array(found.truth)
+
+
+def network(keras: Any, name: str) -> Any:
+    """Return a network without weights."""
+    size, layers = SIZES[name], keras.layers
+    if name != "one_channel":
+        build = {"resnet50": "ResNet50", "inception_v3": "InceptionV3"}[name]
+        return getattr(keras.applications, build)(weights=None, input_shape=size, classes=10)
+    parts: list[Any] = [keras.Input(size)]
+    for channels in (32, 64, 128, 128):
+        parts += [layers.Conv2D(channels, 3, padding="same", use_bias=False), layers.BatchNormalization()]
+        parts += [layers.ReLU(), layers.MaxPooling2D(2)]
+    parts += [layers.GlobalAveragePooling2D(), layers.Dropout(0.3), layers.Dense(10, activation="softmax")]
+    return keras.Sequential(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
