@@ -27,7 +27,13 @@ from xedge.quantization.calibration import calibrate
 from xedge.quantization.equalization import candidates, equalized
 from xedge.quantization.plan import Plan
 from xedge.quantization.products import POSITIONS
-from xedge.quantization.ranges import least_squares_range
+from xedge.quantization.ranges import (
+    entropy_range,
+    expected_error,
+    least_squares_range,
+    min_max_range,
+    percentile_range,
+)
 from xedge.quantization.simulator import rounded_tensors, simulator
 from xedge.quantization.static import float_by_default, static_int8, takes_exact_pixels
 from xedge.quantization.statistics import BIN_CENTRES, CHANNEL_BINS, CHANNEL_PLACES, COARSE, Statistics, tensor_bins
@@ -266,6 +272,22 @@ def test_the_simulator_rounds_as_the_runtime_does(graph: Graph, photos: np.ndarr
     exact = Evaluator(bare).output(photos)
     assert np.abs(simulated - real).mean() <= 0.6 * np.abs(real - exact).mean()
     assert np.array_equal(simulator(equal, plan, (), ()).output(photos), Evaluator(equal).output(photos))
+
+
+def test_no_rule_errs_less_than_least_squares(statistics: Statistics) -> None:
+    """All rules stay within the extremes, and a percentile keeps its share."""
+    for name, seen in statistics.items():
+        centres, weights = seen.histogram()
+        low, high = min_max_range(seen)
+        best = expected_error(centres, weights, *least_squares_range(seen))
+        for rule in (percentile_range, entropy_range, min_max_range):
+            bounds = rule(seen)
+            assert min(low, 0.0) <= bounds[0] <= 0 <= bounds[1] <= max(high, 0.0), name
+            # The search walks a grid, which another rule's bound may miss by a little.
+            assert best <= 1.1 * expected_error(centres, weights, *bounds), (name, rule)
+        kept = percentile_range(seen, 0.9)
+        inside = weights[(centres >= kept[0]) & (centres <= kept[1])].sum() / weights.sum()
+        assert inside >= 0.89, name
 
 
 def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
