@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +25,36 @@ VALUES_PER_PHOTO = 64_000
 MEAN_STEPS = 1 << 20
 # From so many photos on, clipping the one that is most extreme in a channel costs less than the range that it takes.
 MANY_PHOTOS = 50
+# What fewer photos show of a channel's range is less than what others will have: 20 photos of the full-size Xception
+# lose tv 2.6 % without and 1.7 % with this, where 100 lose 1.4 % (300 other photos; 1.3 is worse again: 2.2 %).
+MARGIN = 1.15
+# A photo with so many times the energy of the next one in a tensor is broken, and not counted there.
+BROKEN = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Photo:
+    """What is counted of one photo's tensor.
+
+    Args:
+        energy: mean square of its values.
+        rows: (channels, values) thinned.
+        sums: (channels,) of all values, in whole steps.
+        patches: for each of the tensor's products.
+    """
+
+    energy: float
+    rows: FloatArray
+    sums: npt.NDArray[np.int64]
+    patches: list[FloatArray]
 
 
 class _Accumulator:
-    """The running statistics of one tensor."""
+    """The running statistics of one tensor.
+
+    The photo with the most energy so far is held back until another has more, or until it is seen not to be broken:
+    what is left out then does not depend on the order.
+    """
 
     def __init__(self, energy: npt.NDArray[np.int64], products: list[Products]) -> None:
         self.energy, self._weights = energy, energy.astype(np.float64)
@@ -41,6 +68,8 @@ class _Accumulator:
         self.sums = np.zeros(len(energy), np.int64)
         self.values = 0
         self.photos = 0
+        self._held: _Photo | None = None
+        self._next_energy = 0.0
 
     def add(self, tensor: FloatArray) -> None:
         """Count one photo's tensor, (C, H, W) or (C,)."""
@@ -50,7 +79,29 @@ class _Accumulator:
         self.lows = np.sort(np.vstack([self.lows, least]), axis=0)[:2]
         self.highs = np.sort(np.vstack([self.highs, most]), axis=0)[1:]
         stride = max(1, rows.size // VALUES_PER_PHOTO)
-        rows = np.ascontiguousarray(rows[:, ::stride])
+        self.photos += 1
+        self._hold(
+            _Photo(
+                energy=float(np.square(rows, dtype=np.float64).mean()),
+                rows=np.ascontiguousarray(rows[:, ::stride]),
+                sums=np.rint(rows.sum(1, dtype=np.float64) * (MEAN_STEPS / rows.shape[1])).astype(np.int64),
+                patches=[products.patches(tensor) for products in self.products],
+            )
+        )
+
+    def _hold(self, photo: _Photo) -> None:
+        """Hold back the photo with the most energy, and count the other."""
+        held = self._held
+        if held is None:
+            self._held = photo
+            return
+        less = photo if photo.energy <= held.energy else held
+        self._held = held if less is photo else photo
+        self._next_energy = max(self._next_energy, less.energy)
+        self._count(less)
+
+    def _count(self, photo: _Photo) -> None:
+        rows = photo.rows
         bins = tensor_bins(rows)
         if (self.energy == self.energy[0]).all():
             self.counts += np.bincount(bins.reshape(-1), minlength=BINS) * self.energy[0]
@@ -60,30 +111,36 @@ class _Accumulator:
         places = COARSE[bins] + np.arange(len(rows), dtype=np.int32)[:, None] * CHANNEL_BINS
         counted = np.bincount(places.reshape(-1), minlength=self.channels.size)
         self.channels += counted.reshape(self.channels.shape).astype(np.int32)
-        for products in self.products:
-            products.add(tensor)
-        self.sums += np.rint(rows.sum(1, dtype=np.float64) * MEAN_STEPS).astype(np.int64)
-        self.values += rows.shape[1]
-        self.photos += 1
+        for products, patches in zip(self.products, photo.patches, strict=True):
+            products.add(patches)
+        self.sums += photo.sums
+        self.values += 1
 
-    def _reach(self, first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the greatest values, with the most extreme photo left out, or tempered where photos are few."""
+    def _extremes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return (low, high) of each channel: its most extreme photo left out, or tempered where photos are few."""
+        return -self._most(-self.lows[0], -self.lows[1]), self._most(self.highs[1], self.highs[0])
+
+    def _most(self, first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         if self.photos >= MANY_PHOTOS:
             return second
-        return np.where(np.isfinite(second), np.minimum(first, np.maximum(2 * second, second)), first)
+        tempered = np.where(np.isfinite(second), np.minimum(first, np.maximum(2 * second, second)), first)
+        return np.where(tempered > 0, MARGIN * tempered, tempered)
 
     def result(self) -> TensorStatistics:
         """Return what was seen."""
+        held, alone = self._held, self.photos == 1
+        if held is not None and (alone or held.energy <= BROKEN * self._next_energy):
+            self._count(held)
+        self._held = None
+        low, high = self._extremes()
         return TensorStatistics(
             counts=self.counts,
             low=self.low,
             high=self.high,
             mean=self.sums / (MEAN_STEPS * max(1, self.values)),
-            channel_low=np.where(np.isfinite(self.lows[1]), self.lows[1], self.lows[0]),
-            channel_high=np.where(np.isfinite(self.highs[0]), self.highs[0], self.highs[1]),
-            channel_reach=np.maximum(
-                self._reach(self.highs[1], self.highs[0]), self._reach(-self.lows[0], -self.lows[1])
-            ),
+            channel_low=low,
+            channel_high=high,
+            channel_reach=np.maximum(np.abs(low), np.abs(high)),
             channels=self.channels,
             covariances={products.reader: products.covariance() for products in self.products},
         )

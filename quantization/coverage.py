@@ -12,7 +12,7 @@ from xedge.quantization.simulator import rounded_tensors
 from xedge.quantization.statistics import Statistics, TensorStatistics
 
 # Beyond so many times the share that calibration itself clips, and so much of all values, ranges do not fit.
-FACTOR, LEAST = 4.0, 0.002
+FACTOR, LEAST = 3.0, 0.0005
 
 
 @dataclass(frozen=True, kw_only=True)

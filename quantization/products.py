@@ -34,17 +34,17 @@ class Products:
         self._sums = np.zeros(inputs)
         self._count = 0
 
-    def add(self, tensor: FloatArray) -> None:
-        """Count one photo's tensor (C, H, W)."""
-        seen = self._patches(tensor) * np.float32(ROOT_OF_STEPS)
+    def add(self, patches: FloatArray) -> None:
+        """Count one photo's patches."""
+        seen = patches * np.float32(ROOT_OF_STEPS)
         for start in range(0, len(seen), ROWS):
             rows = seen[start : start + ROWS] @ seen[start:].T
             self._moments[start : start + ROWS, start:] += np.rint(rows, out=rows)
         self._sums += np.rint(seen.sum(1, dtype=np.float64) * ROOT_OF_STEPS)
         self._count += seen.shape[1]
 
-    def _patches(self, tensor: FloatArray) -> FloatArray:
-        """Return (inputs, positions), inputs in the order of the kernel: height, width, channel."""
+    def patches(self, tensor: FloatArray) -> FloatArray:
+        """Return (inputs, positions) of one photo's tensor (C, H, W), in the kernel's order: height, width, channel."""
         conv, (rows, columns) = self._conv, self._positions
         padded = np.pad(tensor, ((0, 0), *conv.padding)) if any(map(any, conv.padding)) else tensor
         height, width = conv.kernel.shape[:2]

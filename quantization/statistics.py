@@ -23,9 +23,9 @@ class TensorStatistics:
         counts: (BINS,) energy-weighted number of values in each bin, in whole steps.
         low, high: the extremes.
         mean: (channels,) average of each channel.
-        channel_low, channel_high: (channels,) the extremes of each channel, its most extreme photo left out.
-        channel_reach: (channels,) how far a channel is from zero at most; its most extreme photo is left out of many,
-            and of few counts for at most twice the next one.
+        channel_low, channel_high: (channels,) the extremes of each channel; its most extreme photo is left out of many,
+            and of few counts for at most twice the next one, with a margin for what they do not show.
+        channel_reach: (channels,) how far a channel is from zero at most, likewise.
         channels: (channels, CHANNEL_BINS) number of values in each coarse bin; None once the channels were changed.
         covariances: for convolutions that read the tensor, by name, (inputs, inputs) of what one output sees: kernel
             height, width and channels, in the order of its kernel, before any change of the channels.

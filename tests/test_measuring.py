@@ -32,9 +32,9 @@ class Clock:
 
 def test_warm_up_is_not_counted() -> None:
     clock = Clock()
-    samples, warmups = measure(clock.inference(10), Schedule(warmup_s=0.5, runs=7), clock)
-    assert samples == [10_000_000] * 7
-    assert warmups == 50
+    measured = measure(clock.inference(10), Schedule(warmup_s=0.5, runs=7), clock)
+    assert measured.samples_ns == (10_000_000,) * 7
+    assert measured.warmups == 50
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_warm_up_is_not_counted() -> None:
 )
 def test_schedules(milliseconds: float, schedule: Schedule, expected: int) -> None:
     clock = Clock()
-    samples, _ = measure(clock.inference(milliseconds), schedule, clock)
+    samples = measure(clock.inference(milliseconds), schedule, clock).samples_ns
     assert len(samples) == expected
 
 

@@ -260,17 +260,21 @@ def test_covariances_are_those_of_what_the_convolution_sees(graph: Graph, photos
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.95
 
 
-def test_the_simulator_rounds_as_the_runtime_does(graph: Graph, photos: np.ndarray, statistics: Statistics) -> None:
-    """Everything rounded at once is the artifact, up to ties and to float sums in another order."""
-    bare = without_softmax(graph)
-    equal, plan = recipe.int8(bare, statistics)
+def test_the_simulator_rounds_as_the_runtime_does(pixels: UInt8Array) -> None:
+    """Everything rounded at once is the artifact, up to ties and to float sums in another order.
+
+    A shallow network: in a deep one a single tie changes how everything behind it is rounded.
+    """
+    model = network("one_channel")
+    bare, photos = read_keras(model), photos_for(model, pixels)
+    equal, plan = recipe.int8(bare, recipe.statistics(bare, photos))
     simulated = simulator(equal, plan, rounded_tensors(equal, plan), plan.kernels).output(photos)
     model = find_target("onnx").convert(equal, Form(precision="int8"), plan)[".onnx"]
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     real = np.concatenate([session.run(None, {name: photo.transpose(2, 0, 1)[None]})[0] for photo in photos])
     exact = Evaluator(bare).output(photos)
-    assert np.abs(simulated - real).mean() <= 0.6 * np.abs(real - exact).mean()
+    assert np.abs(simulated - real).mean() <= 0.25 * np.abs(real - exact).mean()
     assert np.array_equal(simulator(equal, plan, (), ()).output(photos), Evaluator(equal).output(photos))
 
 
@@ -328,8 +332,7 @@ def test_ranges_of_each_photo_are_simulated_as_litert_takes_them(
         session = choose_runtime("tflite").open(artifact, Settings(threads=1))
         real = np.concatenate([session.run(photo[None]) for photo in photos])
         errors[dynamic] = float(((real - exact) ** 2).mean())
-        if dynamic:
-            assert float(((simulated - real) ** 2).mean()) <= 0.6 * errors[dynamic]
+        assert 0.4 <= float(((simulated - exact) ** 2).mean()) / errors[dynamic] <= 2.5
     assert errors[True] < errors[False]
 
 
@@ -386,4 +389,25 @@ def test_one_photo_counts_for_at_most_twice_the_next(pixels: UInt8Array) -> None
     name = "block3_sepconv1/depthwise"
     assert broken[name].high > 5 * seen[name].high
     assert (broken[name].channel_reach <= 2 * seen[name].channel_reach + 1e-6).all()
-    assert (broken[name].channel_high <= np.maximum(seen[name].high, 0) + 1e-6).all()
+    assert (broken[name].channel_high <= 2 * np.maximum(seen[name].channel_high, 0) + 1e-6).all()
+
+
+def test_a_broken_photo_is_not_counted_and_the_order_does_not_matter(pixels: UInt8Array) -> None:
+    """A photo with many times the energy of the next changes neither means nor counts nor covariances."""
+    model = network("xception")
+    graph = read_keras(model)
+    photos = photos_for(model, pixels)
+    seen = recipe.statistics(graph, photos)
+    orders = [[*photos, photos[0] * 50], [photos[0] * 50, *photos], [*photos[:3], photos[0] * 50, *photos[3:]]]
+    for name, first in recipe.statistics(graph, orders[0]).items():
+        assert np.array_equal(first.mean, seen[name].mean), name
+        assert np.array_equal(first.counts, seen[name].counts), name
+        for reader, covariance in first.covariances.items():
+            assert np.array_equal(covariance, seen[name].covariances[reader]), name
+    made = [
+        find_target("tflite").convert(*_reordered(recipe.int8(graph, recipe.statistics(graph, order))))
+        for order in orders
+    ]
+    assert made[0] == made[1] == made[2]
+    twice = recipe.statistics(graph, [*photos, photos[0]])
+    assert not np.array_equal(twice[graph.input.name].counts, seen[graph.input.name].counts)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 import numpy as np
 
 from xedge import __version__
 from xedge.against import Against, check_same_model, hold_against
-from xedge.bench.latency import Clock, Latency, Schedule, measure, summarize
+from xedge.bench.latency import Clock, Latency, Measured, Schedule, measure, summarize
+from xedge.bench.series import Window, throttled_at_s, time_series
 from xedge.bench.verdict import Verdict, judge
 from xedge.bundle import Bundle
 from xedge.data import PhotoSet
 from xedge.device.board import Board, read_board, usable_cores
+from xedge.device.cooldown import Cooldown, cool_down
+from xedge.device.readings import Reading, watching
+from xedge.device.system import System
 from xedge.errors import CheckError, InputError
 from xedge.metrics import Accuracy, accuracy
 from xedge.runtimes import Execution, Settings, choose_runtime
@@ -70,8 +74,37 @@ class Phases:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Frames:
+    """What became of frames that came at a fixed rate.
+
+    Args:
+        rate: per second.
+        done: that were classified.
+        dropped: that were never looked at, because a newer one had come.
+        late: that were done after the next had come.
+    """
+
+    rate: float
+    done: int
+    dropped: int
+    late: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """Everything that a run found; raw samples included."""
+    """Everything that a run found; raw samples included.
+
+    Args:
+        readings: of the board before, about once a second during, and after the timing.
+        energy_j: of one inference, by the board's own meter; None without one.
+        samples_ns: every timed inference.
+        frames: with a frame rate.
+        series: the timing in stretches.
+        throttled_at_s: when throttling began; None if it did not or the board does not tell.
+        cooldown_s: how long was waited before.
+        against: another bundle of the same model.
+        budget: the verdict of the gate that the bundle came through.
+    """
 
     xedge_version: str
     bundle: str
@@ -80,13 +113,18 @@ class RunReport:
     artifact_bytes: int
     weights_sha256: str
     execution: Execution
-    board_before: Board
-    board_after: Board
+    board: Board
+    readings: tuple[Reading, ...]
+    energy_j: float | None
     self_test: SelfTest
     phases: Phases
     latency: Latency
     warmup_inferences: int
     samples_ns: tuple[int, ...]
+    frames: Frames | None
+    series: tuple[Window, ...]
+    throttled_at_s: float | None
+    cooldown_s: float | None
     peak_memory_bytes: int
     data: str | None
     accuracy: Accuracy | None
@@ -104,6 +142,7 @@ class RunOptions:
     runtime: str | None = None
     provider: str | None = None
     schedule: Schedule = field(default_factory=Schedule)
+    cooldown: Cooldown | None = None
 
     def thread_count(self) -> int:
         """Return the number of threads to use."""
@@ -123,7 +162,7 @@ def run_bundle(
     other: Bundle | None = None,
     progress: Progress = lambda line: None,
     clock: Clock = time.perf_counter_ns,
-    root: Path = Path("/"),
+    system: System | None = None,
 ) -> RunReport:
     """Test, time and score a bundle.
 
@@ -134,7 +173,7 @@ def run_bundle(
         other: a bundle of the same model to hold it against.
         progress: told what is being done.
         clock: nanoseconds.
-        root: where the board's files lie.
+        system: the board.
 
     Raises:
         CheckError: the golden outputs differ from the host's.
@@ -143,7 +182,9 @@ def run_bundle(
     if other is not None:
         check_same_model(bundle, other)
     truth = truth_of(photos, bundle) if photos is not None and photos.labelled else None
-    board_before = read_board(root)
+    system = system or System()
+    board = read_board(system)
+    cooled_s = cool_down(options.cooldown, system) if options.cooldown is not None else None
     golden = bundle.golden()
     started = _start(bundle, golden.pixels[0], options, clock)
     classifier, session = started.classifier, started.classifier.session
@@ -151,9 +192,9 @@ def run_bundle(
     self_test = check_golden(bundle, [started.first, *(classifier.classify(p) for p in golden.pixels[1:])])
     progress("latency")
     tensor = classifier.input(golden.pixels[0])
-    samples, warmups = measure(lambda: session.run(tensor), options.schedule, clock)
-    latency = summarize(samples)
-    board_after = read_board(root)
+    with watching(system) as readings:
+        measured = measure(lambda: session.run(tensor), options.schedule, clock)
+    latency = summarize(measured.samples_ns)
     # The peak of serving photos; scoring a folder afterwards keeps probabilities, which a camera loop would not.
     peak = _peak_memory_bytes()
     scored, decode_ms = None, None
@@ -174,21 +215,39 @@ def run_bundle(
         artifact_bytes=bundle.artifact_bytes,
         weights_sha256=manifest.model.weights_sha256,
         execution=session.execution(),
-        board_before=board_before,
-        board_after=board_after,
+        board=board,
+        readings=tuple(readings),
+        energy_j=_energy_j(latency, readings),
         self_test=self_test,
         phases=_phases(started, decode_ms, golden.pixels[0], clock),
         latency=latency,
-        warmup_inferences=warmups,
-        samples_ns=tuple(samples),
+        warmup_inferences=measured.warmups,
+        samples_ns=measured.samples_ns,
+        frames=_frames(options.schedule, measured),
+        series=time_series(measured, readings),
+        throttled_at_s=throttled_at_s(readings),
+        cooldown_s=cooled_s,
         peak_memory_bytes=peak,
         data=str(photos.root) if photos is not None else None,
         accuracy=scored,
         host_top1=manifest.accuracy.artifact.top1 if manifest.accuracy else None,
         against=against,
         budget=manifest.gate.verdict if manifest.gate is not None else None,
-        verdict=judge(latency, board_before, board_after),
+        verdict=judge(latency, board, readings),
     )
+
+
+def _frames(schedule: Schedule, measured: Measured) -> Frames | None:
+    if schedule.rate is None or measured.dropped is None or measured.late is None:
+        return None
+    return Frames(rate=schedule.rate, done=len(measured.samples_ns), dropped=measured.dropped, late=measured.late)
+
+
+def _energy_j(latency: Latency, readings: Sequence[Reading]) -> float | None:
+    """The board's energy for one inference, idle share included, while inferences run one after another."""
+    # The first and the last reading are taken while nothing runs.
+    watts = [reading.power.watts for reading in readings[1:-1] if reading.power is not None]
+    return mean(watts) * latency.mean_ms / 1000 if watts else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import mean, median, quantiles
@@ -24,11 +25,13 @@ class Schedule:
         warmup_s: at least this long, and at least three inferences.
         runs: exactly this many samples; None lets the time decide.
         duration_s: measure this long; None stops at 662 samples, or after 10 s with at least 64.
+        rate: frames per second that come whether the last is done or not; None takes one when the last is done.
     """
 
     warmup_s: float = 0.5
     runs: int | None = None
     duration_s: float | None = None
+    rate: float | None = None
 
     def done(self, samples: int, elapsed_s: float) -> bool:
         """Whether enough was measured."""
@@ -63,30 +66,88 @@ class Latency:
     per_second: float
 
 
-def measure(inference: Callable[[], object], schedule: Schedule, clock: Clock) -> tuple[list[int], int]:
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The raw samples.
+
+    Args:
+        samples_ns: one for each inference, in order; with a rate, from when the frame came to when it was done.
+        ends_ns: when each was done, from the beginning of the measurement.
+        warmups: inferences before it.
+        dropped: frames that were never looked at, because a newer one had come; None without a rate.
+        late: frames that were done after the next had come; None without a rate.
+    """
+
+    samples_ns: tuple[int, ...]
+    ends_ns: tuple[int, ...]
+    warmups: int
+    dropped: int | None = None
+    late: int | None = None
+
+
+def measure(
+    inference: Callable[[], object],
+    schedule: Schedule,
+    clock: Clock,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Measured:
     """Warm up, then time inferences.
 
     Args:
         inference: one inference.
         schedule: how many.
         clock: nanoseconds, as ``time.perf_counter_ns``.
-
-    Returns:
-        The samples in nanoseconds, in order, and the number of warm-up inferences.
+        sleep: waits for seconds, until the next frame comes.
     """
     start, warmups = clock(), 0
     while warmups < 3 or (clock() - start) / 1e9 < schedule.warmup_s:
         inference()
         warmups += 1
+    frames = _Frames(schedule.rate, clock, sleep) if schedule.rate is not None else None
     samples: list[int] = []
+    ends: list[int] = []
     with _collector_off():
         begin = now = clock()
         while not schedule.done(len(samples), (now - begin) / 1e9):
-            before = clock()
+            came = clock() if frames is None else frames.next()
             inference()
             now = clock()
-            samples.append(now - before)
-    return samples, warmups
+            samples.append(now - came)
+            ends.append(now - begin)
+    period_ns = 1e9 / schedule.rate if schedule.rate is not None else 0.0
+    return Measured(
+        samples_ns=tuple(samples),
+        ends_ns=tuple(ends),
+        warmups=warmups,
+        dropped=frames.dropped if frames is not None else None,
+        late=sum(sample > period_ns for sample in samples) if frames is not None else None,
+    )
+
+
+class _Frames:
+    """Frames that come at a fixed rate; who is late finds the newest, and the ones before it are lost.
+
+    A frame's time counts from when it came, not from when somebody had time for it: otherwise waiting would not be
+    measured (coordinated omission).
+    """
+
+    def __init__(self, rate: float, clock: Clock, sleep: Callable[[float], object]) -> None:
+        self.period_ns, self.clock, self.sleep = 1e9 / rate, clock, sleep
+        self.begin = clock()
+        self.number = 0
+        self.dropped = 0
+
+    def next(self) -> int:
+        """Wait for the next frame, or take the newest that waits; return when it came."""
+        waiting = int((self.clock() - self.begin) // self.period_ns)
+        if waiting > self.number:
+            self.dropped += waiting - self.number
+            self.number = waiting
+        came = self.begin + int(self.number * self.period_ns)
+        self.number += 1
+        while (left := came - self.clock()) > 0:
+            self.sleep(left / 1e9)
+        return came
 
 
 TURNS = 12
@@ -139,7 +200,7 @@ def _collector_off() -> Iterator[None]:
             gc.enable()
 
 
-def summarize(samples_ns: list[int]) -> Latency:
+def summarize(samples_ns: Sequence[int]) -> Latency:
     """Return the figures of the samples (at least one)."""
     ms = [sample / 1e6 for sample in samples_ns]
     ordered = sorted(ms)

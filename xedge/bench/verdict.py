@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xedge.bench.latency import MINIMUM_SAMPLES, Latency
 from xedge.device.board import Board
+from xedge.device.readings import Reading
+from xedge.device.throttling import new_throttling
 
 LARGEST_DRIFT = 0.05
 LARGEST_SPREAD = 0.10
@@ -25,9 +28,15 @@ class Verdict:
         return "VALID" if self.valid else "INVALID"
 
 
-def judge(latency: Latency, before: Board, after: Board) -> Verdict:
-    """Return the verdict on a run between two looks at the board."""
-    reasons = [*_of_samples(latency), *_of_board(before, after)]
+def judge(latency: Latency, board: Board, readings: Sequence[Reading]) -> Verdict:
+    """Return the verdict on a run.
+
+    Args:
+        latency: its figures.
+        board: where it ran.
+        readings: of the board before, during and after it, in order; at least one.
+    """
+    reasons = [*_of_samples(latency), *_of_board(board), *_of_readings(board, readings)]
     return Verdict(valid=not reasons, reasons=tuple(reasons))
 
 
@@ -42,16 +51,26 @@ def _of_samples(latency: Latency) -> list[str]:
     return reasons
 
 
-def _of_board(before: Board, after: Board) -> list[str]:
+def _of_board(board: Board) -> list[str]:
     reasons = []
-    if before.governor not in (None, "performance"):
-        reasons.append(f"governor: {before.governor}, not performance, so the clock may vary")
-    if before.load_1min is not None and before.load_1min > BUSY_SHARE * before.cores:
-        reasons.append(f"load: {before.load_1min:.2f} on {before.cores} cores before the run started")
+    fixed = board.jetson is not None and board.jetson.clocks_fixed
+    loose = [governor for governor in board.governors if governor != "performance"]
+    if loose and not fixed:
+        reasons.append(f"governor: {', '.join(loose)}, not performance, so the clock may vary")
+    if board.emulated:
+        reasons.append("emulated: timings under an emulator mean nothing")
+    return reasons
+
+
+def _of_readings(board: Board, readings: Sequence[Reading]) -> list[str]:
+    reasons, before, after = [], readings[0], readings[-1]
+    if before.load_1min is not None and before.load_1min > BUSY_SHARE * board.cores:
+        reasons.append(f"load: {before.load_1min:.2f} on {board.cores} cores before the run started")
+    slowed = [name for reading in readings for name in new_throttling(before.throttling, reading.throttling)]
+    if slowed:
+        reasons.append(f"throttling: {', '.join(dict.fromkeys(slowed))}")
     if before.swap_used_bytes is not None and after.swap_used_bytes is not None:
         grown = after.swap_used_bytes - before.swap_used_bytes
         if grown > 1 << 20:
             reasons.append(f"swap: grew by {grown >> 20} MiB during the run")
-    if before.emulated:
-        reasons.append("emulated: timings under an emulator mean nothing")
     return reasons

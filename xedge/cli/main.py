@@ -138,6 +138,25 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 100_000:
+        raise UsageError(f"{text!r} is not a number of frames per second")
+    return value
+
+
+def _cooldown(text: str) -> tuple[str, float]:
+    if text[-1:] in ("C", "c"):
+        try:
+            return "temperature_c", float(text[:-1])
+        except ValueError:
+            raise UsageError(f"{text!r} is no temperature; say 50C") from None
+    return "seconds", _seconds(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
     parser = _Parser(
@@ -217,6 +236,8 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--limit", type=_positive, metavar="N", help="score on N of the photos, chosen by a fixed seed")
     p.add_argument("--runs", type=_positive, metavar="N", help="time N inferences")
     p.add_argument("--duration", type=_seconds, metavar="TIME", help="time inferences for 30s, 10m, 1h")
+    p.add_argument("--rate", type=_rate, metavar="FPS", help="frames come at this rate, ready or not; some may be lost")
+    p.add_argument("--cooldown", type=_cooldown, metavar="TIME|TEMP", help="wait before, 60s or until 50C")
     p.add_argument(
         "--against", type=Path, metavar="BUNDLE", help="another bundle of the same model, its fp32 above all, in turns"
     )

@@ -8,17 +8,26 @@ import textwrap
 from xedge.bench.latency import Schedule
 from xedge.cli.console import Console, fields, megabytes, milliseconds, percent, table
 from xedge.cli.opening import opened, photos_for
+from xedge.device.cooldown import Cooldown
 from xedge.runner import RunOptions, RunReport, run_bundle
+
+# From so many stretches of time on, their course is shown.
+LONG = 20
 
 
 def main(options: argparse.Namespace) -> int:
     """Test, time and score a bundle and print the report."""
     console = Console(options.json, options.quiet)
-    schedule = Schedule(runs=options.runs, duration_s=options.duration)
+    schedule = Schedule(runs=options.runs, duration_s=options.duration, rate=options.rate)
+    cooldown = Cooldown(**dict([options.cooldown])) if options.cooldown else None
     with opened(options.bundle) as bundle:
         photos = photos_for(bundle, options.data, options.limit)
         run_options = RunOptions(
-            threads=options.threads, runtime=options.runtime, provider=options.provider, schedule=schedule
+            threads=options.threads,
+            runtime=options.runtime,
+            provider=options.provider,
+            schedule=schedule,
+            cooldown=cooldown,
         )
         if options.against is None:
             report = run_bundle(bundle, photos, run_options, progress=console.progress)
@@ -31,7 +40,8 @@ def main(options: argparse.Namespace) -> int:
 
 def text(report: RunReport) -> str:
     """Return the report as a person reads it."""
-    parts = [fields(_what(report)), fields(_latency(report)), fields(_phases(report)), *_accuracy(report)]
+    parts = [fields(_what(report)), *_board(report), fields(_latency(report)), fields(_phases(report))]
+    parts += [*_series(report), *_accuracy(report)]
     return "\n\n".join([*parts, *_against(report), _verdict(report)])
 
 
@@ -56,7 +66,7 @@ def _against(report: RunReport) -> list[str]:
 
 
 def _what(report: RunReport) -> list[tuple[str, str]]:
-    execution, board, test = report.execution, report.board_before, report.self_test
+    execution, board, test = report.execution, report.board, report.self_test
     return [
         ("bundle", f"{report.bundle}: {report.target} {report.precision}, {megabytes(report.artifact_bytes)}"),
         ("board", f"{board.model or 'unknown'} ({board.machine}), {board.cores} cores"),
@@ -65,6 +75,55 @@ def _what(report: RunReport) -> list[tuple[str, str]]:
         ("delegate", _delegate(report)),
         ("self-test", f"passed: {test.photos} golden photos within {test.max_difference:.2g} of the host's outputs"),
     ]
+
+
+def _board(report: RunReport) -> list[str]:
+    """What the board said of itself meanwhile; nothing where it says nothing."""
+    first, last = report.readings[0], report.readings[-1]
+    warmest = [one.temperature_c for one in report.readings if one.temperature_c is not None]
+    clocks = [max(one.core_mhz) for one in report.readings if one.core_mhz]
+    lines = []
+    if report.board.jetson is not None:
+        jetson = report.board.jetson
+        lines.append(("JetPack", f"{jetson.jetpack or '?'} (L4T {jetson.release}), mode {jetson.power_mode or '?'}"))
+    if report.board.governors:
+        lines.append(("governor", ", ".join(report.board.governors)))
+    if clocks:
+        lines.append(("clock", f"{min(clocks):.0f} to {max(clocks):.0f} MHz"))
+    if first.temperature_c is not None and last.temperature_c is not None:
+        lines.append(
+            ("temperature", f"{first.temperature_c:.1f} to {last.temperature_c:.1f} C, {max(warmest):.1f} at most")
+        )
+    if last.throttling is not None:
+        since = ", ".join(last.throttling.since_boot) or "nothing"
+        lines.append(("throttling", f"now {', '.join(last.throttling.now) or 'nothing'}; since boot {since}"))
+    if last.power is not None:
+        energy = "" if report.energy_j is None else f"; {1000 * report.energy_j:.0f} mJ an inference"
+        lines.append(("power", f"{last.power.watts:.2f} W ({last.power.meter}){energy}"))
+    return [fields(lines)] if lines else []
+
+
+def _series(report: RunReport) -> list[str]:
+    """A long run's course in ten lines, and what became of frames."""
+    parts = []
+    if report.frames is not None:
+        frames = report.frames
+        parts.append(
+            fields([("frames", f"{frames.rate:g}/s: {frames.done} done, {frames.late} late, {frames.dropped} dropped")])
+        )
+    if len(report.series) >= LONG:
+        shown = report.series[:: max(1, len(report.series) // 10)]
+        rows = [
+            [f"{w.at_s:.0f} s", _or_dash(w.median_ms), _or_dash(w.max_ms), _or_dash(w.temperature_c)] for w in shown
+        ]
+        parts.append(table(rows, ["at", "median ms", "max ms", "C"]))
+    if report.throttled_at_s is not None:
+        parts.append(f"throttling began after {report.throttled_at_s:.0f} s")
+    return parts
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _delegate(report: RunReport) -> str:

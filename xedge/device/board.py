@@ -1,58 +1,81 @@
-"""Read the board with the standard library alone; every path lies under a root that tests can replace."""
+"""Which board this is: what does not change while it runs."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from xedge.device.system import System
+
+# First releases of NVIDIA's L4T of each JetPack.
+JETPACKS = {"R32": "4", "R34": "5", "R35": "5", "R36": "6", "R38": "7", "R39": "7"}
+RELEASE = re.compile(r"# (R\d+) \(release\), REVISION: ([0-9.]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jetson:
+    """What NVIDIA's system says.
+
+    Args:
+        release: of L4T, such as ``R36.4.0``.
+        jetpack: the JetPack that it belongs to; None if it is not known yet.
+        power_mode: what ``nvpmodel -q`` says.
+        clocks_fixed: whether ``jetson_clocks`` holds the processors at their highest clock; None if it does not tell.
+    """
+
+    release: str
+    jetpack: str | None
+    power_mode: str | None
+    clocks_fixed: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """The machine at one moment; None is unknown, never zero.
+    """The machine; None is unknown, never zero.
 
     Args:
         model: of the board or the processor.
+        soc: the chip, as the device tree names it.
         machine: the architecture, as ``uname -m`` says.
         cores: that this process may use.
-        governor: of the first core's clock.
-        temperature_c: the warmest thermal zone.
-        load_1min: processes that ran or waited, averaged over the last minute.
-        memory_bytes, swap_used_bytes: of the system.
+        core_mhz: the highest clock of each core, in the cores' order; equal ones are of one cluster.
+        governors: of the clocks, each once.
+        memory_bytes: of the system.
+        jetson: on a Jetson.
         emulated: whether the processor is not of the architecture that programs see.
     """
 
     model: str | None
+    soc: str | None
     machine: str
     cores: int
-    governor: str | None
-    temperature_c: float | None
-    load_1min: float | None
+    core_mhz: tuple[float, ...]
+    governors: tuple[str, ...]
     memory_bytes: int | None
-    swap_used_bytes: int | None
+    jetson: Jetson | None
     emulated: bool
 
 
-def read_board(root: Path = Path("/")) -> Board:
-    """Return what the files under ``root`` say now."""
-    memory = _memory(root)
-    swap = None
-    if "SwapTotal" in memory and "SwapFree" in memory:
-        swap = memory["SwapTotal"] - memory["SwapFree"]
-    load = _text(root / "proc/loadavg")
-    machine = platform.machine()
+def read_board(system: System | None = None) -> Board:
+    """Return what the board's files say."""
+    system = system or System()
+    machine, processor = platform.machine(), system.fields("proc/cpuinfo")
+    clocks = [system.number(path) for path in _per_core(system, "cpuinfo_max_freq")]
+    governors = [system.text(path) for path in _per_core(system, "scaling_governor")]
     return Board(
-        model=_text(root / "proc/device-tree/model") or _cpu_field(root, "model name"),
+        model=system.text("proc/device-tree/model") or processor.get("model name"),
+        soc=_soc(system),
         machine=machine,
         cores=usable_cores(),
-        governor=_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        temperature_c=_temperature(root),
-        load_1min=_number(load.split()[0]) if load else None,
-        memory_bytes=memory.get("MemTotal"),
-        swap_used_bytes=swap,
+        core_mhz=tuple(clock / 1e3 for clock in clocks if clock is not None),
+        governors=tuple(dict.fromkeys(governor for governor in governors if governor is not None)),
+        memory_bytes=memory(system).get("MemTotal"),
+        jetson=_jetson(system),
         # QEMU's user mode shows the host's processor in /proc/cpuinfo.
-        emulated=machine.startswith(("aarch64", "arm")) and _cpu_field(root, "vendor_id") is not None,
+        emulated=machine.startswith(("aarch64", "arm")) and "vendor_id" in processor,
     )
 
 
@@ -62,39 +85,43 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").rstrip("\0\n ") or None
-    except OSError:
-        return None
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _cpu_field(root: Path, name: str) -> str | None:
-    for line in (_text(root / "proc/cpuinfo") or "").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.strip()
-    return None
-
-
-def _memory(root: Path) -> dict[str, int]:
+def memory(system: System) -> dict[str, int]:
+    """Return /proc/meminfo in bytes."""
     values = {}
-    for line in (_text(root / "proc/meminfo") or "").splitlines():
-        key, _, value = line.partition(":")
+    for name, value in system.fields("proc/meminfo").items():
         parts = value.split()
         if parts and parts[0].isdigit():
-            values[key] = int(parts[0]) * 1024
+            values[name] = int(parts[0]) * 1024
     return values
 
 
-def _temperature(root: Path) -> float | None:
-    zones = (root / "sys/class/thermal").glob("thermal_zone*/temp")
-    readings = [reading for zone in zones if (reading := _number(_text(zone) or "")) is not None]
-    return max(readings) / 1000 if readings else None
+def _per_core(system: System, file: str) -> list[str]:
+    """Return the paths of a file of every core's clock, in the cores' order."""
+    found = system.paths(f"sys/devices/system/cpu/cpu[0-9]*/cpufreq/{file}")
+    return sorted(found, key=lambda path: int(Path(path).parts[4].removeprefix("cpu")))
+
+
+def _soc(system: System) -> str | None:
+    """The last of the device tree's names is the most general: ``brcm,bcm2711``, ``nvidia,tegra234``."""
+    names = (system.text("proc/device-tree/compatible") or "").split("\0")
+    return names[-1] or None
+
+
+def _jetson(system: System) -> Jetson | None:
+    found = RELEASE.match(system.text("etc/nv_tegra_release") or "")
+    if found is None:
+        return None
+    major, minor = found.groups()
+    mode = re.search(r"NV Power Mode: (\S+)", system.run(["nvpmodel", "-q"]) or "")
+    return Jetson(
+        release=f"{major}.{minor}",
+        jetpack=JETPACKS.get(major),
+        power_mode=mode.group(1) if mode else None,
+        clocks_fixed=_clocks_fixed(system.run(["jetson_clocks", "--show"])),
+    )
+
+
+def _clocks_fixed(told: str | None) -> bool | None:
+    """Whether every online core's lowest clock is its highest."""
+    pairs = re.findall(r"^cpu\d+: +Online=1 .*?MinFreq=(\d+) MaxFreq=(\d+)", told or "", re.MULTILINE)
+    return all(low == high for low, high in pairs) if pairs else None
