@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from xedge.bench.latency import Latency, Schedule, in_turns, measure, summarize
+from xedge.bench.series import throttled_at_s, time_series
 from xedge.bench.verdict import judge
-from xedge.device.board import Board, read_board
+from xedge.device.board import Board
+from xedge.device.cooldown import Cooldown, cool_down
+from xedge.device.readings import Reading
+from xedge.device.system import System
+from xedge.device.throttling import Throttling
+from xedge.errors import ResourceError
 from xedge.manifest import Speed
 
 
@@ -53,16 +59,26 @@ def test_percentiles_need_samples() -> None:
     assert (latency.p90_ms, latency.p95_ms, latency.p99_ms) == (1.0, 1.0, None)
 
 
-QUIET = Board(
+BOARD = Board(
     model="test board",
+    soc=None,
     machine="aarch64",
     cores=4,
-    governor="performance",
-    temperature_c=40.0,
-    load_1min=0.1,
+    core_mhz=(1500.0,) * 4,
+    governors=("performance",),
     memory_bytes=1 << 30,
-    swap_used_bytes=0,
+    jetson=None,
     emulated=False,
+)
+QUIET = Reading(
+    at_s=0.0,
+    temperatures_c={"cpu": 40.0},
+    core_mhz=(1500.0,) * 4,
+    throttling=Throttling(),
+    load_1min=0.1,
+    memory_available_bytes=1 << 29,
+    swap_used_bytes=0,
+    power=None,
 )
 
 
@@ -71,53 +87,94 @@ def steady() -> Latency:
 
 
 def test_a_quiet_board_is_valid() -> None:
-    assert judge(steady(), QUIET, QUIET).valid
-    unknown = replace(QUIET, governor=None, load_1min=None, swap_used_bytes=None)
-    assert judge(steady(), unknown, unknown).valid
+    assert judge(steady(), BOARD, [QUIET, QUIET]).valid
+    unknown = replace(QUIET, throttling=None, load_1min=None, swap_used_bytes=None, temperatures_c={}, core_mhz=())
+    assert judge(steady(), replace(BOARD, governors=(), core_mhz=()), [unknown, unknown]).valid
+    old = replace(QUIET, throttling=Throttling(since_boot=("under-voltage",)))
+    assert judge(steady(), BOARD, [old, old]).valid
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "word"),
+    ("board", "before", "after", "word"),
     [
-        (replace(QUIET, governor="ondemand"), QUIET, "governor"),
-        (replace(QUIET, load_1min=3.0), QUIET, "load"),
-        (QUIET, replace(QUIET, swap_used_bytes=1 << 25), "swap"),
-        (replace(QUIET, emulated=True), QUIET, "emulated"),
+        (replace(BOARD, governors=("ondemand",)), QUIET, QUIET, "governor"),
+        (replace(BOARD, emulated=True), QUIET, QUIET, "emulated"),
+        (BOARD, replace(QUIET, load_1min=3.0), QUIET, "load"),
+        (BOARD, QUIET, replace(QUIET, swap_used_bytes=1 << 25), "swap"),
+        (BOARD, QUIET, replace(QUIET, throttling=Throttling(since_boot=("under-voltage",))), "throttling"),
+        (BOARD, QUIET, replace(QUIET, throttling=Throttling(events={"oc1": 1})), "throttling"),
     ],
 )
-def test_a_troubled_board_is_not(before: Board, after: Board, word: str) -> None:
-    verdict = judge(steady(), before, after)
+def test_a_troubled_board_is_not(board: Board, before: Reading, after: Reading, word: str) -> None:
+    verdict = judge(steady(), board, [before, after])
     assert not verdict.valid
     assert [reason.split(":")[0] for reason in verdict.reasons] == [word]
 
 
 def test_troubled_samples_are_not() -> None:
-    assert "too few samples" in judge(summarize([1_000_000] * 10), QUIET, QUIET).reasons[0]
+    calm = [QUIET, QUIET]
+    assert "too few samples" in judge(summarize([1_000_000] * 10), BOARD, calm).reasons[0]
     slower = summarize([1_000_000 + 2_000 * i for i in range(200)])
-    assert any(reason.startswith("drift") for reason in judge(slower, QUIET, QUIET).reasons)
+    assert any(reason.startswith("drift") for reason in judge(slower, BOARD, calm).reasons)
 
 
-def test_the_board_is_read_under_a_root(tmp_path: Path) -> None:
-    for path, text in {
-        "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
-        "proc/loadavg": "0.42 0.30 0.20 1/100 1234\n",
-        "proc/meminfo": "MemTotal: 4000 kB\nSwapTotal: 100 kB\nSwapFree: 60 kB\n",
-        "sys/class/thermal/thermal_zone0/temp": "48312\n",
-        "sys/class/thermal/thermal_zone1/temp": "broken\n",
-        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",
-    }.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
-    board = read_board(tmp_path)
-    assert board.model == "Raspberry Pi 4 Model B Rev 1.4"
-    assert (board.load_1min, board.governor, board.temperature_c) == (0.42, "ondemand", 48.312)
-    assert (board.memory_bytes, board.swap_used_bytes) == (4_096_000, 40_960)
+@pytest.mark.parametrize(
+    ("milliseconds", "done", "dropped", "late"),
+    [(5, 100, 0, 0), (10, 100, 0, 0), (15, 67, 32, 66), (40, 25, 72, 25)],
+)
+def test_frames_come_whether_the_last_is_done_or_not(milliseconds: float, done: int, dropped: int, late: int) -> None:
+    """100 frames a second for a second; who is late takes the newest."""
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.now += round(seconds * 1e9)
+
+    schedule = Schedule(warmup_s=0, duration_s=1.0, rate=100)
+    measured = measure(clock.inference(milliseconds), schedule, clock, sleep)
+    assert len(measured.samples_ns) == pytest.approx(done, abs=1)
+    assert measured.dropped == pytest.approx(dropped, abs=2)
+    assert measured.late == pytest.approx(late, abs=1)
+    if late:
+        # Waiting counts: a frame's time begins when it came.
+        assert max(measured.samples_ns) >= milliseconds * 1e6
 
 
-def test_what_is_not_there_is_unknown_not_zero(tmp_path: Path) -> None:
-    board = read_board(tmp_path)
-    assert board.model is board.governor is board.temperature_c is board.load_1min is None
-    assert board.memory_bytes is board.swap_used_bytes is None
+def test_a_time_series_shows_when_a_board_slows_down() -> None:
+    clock = Clock()
+    slow = Throttling(now=("throttled",))
+    readings = [replace(QUIET, at_s=float(s), throttling=slow if s >= 6 else Throttling()) for s in range(11)]
+    readings = [replace(r, temperatures_c={"cpu": 40.0 + 4 * r.at_s}, core_mhz=(600.0,)) for r in readings]
+
+    def inference() -> None:
+        clock.now += 20_000_000 if clock.now > 6e9 else 10_000_000
+
+    measured = measure(inference, Schedule(warmup_s=0, duration_s=10), clock)
+    series = time_series(measured, readings)
+    assert [round(w.at_s) for w in series] == list(range(1, 11))
+    assert series[0].median_ms == 10
+    assert series[-1].median_ms == 20
+    assert series[-1].temperature_c == pytest.approx(80, abs=4)
+    assert throttled_at_s(readings) == 6
+    assert throttled_at_s(readings[:5]) is None
+
+
+def test_cooling_down(tmp_path: Path) -> None:
+    zone = tmp_path / "sys/class/thermal/thermal_zone0/temp"
+    zone.parent.mkdir(parents=True)
+    zone.write_text("62000")
+    seconds = 0.0
+
+    def sleep(length: float) -> None:
+        nonlocal seconds
+        seconds += length
+        zone.write_text(str(62_000 - int(1000 * seconds)))
+
+    system = System(root=tmp_path, run=lambda arguments: None)
+    assert cool_down(Cooldown(temperature_c=50), system, lambda: seconds, sleep) == pytest.approx(12, abs=1)
+    zone.write_text("broken")
+    with pytest.raises(ResourceError, match="no temperature"):
+        cool_down(Cooldown(temperature_c=50), system, lambda: seconds, sleep)
+    assert cool_down(Cooldown(seconds=3), system, lambda: seconds, sleep) == 3
 
 
 def test_two_inferences_are_timed_in_turns() -> None:

@@ -49,7 +49,7 @@ def _ina3221(system: System) -> Power | None:
         channel = file.removeprefix("in").removesuffix("_label")
         label = system.text(path)
         volts, amperes = (system.number(f"{folder}/{kind}{channel}_input") for kind in ("in", "curr"))
-        if label and label != "NC" and volts is not None and amperes is not None:
+        if label and label != "NC" and volts is not None and amperes is not None and min(volts, amperes) >= 0:
             rails[label] = volts * amperes / 1e6
     return _total(rails, "INA3221")
 
@@ -61,7 +61,7 @@ def _iio(system: System) -> Power | None:
         folder, file = path.rsplit("/", 1)
         label = system.text(path)
         milliwatts = system.number(f"{folder}/in_power{file.removeprefix('rail_name_')}_input")
-        if label and milliwatts is not None:
+        if label and milliwatts is not None and milliwatts >= 0:
             rails[label] = milliwatts / 1e3
     return _total(rails, "INA3221")
 

@@ -58,7 +58,7 @@ def read_now(system: System, at_s: float = 0.0) -> Reading:
     return Reading(
         at_s=at_s,
         temperatures_c=_temperatures(system),
-        core_mhz=tuple(clock / 1e3 for clock in clocks if clock is not None),
+        core_mhz=tuple(clock / 1e3 for clock in clocks if clock is not None and clock > 0),
         throttling=read_throttling(system),
         load_1min=number(load[0]) if load else None,
         memory_available_bytes=known.get("MemAvailable"),

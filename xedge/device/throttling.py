@@ -70,6 +70,7 @@ def _pi_bits(system: System) -> int | None:
 
 def _hexadecimal(text: str | None) -> int | None:
     try:
-        return int(text, 16) if text is not None else None
+        bits = int(text, 16) if text is not None else -1
     except ValueError:
         return None
+    return bits if bits >= 0 else None
