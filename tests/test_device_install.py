@@ -49,6 +49,10 @@ def test_a_bundle_runs_with_one_runtime_alone(wheel: Path, int8_bundle: Bundle, 
     report = json.loads(done.stdout)
     assert report["accuracy"]["top1"] >= 0.85
     assert report["self_test"]["max_difference"] <= report["self_test"]["tolerance"]
+    doctor = subprocess.run([python, "-m", "xedge", "doctor", "--json"], capture_output=True, text=True, check=False)
+    statuses = {one["name"]: one["status"] for one in json.loads(doctor.stdout)["findings"]}
+    assert statuses["ai-edge-litert" if runtime == "litert" else "tflite-runtime"] == "ok"
+    assert statuses["openvino"] == "unknown"
     # What only the host has is asked for by name, in one line.
     for arguments in (("run", int8_bundle.root, "--runtime", "tflite"), ("convert", "--target", "tflite")):
         if runtime == "litert":

@@ -46,7 +46,7 @@ class ResourceError(XedgeError):
 
 
 class CheckError(XedgeError):
-    """A check failed: golden outputs differ, or a budget was not met."""
+    """A check failed: golden outputs differ, a budget was not met, or the doctor found a problem."""
 
     exit_code = 8
 
@@ -63,7 +63,7 @@ EXIT_CODES: dict[int, str] = {
     BundleError.exit_code: "the bundle is damaged, incomplete or of another version",
     MissingRuntimeError.exit_code: "a package that is needed is not installed",
     ResourceError.exit_code: "no space, no permission or no memory",
-    CheckError.exit_code: "a check failed: golden outputs differ, or a budget was not met",
+    CheckError.exit_code: "a check failed: golden outputs differ, a budget not met, a problem that doctor found",
     UNDECIDED: "a budget may be met, but the photos are too few to decide",
     INTERRUPTED: "interrupted",
 }

@@ -173,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_analyze(commands)
     _add_info(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -295,6 +296,12 @@ def _add_info(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("thing", metavar="MODEL|ARTIFACT|BUNDLE")
     p.add_argument("--weights", metavar="imagenet|FILE", help="weights for a built-in name")
     p.add_argument("--allow-code", action="store_true", help="run code that the model file brings")
+    _add_reporting(p)
+
+
+def _add_doctor(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("doctor", help="say whether this machine can run bundles, and what to install")  # type: ignore[attr-defined]
+    p.add_argument("--for", dest="bundle", type=Path, metavar="BUNDLE", help="also try this bundle")
     _add_reporting(p)
 
 

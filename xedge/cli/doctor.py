@@ -1,0 +1,46 @@
+"""``xedge doctor``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from xedge.cli.console import Console, fields
+from xedge.device.doctor import Examination, Finding, examine, examine_bundle
+from xedge.device.place import Place
+from xedge.errors import CheckError, InputError
+
+MARKS = {"ok": "ok", "warning": "WARNING", "problem": "PROBLEM", "unknown": "-"}
+
+
+def main(options: argparse.Namespace) -> int:
+    """Say whether this machine can run bundles, and what to do if not."""
+    console = Console(options.json, options.quiet)
+    place = Place()
+    examination = examine(place)
+    if options.bundle is not None:
+        if not options.bundle.exists():
+            raise InputError(f"{options.bundle}: no such bundle")
+        console.progress(f"running {options.bundle}")
+        findings = (*examination.findings, examine_bundle(place, options.bundle))
+        examination = replace(examination, findings=findings)
+    console.result(examination, text(examination))
+    return 0 if examination.healthy else CheckError.exit_code
+
+
+def text(examination: Examination) -> str:
+    """Return the findings as a table, and then what to do."""
+    rows = [(one.name, f"{MARKS[one.status]:<7}  {one.found}") for one in examination.findings]
+    todo = [f"  {one.name}: {one.advice}" for one in examination.findings if one.advice is not None]
+    parts = [fields(rows)]
+    if todo:
+        parts.append("\n".join(["What to do:", *todo]))
+    parts.append(_summary(examination.findings))
+    return "\n\n".join(parts)
+
+
+def _summary(findings: tuple[Finding, ...]) -> str:
+    problems = sum(one.status == "problem" for one in findings)
+    return (
+        "This machine can run bundles." if not problems else f"{problems} problem{'s' if problems != 1 else ''} found."
+    )

@@ -1,0 +1,86 @@
+"""Try a runtime in a process of its own, so that an illegal instruction is reported and not suffered."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+SECONDS = 120
+Finished = subprocess.CompletedProcess[str]
+Start = Callable[[Sequence[str]], Finished]
+
+# What an import needs that a classifier's first inference would need too.
+PROGRAM = "import {name}, numpy; print(getattr({name}, '__version__', ''), numpy.__version__)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What became of one attempt.
+
+    Args:
+        works: whether it did.
+        output: what it printed, without line ends.
+        cause: why it did not, in a few words; None if it did.
+    """
+
+    works: bool
+    output: str
+    cause: str | None
+
+
+def start(arguments: Sequence[str]) -> Finished:
+    """Run this Python with arguments and keep what it prints; a program that hangs counts as failed."""
+    try:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Finished(list(arguments), 124, "", f"no answer within {SECONDS} s")
+
+
+def probe_import(name: str, begin: Start = start) -> Probe:
+    """Import a package."""
+    return probed(begin(["-c", PROGRAM.format(name=name)]))
+
+
+def probed(done: Finished) -> Probe:
+    """Say what became of a process."""
+    if done.returncode == 0:
+        return Probe(works=True, output=done.stdout.strip(), cause=None)
+    return Probe(works=False, output=done.stdout.strip(), cause=_cause(done))
+
+
+def _cause(done: Finished) -> str:
+    if done.returncode < 0:
+        return {
+            signal.SIGILL: "illegal instruction: it was built for a newer processor",
+            signal.SIGKILL: "killed: most likely the memory did not suffice",
+            signal.SIGSEGV: "crashed (segmentation fault)",
+            signal.SIGBUS: "crashed (bus error)",
+        }.get(signal.Signals(-done.returncode), f"ended by {signal.Signals(-done.returncode).name}")
+    for pattern, words in CAUSES:
+        found = re.search(pattern, done.stderr)
+        if found:
+            return words.format(*found.groups())
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return lines[-1].strip()[:200] if lines else f"exit code {done.returncode}"
+
+
+# What linkers and interpreters say, in the order of how much it explains.
+CAUSES = (
+    (r"version `(GLIBC_[\d.]+)' not found", "{0} is needed and this system's C library is older"),
+    (r"version `((?:GLIBCXX|CXXABI)_[\d.]+)' not found", "{0} is needed and this system's libstdc++ is older"),
+    (r"(?:compiled using NumPy 1\.x|_ARRAY_API not found)", "built for NumPy 1, and NumPy 2 is installed"),
+    (r"(lib\S+\.so\S*): cannot open shared object file", "{0} is missing"),
+    (r"wrong ELF class|cannot open shared object file: No such file", "built for another architecture"),
+)
