@@ -53,6 +53,13 @@ def test_a_bundle_runs_with_one_runtime_alone(wheel: Path, int8_bundle: Bundle, 
     statuses = {one["name"]: one["status"] for one in json.loads(doctor.stdout)["findings"]}
     assert statuses["ai-edge-litert" if runtime == "litert" else "tflite-runtime"] == "ok"
     assert statuses["openvino"] == "unknown"
+    if runtime == "tflite":
+        # The classic: tflite-runtime's metadata does not say that it needs NumPy 1.
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "numpy>=2"], check=True, capture_output=True)
+        doctor = subprocess.run([python, "-m", "xedge", "doctor"], capture_output=True, text=True, check=False)
+        assert doctor.returncode == 8
+        assert "built for NumPy 1" in doctor.stdout
+        assert "numpy<2" in doctor.stdout
     # What only the host has is asked for by name, in one line.
     for arguments in (("run", int8_bundle.root, "--runtime", "tflite"), ("convert", "--target", "tflite")):
         if runtime == "litert":

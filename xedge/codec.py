@@ -45,7 +45,7 @@ def _parse(kind: Any, data: Any, path: str) -> Any:
         return None if data is None and len(inner) < len(arguments) else _parse(inner[0], data, path)
     if origin is tuple:
         return _tuple(arguments, data, path)
-    if origin is dict:
+    if origin in (dict, Mapping):
         _checked(data, isinstance(data, dict), path, "an object")
         return {key: _parse(arguments[1], item, f"{path}.{key}") for key, item in data.items()}
     return _plain(kind, data, path)

@@ -51,6 +51,12 @@ class CheckError(XedgeError):
     exit_code = 8
 
 
+class ConnectionLostError(XedgeError):
+    """Another machine cannot be reached, or not any more."""
+
+    exit_code = 10
+
+
 UNDECIDED = 9
 INTERRUPTED = 130
 
@@ -65,5 +71,6 @@ EXIT_CODES: dict[int, str] = {
     ResourceError.exit_code: "no space, no permission or no memory",
     CheckError.exit_code: "a check failed: golden outputs differ, a budget not met, a problem that doctor found",
     UNDECIDED: "a budget may be met, but the photos are too few to decide",
+    ConnectionLostError.exit_code: "another machine cannot be reached, or not any more",
     INTERRUPTED: "interrupted",
 }

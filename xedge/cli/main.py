@@ -107,24 +107,30 @@ def _batch(text: str) -> Batch:
     return "dynamic" if text == "dynamic" else _positive(text)
 
 
-def _percent(text: str) -> float:
+def _bounded(text: str, most: float, what: str) -> float:
+    """Return a number from 0 to ``most``."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= 100:
-        raise UsageError(f"{text!r} is not a percentage from 0 to 100")
+    if not 0 <= value <= most:
+        raise UsageError(f"{text!r} is not {what} from 0 to {most:g}")
     return value
+
+
+def _percent(text: str) -> float:
+    return _bounded(text, 100, "a percentage")
 
 
 def _points(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100:
-        raise UsageError(f"{text!r} is not a number of percentage points from 0 to 100")
-    return value
+    return _bounded(text, 100, "a number of percentage points")
+
+
+def _rate(text: str) -> float:
+    rate = _bounded(text, 100_000, "a number of frames per second")
+    if not rate:
+        raise UsageError("--rate 0: no frame would ever come")
+    return rate
 
 
 def _seconds(text: str) -> float:
@@ -135,16 +141,6 @@ def _seconds(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise UsageError(f"{text!r} is not a duration; say 30s, 10m or 1h")
-    return value
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 100_000:
-        raise UsageError(f"{text!r} is not a number of frames per second")
     return value
 
 
@@ -174,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_analyze(commands)
     _add_info(commands)
     _add_doctor(commands)
+    _add_deploy(commands)
     return parser
 
 
@@ -232,7 +229,9 @@ def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
 
 def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("run", help="test, time and score a bundle on this machine")  # type: ignore[attr-defined]
-    p.add_argument("bundle", type=Path, metavar="BUNDLE")
+    p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
+    p.add_argument("--on", metavar="USER@HOST", help="on another machine, over ssh; takes several bundles")
+    p.add_argument("--wheels", type=Path, metavar="DIR", help="with --on: wheels for a machine without internet")
     p.add_argument("--data", type=Path, metavar="DIR", help="labelled photos; the embedded model has its own")
     p.add_argument("--limit", type=_positive, metavar="N", help="score on N of the photos, chosen by a fixed seed")
     p.add_argument("--runs", type=_positive, metavar="N", help="time N inferences")
@@ -302,6 +301,14 @@ def _add_info(commands: Commands) -> None:  # type: ignore[valid-type]
 def _add_doctor(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("doctor", help="say whether this machine can run bundles, and what to install")  # type: ignore[attr-defined]
     p.add_argument("--for", dest="bundle", type=Path, metavar="BUNDLE", help="also try this bundle")
+    _add_reporting(p)
+
+
+def _add_deploy(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("deploy", help="make another machine ready to run bundles, over ssh")  # type: ignore[attr-defined]
+    p.add_argument("destination", metavar="USER@HOST")
+    p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
+    p.add_argument("--wheels", type=Path, metavar="DIR", help="wheels for a machine without internet")
     _add_reporting(p)
 
 

@@ -9,6 +9,7 @@ from xedge.bench.latency import Schedule
 from xedge.cli.console import Console, fields, megabytes, milliseconds, percent, table
 from xedge.cli.opening import opened, photos_for
 from xedge.device.cooldown import Cooldown
+from xedge.errors import UsageError
 from xedge.runner import RunOptions, RunReport, run_bundle
 
 # From so many stretches of time on, their course is shown.
@@ -16,11 +17,17 @@ LONG = 20
 
 
 def main(options: argparse.Namespace) -> int:
-    """Test, time and score a bundle and print the report."""
+    """Test, time and score a bundle, here or on another machine, and print the report."""
+    if options.on is not None:
+        from xedge.cli.deploy import run_there  # noqa: PLC0415 - it prints its reports with this module
+
+        return run_there(options)
+    if len(options.bundles) > 1:
+        raise UsageError("several bundles run on another machine alone (--on); here give one, and --against another")
     console = Console(options.json, options.quiet)
     schedule = Schedule(runs=options.runs, duration_s=options.duration, rate=options.rate)
     cooldown = Cooldown(**dict([options.cooldown])) if options.cooldown else None
-    with opened(options.bundle) as bundle:
+    with opened(options.bundles[0]) as bundle:
         photos = photos_for(bundle, options.data, options.limit)
         run_options = RunOptions(
             threads=options.threads,

@@ -1,0 +1,227 @@
+"""Another machine over a real SSH server on loopback: what is sent, what runs, what an interruption leaves."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.conftest import Command, run_xedge
+from xedge.errors import ConnectionLostError, InputError, ResourceError
+from xedge.remote.ssh import Ssh
+from xedge.remote.wheel import write_wheel
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+class Machine:
+    """A server on a port of its own, whose only user has a home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.home.mkdir()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        for name in ("host", "user"):
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
+            subprocess.run(command, check=True)
+        (folder / "authorized").write_bytes((folder / "user.pub").read_bytes())
+        (folder / "known").write_text(f"[127.0.0.1]:{self.port} {(folder / 'host.pub').read_text()}")
+        (folder / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
+            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+            f"PermitRootLogin yes\nSetEnv HOME={self.home}\n"
+        )
+        self.config = folder / "config"
+        self.config.write_text(
+            f"Host pi\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
+            f"  IdentityFile {folder}/user\n  UserKnownHostsFile {folder}/known\n  BatchMode yes\n"
+        )
+        self.ssh = Ssh(destination="pi", program=("ssh", "-F", str(self.config)), python=sys.executable)
+        assert SSHD is not None
+        self._server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL)
+        _until(self._answers)
+
+    def _answers(self) -> bool:
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def close(self) -> None:
+        self._server.terminate()
+        self._server.wait()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("waited for 20 s")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    if SSHD is None:
+        pytest.skip("needs an SSH server: apt-get install openssh-server")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    made = Machine(tmp_path_factory.mktemp("machine"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def remote(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command, whose ssh knows the machine as ``pi``."""
+    monkeypatch.setenv("XEDGE_SSH", f"ssh -F {machine.config}")
+    return run_xedge
+
+
+def test_a_bundle_runs_on_another_machine(remote: Command, machine: Machine, bundles: Path) -> None:
+    """From nothing, then again: the second time nothing is sent or installed."""
+    names = [bundles / "tflite_int8", bundles / "tflite_fp32"]
+    first = remote("run", "--on", "pi", *names, "--limit", 100, "--runs", 64)
+    assert first.returncode == 0, first.stderr
+    assert "install    xedge[litert]" in first.stdout
+    assert "golden difference" in first.stdout
+    again = remote("run", "--on", "pi", *names, "--limit", 100, "--runs", 64, "--json")
+    assert again.returncode == 0, again.stderr
+    assert "send       0 of" in again.stderr
+    assert "install    as before" in again.stderr
+    report = json.loads(again.stdout)
+    assert [run["precision"] for run in report["runs"]] == ["int8", "fp32"]
+    for run in report["runs"]:
+        assert run["accuracy"]["photos"] == 100
+        assert run["self_test"]["max_difference"] <= run["self_test"]["tolerance"]
+        assert len(run["samples_ns"]) == 64
+    # Nothing lies outside the agent's folder, and no lock is held.
+    assert {path.name for path in machine.home.iterdir()} <= {".xedge", ".cache"}
+    assert machine.ssh.ask({"do": "run", "arguments": ["true"]})["code"] == 0
+
+
+def test_deploy_says_what_the_doctor_says(remote: Command, bundles: Path) -> None:
+    done = remote("deploy", "pi", bundles / "tflite_int8", "--json")
+    assert done.returncode == 0, done.stderr
+    statuses = {one["name"]: one["status"] for one in json.loads(done.stdout)["doctor"]["findings"]}
+    assert statuses["ai-edge-litert"] == "ok"
+
+
+def test_a_machine_without_internet_takes_wheels(
+    remote: Command, machine: Machine, bundles: Path, tmp_path: Path
+) -> None:
+    done = remote("deploy", "pi", bundles / "tflite_int8", "--wheels", tmp_path)
+    assert done.returncode == InputError.exit_code
+    assert "no wheels there" in done.stderr
+    needed = ("ai-edge-litert", "pillow", "numpy")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", tmp_path, *needed]
+    subprocess.run(command, check=True, capture_output=True)
+    shutil.rmtree(machine.home / ".xedge", ignore_errors=True)
+    done = remote("deploy", "pi", bundles / "tflite_int8", "--wheels", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_run_at_a_time(machine: Machine) -> None:
+    """The second is told who is first; who loses the host ends, and with it the lock."""
+    asking = (
+        "from xedge.remote.ssh import Ssh\n"
+        f"ssh = Ssh(destination='pi', program={machine.ssh.program!r}, python={machine.ssh.python!r})\n"
+        "ssh.ask({'do': 'run', 'arguments': ['sleep', '31']})\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", asking], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as other:
+        _until(lambda: _running(machine, "sleep 31"))
+        with pytest.raises(ResourceError, match="busy with process"):
+            machine.ssh.ask({"do": "run", "arguments": ["true"]})
+        other.kill()
+    _until(lambda: not _running(machine, "sleep 31"))
+    assert machine.ssh.ask({"do": "run", "arguments": ["true"]})["code"] == 0
+
+
+def _running(machine: Machine, program: str) -> bool:
+    """Whether a process in the machine's home runs a program."""
+    found = subprocess.run(["pgrep", "-fx", program], capture_output=True, text=True, check=False).stdout.split()
+    return any(Path(f"/proc/{number}/cwd").resolve().is_relative_to(machine.home) for number in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("../outside", tarfile.REGTYPE), ("/etc/outside", tarfile.REGTYPE), ("link", tarfile.SYMTYPE)]
+)
+def test_archive_members_cannot_land_outside(machine: Machine, name: str, kind: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, "/etc/passwd"
+
+    def feed(pipe: IO[bytes]) -> None:
+        with tarfile.open(fileobj=pipe, mode="w|") as archive:
+            archive.addfile(member, io.BytesIO(b""))
+
+    with pytest.raises(ResourceError, match=r"leads out of|not a plain file"):
+        machine.ssh.ask({"do": "receive", "files": {}}, feed)
+    assert not (machine.home / "outside").exists()
+
+
+def test_a_transfer_that_is_cut_off_leaves_nothing_half(machine: Machine) -> None:
+    data = os.urandom(200_000)
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        info = tarfile.TarInfo("bundles/cut/file")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+
+    def feed(pipe: IO[bytes]) -> None:
+        pipe.write(whole.getvalue()[:100_000])
+        pipe.flush()
+        os.close(pipe.fileno())
+
+    with pytest.raises((ResourceError, ConnectionLostError, OSError)):
+        machine.ssh.ask({"do": "receive", "files": {"bundles/cut/file": "0" * 64}}, feed)
+    assert not list((machine.home / ".xedge").rglob("cut/*"))
+
+
+def test_arguments_reach_programs_as_they_are(machine: Machine) -> None:
+    hostile = ["; touch hostile", "$(touch hostile)", "a b", "'", '"', "*", "\\"]
+    program = [sys.executable, "-c", "import sys; print(sys.argv[1:])", *hostile]
+    answer = machine.ssh.ask({"do": "run", "arguments": program})
+    assert answer["out"].strip() == repr(hostile)
+    assert not list(machine.home.rglob("hostile"))
+
+
+@pytest.mark.parametrize("destination", ["-oProxyCommand=x", "", "a b"])
+def test_destinations_are_no_options(destination: str) -> None:
+    with pytest.raises(InputError):
+        Ssh(destination=destination)
+
+
+def test_a_machine_that_cannot_be_reached(remote: Command, bundles: Path, machine: Machine, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(machine.config.read_text().replace(f"Port {machine.port}", "Port 1"))
+    with pytest.raises(ConnectionLostError, match="refused"):
+        Ssh(destination="pi", program=("ssh", "-F", str(config))).ask({"do": "state", "files": {}})
+    done = remote("run", "--on", "nowhere.invalid", bundles / "tflite_int8")
+    assert done.returncode == ConnectionLostError.exit_code
+    assert "nowhere.invalid" in done.stderr
+
+
+def test_an_unknown_host_key_is_refused(machine: Machine, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(machine.config.read_text().replace("/known", "/nothing"))
+    with pytest.raises(ConnectionLostError, match=r"[Hh]ost key verification failed"):
+        Ssh(destination="pi", program=("ssh", "-F", str(config))).ask({"do": "state", "files": {}})
+
+
+def test_the_wheel_is_the_same_each_time(tmp_path: Path) -> None:
+    made = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        made.append(write_wheel(tmp_path / name).read_bytes())
+    assert made[0] == made[1]

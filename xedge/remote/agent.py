@@ -1,0 +1,146 @@
+"""What runs on the other machine: the standard library of its own Python 3.8 or newer, and nothing else.
+
+The host sends this file and one request as JSON; ``main(request)`` prints one line of JSON as the answer. Names in a
+request are relative to the agent's folder and may not leave it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+# So long without a word from the host, and the line is taken for lost.
+SILENCE_S = 60
+FOLDER = Path.home() / ".xedge"
+Request = Any  # a dictionary; Python 3.8 cannot say more at run time
+
+
+class RefusedError(Exception):
+    """Something that the host's user has to know, in one line."""
+
+
+def inside(name: str) -> Path:
+    """Return the path of a name below the agent's folder; refuse one that leads out of it."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise RefusedError(f"{name}: leads out of {FOLDER}")
+    return FOLDER / path
+
+
+def lock() -> TextIO:
+    """Hold the machine for this process; the system lets go of it however the process ends."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    held = (FOLDER / "lock").open("a+")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        held.seek(0)
+        raise RefusedError(f"busy with {held.read().strip() or 'another run'}; wait, or end it there") from None
+    held.truncate(0)
+    held.write(f"process {os.getpid()} for {os.environ.get('SSH_CONNECTION', 'this machine').split()[0]}")
+    held.flush()
+    return held
+
+
+def state(request: Request) -> dict[str, Any]:
+    """Tell what this machine is and which of the wanted files it has already."""
+    have = [name for name, digest in request["files"].items() if digest_of(inside(name)) == digest]
+    return {"python": ".".join(map(str, sys.version_info[:2])), "machine": platform.machine(), "have": have}
+
+
+def digest_of(path: Path) -> str | None:
+    """Return the sha256 of a file; None without one."""
+    try:
+        with path.open("rb") as file:
+            whole = hashlib.sha256()
+            for block in iter(lambda: file.read(1 << 20), b""):
+                whole.update(block)
+            return whole.hexdigest()
+    except OSError:
+        return None
+
+
+def receive(request: Request) -> dict[str, Any]:
+    """Take files from a tar on standard input, each beside its place and then renamed into it."""
+    taken = []
+    with lock(), tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
+        for member in archive:
+            source = archive.extractfile(member) if member.isfile() else None
+            if source is None:
+                raise RefusedError(f"{member.name}: not a plain file")
+            path = inside(member.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f"{path.name}.part{os.getpid()}")
+            try:
+                with part.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+                if digest_of(part) != request["files"].get(member.name):
+                    raise RefusedError(f"{member.name}: arrived damaged")
+                part.replace(path)
+            finally:
+                with suppress(FileNotFoundError):
+                    part.unlink()
+            taken.append(member.name)
+    return {"taken": taken}
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Run a program and return what it prints; it ends when the host is gone."""
+    arguments = [str(inside(part[1:])) if part.startswith("@") else part for part in request["arguments"]]
+    with lock():
+        child = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=FOLDER,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+
+        def end() -> None:
+            with suppress(OSError):
+                os.killpg(child.pid, signal.SIGKILL)
+
+        def watch() -> None:
+            # The host says something every few seconds; a line that went down may never end the stream.
+            stream = sys.stdin.fileno()
+            while select.select([stream], [], [], SILENCE_S)[0] and os.read(stream, 1024):
+                pass
+            end()
+
+        threading.Thread(target=watch, daemon=True).start()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda *_: end())
+        out, err = child.communicate()
+    return {"code": child.returncode, "out": out, "err": err}
+
+
+def main(request: Request) -> None:
+    """Answer one request."""
+    try:
+        answer = {"state": state, "receive": receive, "run": run}[request["do"]](request)
+    except RefusedError as refused:
+        answer = {"refused": str(refused)}
+    except tarfile.TarError:
+        answer = {"refused": "the transfer was cut off; what had arrived whole is kept"}
+    except OSError as error:
+        answer = {"refused": f"{error.filename or 'the system'}: {error.strerror or error}"}
+    sys.stdout.write(f"\n{json.dumps(answer)}\n")
+    sys.stdout.flush()
+    # Not the usual way out: a thread may still wait for the host.
+    os._exit(0)
