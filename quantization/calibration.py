@@ -39,7 +39,7 @@ class _Photo:
     Args:
         energy: mean square of its values.
         rows: (channels, values) thinned.
-        sums: (channels,) of all values, in whole steps.
+        sums: (channels,) their means, in whole steps.
         patches: for each of the tensor's products.
     """
 
@@ -79,11 +79,12 @@ class _Accumulator:
         self.lows = np.sort(np.vstack([self.lows, least]), axis=0)[:2]
         self.highs = np.sort(np.vstack([self.highs, most]), axis=0)[1:]
         stride = max(1, rows.size // VALUES_PER_PHOTO)
+        rows = np.array(rows[:, ::stride], order="C")  # a copy: what is held back must not keep the whole tensor alive
         self.photos += 1
         self._hold(
             _Photo(
-                energy=float(np.square(rows, dtype=np.float64).mean()),
-                rows=np.ascontiguousarray(rows[:, ::stride]),
+                energy=float(np.vdot(rows, rows)) / rows.size,
+                rows=rows,
                 sums=np.rint(rows.sum(1, dtype=np.float64) * (MEAN_STEPS / rows.shape[1])).astype(np.int64),
                 patches=[products.patches(tensor) for products in self.products],
             )
@@ -128,8 +129,8 @@ class _Accumulator:
 
     def result(self) -> TensorStatistics:
         """Return what was seen."""
-        held, alone = self._held, self.photos == 1
-        if held is not None and (alone or held.energy <= BROKEN * self._next_energy):
+        held, few = self._held, self.photos < 3
+        if held is not None and (few or held.energy <= BROKEN * self._next_energy):
             self._count(held)
         self._held = None
         low, high = self._extremes()

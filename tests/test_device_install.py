@@ -13,6 +13,7 @@ import pytest
 
 from xedge.bundle import Bundle
 
+pytestmark = pytest.mark.installs
 ROOT = Path(__file__).resolve().parent.parent
 HOST_ONLY = ("tensorflow", "keras", "onnx", "onnxruntime", "openvino")
 

@@ -89,6 +89,7 @@ def remote(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Command:
     return run_xedge
 
 
+@pytest.mark.installs
 def test_a_bundle_runs_on_another_machine(remote: Command, machine: Machine, bundles: Path) -> None:
     """From nothing, then again: the second time nothing is sent or installed."""
     names = [bundles / "tflite_int8", bundles / "tflite_fp32"]
@@ -111,6 +112,7 @@ def test_a_bundle_runs_on_another_machine(remote: Command, machine: Machine, bun
     assert machine.ssh.ask({"do": "run", "arguments": ["true"]})["code"] == 0
 
 
+@pytest.mark.installs
 def test_deploy_says_what_the_doctor_says(remote: Command, bundles: Path) -> None:
     done = remote("deploy", "pi", bundles / "tflite_int8", "--json")
     assert done.returncode == 0, done.stderr
@@ -118,6 +120,7 @@ def test_deploy_says_what_the_doctor_says(remote: Command, bundles: Path) -> Non
     assert statuses["ai-edge-litert"] == "ok"
 
 
+@pytest.mark.installs
 def test_a_machine_without_internet_takes_wheels(
     remote: Command, machine: Machine, bundles: Path, tmp_path: Path
 ) -> None:
