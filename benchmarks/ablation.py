@@ -25,9 +25,17 @@ from xedge.graph.fold import without_softmax
 from xedge.graph.ir import Graph
 from xedge.metrics import agreement, softmax
 from xedge.quantization import recipe
+from xedge.quantization.calibration import calibrate
 from xedge.quantization.equalization import equalized
 from xedge.quantization.plan import Plan
-from xedge.quantization.ranges import entropy_range, least_squares_range, min_max_range, percentile_range
+from xedge.quantization.ranges import (
+    entropy_range,
+    least_squares_range,
+    min_max_range,
+    moving_average_range,
+    percentile_range,
+)
+from xedge.quantization.splitting import split_outliers
 from xedge.quantization.static import RangeRule, static_int8
 from xedge.quantization.statistics import Statistics
 from xedge.quantization.streams import equalized_streams
@@ -71,6 +79,19 @@ def main() -> int:
             got = agreement(softmax(answers(equal, plan, photos)), reference)
             lines.append(
                 f"| {name} | {100 * got.agreement:.2f} | {100 * got.total_variation:.2f} | "
+                f"{got.logit_snr_db or 0:.1f} | {seconds:.1f} |"
+            )
+            print(lines[-1], flush=True)
+        for name, prepare in (("outlier channels split, nothing equalized", False), ("outlier channels split", True)):
+            split = split_outliers(graph, seen)
+            anew = calibrate(split, work.calibration().inputs(work.preprocessing))
+            start = time.perf_counter()
+            equal, found = recipe.prepared(split, anew) if prepare else (split, anew)
+            plan = static_int8(equal, found, pixel=work.preprocessing.pixel)
+            seconds = time.perf_counter() - start
+            got = agreement(softmax(answers(equal, plan, photos)), reference)
+            lines.append(
+                f"| beside it: {name} | {100 * got.agreement:.2f} | {100 * got.total_variation:.2f} | "
                 f"{got.logit_snr_db or 0:.1f} | {seconds:.1f} |"
             )
             print(lines[-1], flush=True)
@@ -131,10 +152,15 @@ def steps(pixel: tuple[float, float] | None) -> list[tuple[str, Step]]:
         graph, seen = equalized(graph, seen, least_squares_range)
         return graph, static_int8(graph, seen, pixel=pixel, adapt_rounding=False)
 
+    def clipped(graph: Graph, seen: Statistics) -> tuple[Graph, Plan]:
+        graph, seen = recipe.prepared(graph, seen)
+        return graph, static_int8(graph, seen, pixel=pixel, clip_weights=True)
+
     return [
         ("min-max ranges, all integer", partial(plain, rule=min_max_range)),
         ("instead: 99.99 % of the values", partial(plain, rule=percentile_range)),
         ("instead: least divergence (entropy)", partial(plain, rule=entropy_range)),
+        ("instead: moving averages of the extremes", partial(plain, rule=moving_average_range)),
         ("instead: least-squares ranges", partial(ranges, integer=True, exact=False)),
         ("exact pixels", partial(ranges, integer=True, exact=True)),
         ("residual sums and tail in float", partial(ranges, integer=False, exact=True)),
@@ -142,6 +168,7 @@ def steps(pixel: tuple[float, float] | None) -> list[tuple[str, Step]]:
         ("depthwise outputs equalized", partial(equal, streams=False)),
         ("streams equalized", partial(equal, streams=True)),
         ("adaptive rounding: the recipe", partial(recipe.int8, pixel=pixel)),
+        ("beside it: weights clipped", clipped),
     ]
 
 

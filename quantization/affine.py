@@ -70,10 +70,11 @@ class QuantizedKernel:
     bias: FloatArray
 
 
-def quantize_kernel(kernel: FloatArray, bias: FloatArray) -> QuantizedKernel:
-    """Round a kernel symmetrically with one scale per output channel, max|w| / 127."""
-    axes = tuple(range(kernel.ndim - 1))
-    scales = np.maximum(np.abs(kernel).max(axis=axes) / WEIGHT_LIMIT, SMALLEST_SCALE).astype(np.float32)
+def quantize_kernel(kernel: FloatArray, bias: FloatArray, scales: FloatArray | None = None) -> QuantizedKernel:
+    """Round a kernel symmetrically with one scale per output channel, max|w| / 127 if none are given."""
+    if scales is None:
+        axes = tuple(range(kernel.ndim - 1))
+        scales = np.maximum(np.abs(kernel).max(axis=axes) / WEIGHT_LIMIT, SMALLEST_SCALE).astype(np.float32)
     values = np.clip(np.rint(kernel / scales), -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
     return QuantizedKernel(values=values, scales=scales, bias=bias)
 

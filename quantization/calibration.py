@@ -30,6 +30,8 @@ MANY_PHOTOS = 50
 MARGIN = 1.15
 # A photo with so many times the energy of the next one in a tensor is broken, and not counted there.
 BROKEN = 4.0
+# Weight of what was seen before in a moving average, as in ONNX Runtime's calibration.
+MOVING = 0.99
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +64,7 @@ class _Accumulator:
         self.channels = np.zeros((len(energy), CHANNEL_BINS), np.int32)
         self.products = products
         self.low, self.high = np.inf, -np.inf
+        self.moving = (0.0, 0.0)
         # The two most extreme photos of each channel.
         self.lows, self.highs = np.full((2, len(energy)), np.inf), np.full((2, len(energy)), -np.inf)
         # Sums of float64 depend on order; whole numbers of this fine a step do not.
@@ -81,6 +84,9 @@ class _Accumulator:
         stride = max(1, rows.size // VALUES_PER_PHOTO)
         rows = np.array(rows[:, ::stride], order="C")  # a copy: what is held back must not keep the whole tensor alive
         self.photos += 1
+        now = float(least.min()), float(most.max())
+        kept = MOVING if self.photos > 1 else 0.0
+        self.moving = (kept * self.moving[0] + (1 - kept) * now[0], kept * self.moving[1] + (1 - kept) * now[1])
         self._hold(
             _Photo(
                 energy=float(np.vdot(rows, rows)) / rows.size,
@@ -138,6 +144,7 @@ class _Accumulator:
             counts=self.counts,
             low=self.low,
             high=self.high,
+            moving=self.moving,
             mean=self.sums / (MEAN_STEPS * max(1, self.values)),
             channel_low=low,
             channel_high=high,

@@ -88,6 +88,11 @@ def _divergence(centres: npt.NDArray[np.float64], weights: npt.NDArray[np.float6
     return float((p[used] * np.log(p[used] / q[used])).sum())
 
 
+def moving_average_range(statistics: TensorStatistics) -> tuple[float, float]:
+    """Return the moving averages of the photos' extremes, which the order of the photos decides."""
+    return statistics.moving
+
+
 def min_max_range(statistics: TensorStatistics) -> tuple[float, float]:
     """Return the extremes that were seen; one extreme photo decides them."""
     return statistics.low, statistics.high

@@ -30,6 +30,7 @@ from xedge.quantization.bias_correction import corrected_bias
 from xedge.quantization.plan import Change, Plan
 from xedge.quantization.ranges import least_squares_range
 from xedge.quantization.statistics import Statistics, TensorStatistics
+from xedge.quantization.weight_clipping import clipped_scales
 from xedge.types import FloatArray
 
 RangeRule = Callable[[TensorStatistics], tuple[float, float]]
@@ -50,6 +51,7 @@ def static_int8(
     branches: Collection[str] = (),
     adapt_rounding: bool = True,
     correct_bias: bool = True,
+    clip_weights: bool = False,
 ) -> Plan:
     """Return the int8 plan of a graph.
 
@@ -65,6 +67,7 @@ def static_int8(
         branches: nodes between float nodes; convolutions among them have integer kernels and ranges of each photo.
         adapt_rounding: let weights take up each other's rounding errors.
         correct_bias: take the mean error of rounded weights out of the biases.
+        clip_weights: let filters have bounds below their largest weight.
     """
     float_nodes = float_by_default(graph, all_integer=all_integer) | frozenset(in_float) | frozenset(branches)
     float_nodes = _with_maxima(graph, float_nodes)
@@ -75,7 +78,7 @@ def static_int8(
         activations[graph.input.name] = Affine(scale=float(np.float32(pixel[0])), zero_point=LOWEST)
         shift = -pixel[1]
     kernels = {
-        node.name: _kernel(graph, node, statistics, activations, shift, adapt_rounding, correct_bias)
+        node.name: _kernel(graph, node, statistics, activations, shift, adapt_rounding, correct_bias, clip_weights)
         for node in graph
         if isinstance(node, Weighted) and (node.name not in float_nodes or node.name in dynamic)
     }
@@ -172,9 +175,13 @@ def _kernel(
     shift: float,
     adapt: bool,
     correct: bool,
+    clip: bool,
 ) -> QuantizedKernel:
     source = node.inputs[0]
     quantized = quantize_kernel(node.kernel, node.bias)
+    if clip and isinstance(node, Conv) and node.name in statistics[source].covariances:
+        variance = np.diag(_covariance(node, statistics[source]))
+        quantized = quantize_kernel(node.kernel, node.bias, clipped_scales(node.kernel, quantized.scales, variance))
     if adapt and isinstance(node, Conv) and node.name in statistics[source].covariances:
         exact = source == graph.input.name and shift
         noise = 0.0 if exact else activations[source].scale ** 2 / 12

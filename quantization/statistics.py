@@ -22,6 +22,7 @@ class TensorStatistics:
     Args:
         counts: (BINS,) energy-weighted number of values in each bin, in whole steps.
         low, high: the extremes.
+        moving: moving averages of the photos' extremes, which depend on their order; for comparison alone.
         mean: (channels,) average of each channel.
         channel_low, channel_high: (channels,) the extremes of each channel; its most extreme photo is left out of many,
             and of few counts for at most twice the next one, with a margin for what they do not show.
@@ -36,6 +37,7 @@ class TensorStatistics:
     counts: npt.NDArray[np.int64]
     low: float
     high: float
+    moving: tuple[float, float]
     mean: npt.NDArray[np.float64]
     channel_low: npt.NDArray[np.float64]
     channel_high: npt.NDArray[np.float64]

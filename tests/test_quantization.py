@@ -32,12 +32,15 @@ from xedge.quantization.ranges import (
     expected_error,
     least_squares_range,
     min_max_range,
+    moving_average_range,
     percentile_range,
 )
 from xedge.quantization.simulator import rounded_tensors, simulator
+from xedge.quantization.splitting import split_outliers
 from xedge.quantization.static import float_by_default, static_int8, takes_exact_pixels
 from xedge.quantization.statistics import BIN_CENTRES, CHANNEL_BINS, CHANNEL_PLACES, COARSE, Statistics, tensor_bins
 from xedge.quantization.streams import equalized_streams, streams
+from xedge.quantization.weight_clipping import clipped_scales
 from xedge.runtimes import Settings, choose_runtime
 from xedge.target import Form, find_target
 from xedge.types import UInt8Array
@@ -292,6 +295,40 @@ def test_no_rule_errs_less_than_least_squares(statistics: Statistics) -> None:
         kept = percentile_range(seen, 0.9)
         inside = weights[(centres >= kept[0]) & (centres <= kept[1])].sum() / weights.sum()
         assert inside >= 0.89, name
+
+
+def test_split_channels_are_exact_and_half_as_wide(graph: Graph, photos: np.ndarray, statistics: Statistics) -> None:
+    split = split_outliers(graph, statistics, share=0.05)
+    exact = Evaluator(graph).output(photos)
+    assert np.abs(Evaluator(split).output(photos) - exact).max() <= 1e-5
+    wider = [name for name in candidates(graph) if split.shape(name)[-1] > graph.shape(name)[-1]]
+    assert wider
+    after = calibrate(split, photos)
+    for name in wider:
+        widths = [seen[name].channel_high - seen[name].channel_low for seen in (statistics, after)]
+        assert widths[1].max() < widths[0].max(), name
+
+
+def test_clipped_weights_err_less_at_the_output() -> None:
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(1, 1, 200, 5)).astype(np.float32)
+    kernel[0, 0, 0, 0] = 30.0  # an outlier on an input that hardly varies
+    variance = np.ones(200)
+    variance[0] = 1e-6
+    whole = quantize_kernel(kernel, np.zeros(5, np.float32))
+    scales = clipped_scales(kernel, whole.scales, variance)
+    clipped = quantize_kernel(kernel, np.zeros(5, np.float32), scales)
+    errors = [((q.values * q.scales - kernel)[0, 0] ** 2 * variance[:, None]).sum(0) for q in (whole, clipped)]
+    assert (errors[1] <= errors[0]).all()
+    assert scales[0] < whole.scales[0]
+
+
+def test_moving_averages_depend_on_the_order(graph: Graph, photos: np.ndarray, statistics: Statistics) -> None:
+    """Which is why nothing but the comparison uses them."""
+    other = calibrate(graph, photos[::-1])
+    name = graph.nodes[3].name
+    assert moving_average_range(statistics[name]) != moving_average_range(other[name])
+    assert min_max_range(statistics[name])[1] >= moving_average_range(statistics[name])[1]
 
 
 def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
