@@ -157,10 +157,16 @@ def _latency(report: RunReport) -> list[tuple[str, str]]:
         ("p95", milliseconds(latency.p95_ms)),
         ("p99", milliseconds(latency.p99_ms)),
         ("min, mean", f"{latency.min_ms:.2f} ms, {latency.mean_ms:.2f} ms"),
-        ("throughput", f"{latency.per_second:.1f} inferences/s, one after another"),
+        ("throughput", _throughput(report)),
         ("spread, drift", f"{100 * latency.spread:.1f} %, {drift}"),
         ("peak memory", megabytes(report.peak_memory_bytes)),
     ]
+
+
+def _throughput(report: RunReport) -> str:
+    if report.frames is not None:
+        return f"{report.frames.done / report.series[-1].at_s:.1f} of {report.frames.rate:g} frames/s"
+    return f"{report.latency.per_second:.1f} inferences/s, one after another"
 
 
 def _phases(report: RunReport) -> list[tuple[str, str]]:
