@@ -19,7 +19,9 @@ from typing import IO
 import pytest
 
 from tests.conftest import Command, run_xedge
+from xedge.data import PhotoSet
 from xedge.errors import ConnectionLostError, InputError, ResourceError
+from xedge.remote.deploy import _photos
 from xedge.remote.ssh import Ssh
 from xedge.remote.wheel import write_wheel
 
@@ -134,6 +136,28 @@ def test_a_machine_without_internet_takes_wheels(
     shutil.rmtree(machine.home / ".xedge", ignore_errors=True)
     done = remote("deploy", "pi", bundles / "tflite_int8", "--wheels", tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.installs
+def test_another_runtime_and_back(remote: Command, bundles: Path) -> None:
+    """What was installed before the last time is not what is installed now."""
+    for name, words in (("tflite_int8", ""), ("onnx_int8", "xedge[onnxruntime]"), ("tflite_int8", "xedge[litert]")):
+        done = remote("deploy", "pi", bundles / name)
+        assert done.returncode == 0, done.stderr
+        assert words in done.stdout
+
+
+def test_the_same_photos_in_other_classes_are_another_set(tmp_path: Path) -> None:
+    folders = set()
+    for name in ("a", "b"):
+        file = tmp_path / name / f"class_{name}" / "photo.jpg"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"the same")
+        found = PhotoSet(root=tmp_path / name, files=(file,), classes=(file.parent.name,), truth=(0,))
+        folder, sent = _photos(found)
+        assert [one.name for one in sent] == [f"{folder}/class_{name}/photo.jpg"]
+        folders.add(folder)
+    assert len(folders) == 2
 
 
 def test_one_run_at_a_time(machine: Machine) -> None:

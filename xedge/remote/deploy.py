@@ -7,7 +7,7 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +21,7 @@ from xedge.runtimes import RUNTIMES
 
 Report = Callable[[str], None]
 OLDEST_PYTHON = (3, 10)
+INSTALLED = "installed"
 PYTHON = "@venv/bin/python"
 
 
@@ -63,9 +64,11 @@ class Deployed:
             XedgeError: it failed; with its line and exit code.
         """
         answer = self.ssh.ask({"do": "run", "arguments": [PYTHON, "-m", "xedge", *arguments, "--json", "--quiet"]})
-        if answer["code"] != 0 and not answer["out"].strip():
-            raise _failed(self.ssh.destination, answer)
-        return json.loads(answer["out"])
+        try:
+            # The doctor's document comes with an exit code of its own.
+            return json.loads(answer["out"])
+        except ValueError:
+            raise _failed(self.ssh.destination, answer) from None
 
 
 def deploy(
@@ -128,8 +131,11 @@ def _wheels(folder: Path | None) -> list[Sent]:
 def _photos(photos: PhotoSet | None) -> tuple[str | None, list[Sent]]:
     if photos is None:
         return None, []
-    folder = f"photos/{photos.digest()[:12]}"
-    return folder, [_sent(f"{folder}/{file.relative_to(photos.root).as_posix()}", file) for file in photos.files]
+    found = {file.relative_to(photos.root).as_posix(): _sent("", file) for file in photos.files}
+    # By names too: the same photos in other class folders are another set.
+    listing = "\n".join(f"{name} {file.digest}" for name, file in found.items())
+    folder = f"photos/{hashlib.sha256(listing.encode()).hexdigest()[:12]}"
+    return folder, [replace(file, name=f"{folder}/{name}") for name, file in found.items()]
 
 
 def _send(ssh: Ssh, files: Sequence[Sent]) -> None:
@@ -150,14 +156,17 @@ def _extras(bundles: Sequence[Bundle]) -> tuple[str, ...]:
 def _install(
     ssh: Ssh, wheel: Path, extras: tuple[str, ...], python: str, offline: bool, scratch: Path, report: Report
 ) -> None:
-    """Make or reuse the environment there; a file that says what is in it spares doing it again."""
-    content = f"{sha256(wheel)} {' '.join(extras)} {python}\n"
-    marker = scratch / "installed"
-    marker.write_text(content)
-    name = f"installed/{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    if name in ssh.ask({"do": "state", "files": {name: sha256(marker)}})["have"]:
+    """Make or reuse the environment there; a file that says what is in it now spares doing it again."""
+    marker = scratch / INSTALLED
+    marker.write_text(f"{sha256(wheel)} {' '.join(extras)} {python}\n")
+    done = _sent(INSTALLED, marker)
+    if ssh.ask({"do": "state", "files": {INSTALLED: done.digest}})["have"]:
         report("install    as before")
         return
+    # Until it is finished nobody may take it for what it was before.
+    unfinished = scratch / "unfinished"
+    unfinished.write_text("unfinished\n")
+    _send(ssh, [_sent(INSTALLED, unfinished)])
     report(f"install    xedge[{','.join(extras)}] for Python {python}")
     _run(ssh, ssh.python, "-m", "venv", "@venv")
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -166,7 +175,7 @@ def _install(
     # Twice: the same version with other contents would be left as it is, and its dependencies need no new download.
     _run(ssh, *pip, f"@wheels/{wheel.name}[{','.join(extras)}]")
     _run(ssh, *pip, "--no-deps", "--force-reinstall", f"@wheels/{wheel.name}")
-    _send(ssh, [_sent(name, marker)])
+    _send(ssh, [done])
 
 
 def _run(ssh: Ssh, *arguments: str) -> None:
