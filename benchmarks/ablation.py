@@ -72,41 +72,32 @@ def main() -> int:
         photos = [work.preprocessing.photo(file) for file in files]
         reference = work.reference.predict(photos)
         lines = [HEADER.format(photos=len(photos))]
-        for name, step in steps(work.preprocessing.pixel):
+        pixel = work.preprocessing.pixel
+        split = split_outliers(graph, seen)
+        anew = calibrate(split, work.calibration().inputs(work.preprocessing))
+        tried = [(name, step, graph, seen) for name, step in steps(pixel)]
+        tried += [(name, step, split, anew) for name, step in split_steps(pixel)]
+        for name, step, before, statistic in tried:
             start = time.perf_counter()
-            equal, plan = step(graph, seen)
+            equal, plan = step(before, statistic)
             seconds = time.perf_counter() - start
-            got = agreement(softmax(answers(equal, plan, photos)), reference)
-            lines.append(
-                f"| {name} | {100 * got.agreement:.2f} | {100 * got.total_variation:.2f} | "
-                f"{got.logit_snr_db or 0:.1f} | {seconds:.1f} |"
-            )
-            print(lines[-1], flush=True)
-        for name, prepare in (("outlier channels split, nothing equalized", False), ("outlier channels split", True)):
-            split = split_outliers(graph, seen)
-            anew = calibrate(split, work.calibration().inputs(work.preprocessing))
-            start = time.perf_counter()
-            equal, found = recipe.prepared(split, anew) if prepare else (split, anew)
-            plan = static_int8(equal, found, pixel=work.preprocessing.pixel)
-            seconds = time.perf_counter() - start
-            got = agreement(softmax(answers(equal, plan, photos)), reference)
-            lines.append(
-                f"| beside it: {name} | {100 * got.agreement:.2f} | {100 * got.total_variation:.2f} | "
-                f"{got.logit_snr_db or 0:.1f} | {seconds:.1f} |"
-            )
-            print(lines[-1], flush=True)
+            lines.append(row(name, answers(equal, plan, photos), reference, seconds))
         lines.append(BRANCHES)
         for name, dynamic in (("fixed ranges everywhere", False), ("ranges of each photo between sums", True)):
-            equal, plan = recipe.int8(graph, seen, pixel=work.preprocessing.pixel, dynamic=dynamic)
+            equal, plan = recipe.int8(graph, seen, pixel=pixel, dynamic=dynamic)
             rows, ms = on_tflite(equal, plan, photos)
-            got = agreement(softmax(rows), reference)
-            lines.append(
-                f"| {name} | {100 * got.agreement:.2f} | {100 * got.total_variation:.2f} | "
-                f"{got.logit_snr_db or 0:.1f} | {ms:.1f} |"
-            )
-            print(lines[-1], flush=True)
+            lines.append(row(name, rows, reference, ms))
     (DOCS / "ablation.md").write_text("\n".join(lines) + "\n")
     return 0
+
+
+def row(name: str, logits: FloatArray, reference: FloatArray, last: float) -> str:
+    """Return a line of the table, and print it."""
+    got = agreement(softmax(logits), reference)
+    figures = f"{100 * got.agreement:.2f} | {100 * got.total_variation:.2f} | {got.logit_snr_db or 0:.1f}"
+    line = f"| {name} | {figures} | {last:.1f} |"
+    print(line, flush=True)
+    return line
 
 
 HEADER = """# What each step of int8 gains
@@ -169,6 +160,18 @@ def steps(pixel: tuple[float, float] | None) -> list[tuple[str, Step]]:
         ("streams equalized", partial(equal, streams=True)),
         ("adaptive rounding: the recipe", partial(recipe.int8, pixel=pixel)),
         ("beside it: weights clipped", clipped),
+    ]
+
+
+def split_steps(pixel: tuple[float, float] | None) -> list[tuple[str, Step]]:
+    """Return the steps for a graph whose outlier channels are split."""
+
+    def plain(graph: Graph, seen: Statistics) -> tuple[Graph, Plan]:
+        return graph, static_int8(graph, seen, pixel=pixel)
+
+    return [
+        ("beside it: outlier channels split, nothing equalized", plain),
+        ("beside it: outlier channels split", partial(recipe.int8, pixel=pixel)),
     ]
 
 

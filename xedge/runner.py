@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
 import numpy as np
 
@@ -185,18 +186,13 @@ def run_bundle(
     system = system or System()
     board = read_board(system)
     cooled_s = cool_down(options.cooldown, system) if options.cooldown is not None else None
-    golden = bundle.golden()
-    started = _start(bundle, golden.pixels[0], options, clock)
-    classifier, session = started.classifier, started.classifier.session
+    pixels = bundle.golden().pixels
+    started = _start(bundle, pixels[0], options, clock)
+    classifier = started.classifier
     progress("self-test with the golden photos")
-    self_test = check_golden(bundle, [started.first, *(classifier.classify(p) for p in golden.pixels[1:])])
+    self_test = check_golden(bundle, [started.first, *(classifier.classify(one) for one in pixels[1:])])
     progress("latency")
-    tensor = classifier.input(golden.pixels[0])
-    with watching(system) as readings:
-        measured = measure(lambda: session.run(tensor), options.schedule, clock)
-    latency = summarize(measured.samples_ns)
-    # The peak of serving photos; scoring a folder afterwards keeps probabilities, which a camera loop would not.
-    peak = _peak_memory_bytes()
+    timing = _timed(classifier, pixels[0], options.schedule, clock, system)
     scored, decode_ms = None, None
     if photos is not None and truth is not None:
         progress(f"accuracy on {len(photos.files)} photos")
@@ -206,34 +202,65 @@ def run_bundle(
     if other is not None:
         progress(f"in turns with {other.root.name}")
         against = hold_against(bundle, classifier, other, photos, options.settings(other), clock)
-    manifest = bundle.manifest
     return RunReport(
-        xedge_version=__version__,
-        bundle=bundle.root.name,
-        target=manifest.target,
-        precision=manifest.precision,
-        artifact_bytes=bundle.artifact_bytes,
-        weights_sha256=manifest.model.weights_sha256,
-        execution=session.execution(),
+        **_identity(bundle),
+        execution=classifier.session.execution(),
         board=board,
-        readings=tuple(readings),
-        energy_j=_energy_j(latency, readings),
+        readings=timing.readings,
+        energy_j=_energy_j(timing.latency, timing.readings),
         self_test=self_test,
-        phases=_phases(started, decode_ms, golden.pixels[0], clock),
-        latency=latency,
-        warmup_inferences=measured.warmups,
-        samples_ns=measured.samples_ns,
-        frames=_frames(options.schedule, measured),
-        series=time_series(measured, readings),
-        throttled_at_s=throttled_at_s(readings),
+        phases=_phases(started, decode_ms, pixels[0], clock),
+        latency=timing.latency,
+        warmup_inferences=timing.measured.warmups,
+        samples_ns=timing.measured.samples_ns,
+        frames=_frames(options.schedule, timing.measured),
+        series=time_series(timing.measured, timing.readings),
+        throttled_at_s=throttled_at_s(timing.readings),
         cooldown_s=cooled_s,
-        peak_memory_bytes=peak,
+        peak_memory_bytes=timing.peak_memory_bytes,
         data=str(photos.root) if photos is not None else None,
         accuracy=scored,
-        host_top1=manifest.accuracy.artifact.top1 if manifest.accuracy else None,
         against=against,
-        budget=manifest.gate.verdict if manifest.gate is not None else None,
-        verdict=judge(latency, board, readings),
+        verdict=judge(timing.latency, board, timing.readings),
+    )
+
+
+def _identity(bundle: Bundle) -> dict[str, Any]:
+    """The fields of a report that say what ran and what the host knew of it."""
+    manifest = bundle.manifest
+    return {
+        "xedge_version": __version__,
+        "bundle": bundle.root.name,
+        "target": manifest.target,
+        "precision": manifest.precision,
+        "artifact_bytes": bundle.artifact_bytes,
+        "weights_sha256": manifest.model.weights_sha256,
+        "host_top1": manifest.accuracy.artifact.top1 if manifest.accuracy else None,
+        "budget": manifest.gate.verdict if manifest.gate is not None else None,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Timing:
+    """The steady state, and the board meanwhile."""
+
+    measured: Measured
+    latency: Latency
+    readings: tuple[Reading, ...]
+    peak_memory_bytes: int
+
+
+def _timed(classifier: Classifier, pixels: UInt8Array, schedule: Schedule, clock: Clock, system: System) -> _Timing:
+    """Time one photo's inference again and again, with an eye on the board."""
+    tensor = classifier.input(pixels)
+    with watching(system) as readings:
+        measured = measure(lambda: classifier.session.run(tensor), schedule, clock)
+    return _Timing(
+        measured=measured,
+        latency=summarize(measured.samples_ns),
+        readings=tuple(readings),
+        # Of serving photos; scoring a folder afterwards keeps probabilities, which a camera loop would not.
+        peak_memory_bytes=_peak_memory_bytes(),
     )
 
 

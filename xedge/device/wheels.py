@@ -15,9 +15,8 @@ class RuntimeWheel:
         name: of xedge's extra.
         import_name: what to import.
         package: on PyPI.
-        newest_python: minor version of the newest Python with wheels; None sets no bound.
-        oldest_python: likewise.
         glibc: the C library that it really needs, whatever its tag says.
+        oldest_python, newest_python: minor versions of the Pythons with wheels.
         machines: architectures with wheels.
         numpy_1: whether it was built for NumPy 1.
     """
@@ -25,10 +24,10 @@ class RuntimeWheel:
     name: str
     import_name: str
     package: str
-    oldest_python: int
-    newest_python: int
     glibc: tuple[int, int]
-    machines: tuple[str, ...]
+    oldest_python: int = 10
+    newest_python: int = 14
+    machines: tuple[str, ...] = ("x86_64", "aarch64")
     numpy_1: bool = False
 
 
@@ -38,10 +37,7 @@ WHEELS = (
         name="litert",
         import_name="ai_edge_litert.interpreter",
         package="ai-edge-litert",
-        oldest_python=10,
-        newest_python=14,
         glibc=(2, 34),
-        machines=("x86_64", "aarch64"),
     ),
     RuntimeWheel(
         name="tflite",
@@ -57,19 +53,13 @@ WHEELS = (
         name="onnxruntime",
         import_name="onnxruntime",
         package="onnxruntime",
-        oldest_python=10,
-        newest_python=14,
         glibc=(2, 27),
-        machines=("x86_64", "aarch64"),
     ),
     RuntimeWheel(
         name="openvino",
         import_name="openvino",
         package="openvino",
-        oldest_python=10,
-        newest_python=14,
         glibc=(2, 28),
-        machines=("x86_64", "aarch64"),
     ),
 )
 
