@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Command
 from xedge.bench.latency import Latency, Schedule, in_turns, measure, summarize
 from xedge.bench.series import throttled_at_s, time_series
 from xedge.bench.verdict import judge
@@ -16,7 +17,7 @@ from xedge.device.cooldown import Cooldown, cool_down
 from xedge.device.readings import Reading
 from xedge.device.system import System
 from xedge.device.throttling import Throttling
-from xedge.errors import ResourceError
+from xedge.errors import ResourceError, UsageError
 from xedge.manifest import Speed
 
 
@@ -201,3 +202,13 @@ def test_whether_quantization_pays_is_said_only_where_the_turns_agree() -> None:
     assert speed(0.4, 0.6).pays is True
     assert speed(1.1, 1.3).pays is False
     assert speed(0.9, 1.2).pays is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--cooldown", "nanC"), ("--cooldown", "hotC"), ("--cooldown", "-1s"), ("--rate", "0"), ("--rate", "inf")],
+)
+def test_times_temperatures_and_rates_that_are_none(options: tuple[str, str], xedge: Command) -> None:
+    done = xedge("run", "bundle", *options)
+    assert done.returncode == UsageError.exit_code
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -146,10 +146,7 @@ def _seconds(text: str) -> float:
 
 def _cooldown(text: str) -> tuple[str, float]:
     if text[-1:] in ("C", "c"):
-        try:
-            return "temperature_c", float(text[:-1])
-        except ValueError:
-            raise UsageError(f"{text!r} is no temperature; say 50C") from None
+        return "temperature_c", _bounded(text[:-1], 120, "a temperature in degrees Celsius")
     return "seconds", _seconds(text)
 
 
