@@ -8,11 +8,12 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from xedge.graph.ir import NO_PADDING, Activation, Conv, Dense, Fused, Graph, Input, Node, Weighted
-from xedge.graph.onnx import OnnxWriter, convolution, kernel_layout, serialized
+from xedge.graph.onnx import convolution, kernel_layout, serialized
 from xedge.memory import give_memory_back
+from xedge.onnx_artifact import ArtifactWriter, HalfWriter
 from xedge.quantization.affine import LOWEST, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan
-from xedge.target import Form, Pixels, Target
+from xedge.target import Form, Target
 from xedge.vocabulary import Batch
 
 # uint8 holds what the plan's int8 holds, moved by 128. Activations so, because kernels that multiply uint8 by int8
@@ -33,79 +34,19 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
         UnsupportedError: ONNX has no form for what is asked.
     """
     TARGET.check(form)
-    writer: _ArtifactWriter
+    writer: ArtifactWriter
     if form.precision == "int8":
         assert plan is not None
         writer = _QdqWriter(graph, plan, form)
     else:
-        writer = {"fp32": _ArtifactWriter, "fp16": _HalfWriter, "dynamic": _DynamicWriter}[form.precision](graph, form)
+        writer = {"fp32": ArtifactWriter, "fp16": HalfWriter, "dynamic": _DynamicWriter}[form.precision](graph, form)
     for node in graph:
         writer.write(node)
     give_memory_back()
     return {".onnx": serialized(writer.finished(form.batch))}
 
 
-class _ArtifactWriter(OnnxWriter):
-    """A model with the ends that an artifact has: Keras' names and a chosen batch. As it stands, fp32."""
-
-    def __init__(self, graph: Graph, form: Form) -> None:
-        super().__init__(graph)
-        self.pixels = form.pixels
-        integers = form.io == "uint8"
-        self.input_type = TensorProto.UINT8 if integers or form.pixels is not None else TensorProto.FLOAT
-        self.output_type = TensorProto.UINT8 if integers else TensorProto.FLOAT
-
-    def write(self, node: Node) -> None:
-        if isinstance(node, Input) and self.pixels is not None:
-            self.scaled(node, self.pixels)
-        super().write(node)
-
-    def scaled(self, node: Input, pixels: Pixels) -> str:
-        """Add what makes the float photo of uint8 pixels."""
-        scale, offset = (factor.reshape(1, -1, 1, 1) for factor in pixels.factors(node.shape[-1]))
-        real = self.emit("Cast", [node.name], f"{node.name}#real", to=TensorProto.FLOAT)
-        scaled = self.emit("Mul", [real, self.constant(f"{node.name}#scale_of_pixels", scale)], f"{node.name}#scaled")
-        return self.emit("Add", [scaled, self.constant(f"{node.name}#offset", offset)], f"{node.name}#photo")
-
-    def label(self, name: str) -> str:
-        """Return what a tensor of the graph is called: the output keeps the name that it has in Keras."""
-        if name == self.graph.output:
-            return self.graph.output_name
-        if name == self.graph.input.name and self.pixels is not None:
-            return f"{name}#photo"
-        return f"{name}#before" if name == self.graph.output_name else name
-
-    def read(self, name: str) -> str:
-        return self.label(name)
-
-    def result(self, node: Node) -> str:
-        return self.label(node.name)
-
-    def finished(self, batch: Batch) -> Any:
-        """Return the model."""
-        photos: int | str = "N" if batch == "dynamic" else batch
-        height, width, channels = self.graph.input.shape
-        shapes = {
-            self.graph.input.name: (channels, height, width),
-            self.graph.output_name: self.graph.shape(self.graph.output),
-        }
-        types = (self.input_type, self.output_type)
-        start, end = (
-            helper.make_tensor_value_info(name, kind, [photos, *shape])
-            for kind, (name, shape) in zip(types, shapes.items(), strict=True)
-        )
-        return self.with_ends(start, [end])
-
-
-class _HalfWriter(_ArtifactWriter):
-    """Weights in half precision; runtimes unpack them once, when they load."""
-
-    def weight(self, name: str, value: np.ndarray) -> str:
-        stored = self.constant(f"{name}#fp16", value.astype(np.float16))
-        return self.emit("Cast", [stored], name, to=TensorProto.FLOAT)
-
-
-class _DynamicWriter(_ArtifactWriter):
+class _DynamicWriter(ArtifactWriter):
     """int8 weights, and activations quantized as they come; depthwise convolutions stay in float."""
 
     def __init__(self, graph: Graph, form: Form) -> None:
@@ -161,7 +102,7 @@ class _DynamicWriter(_ArtifactWriter):
         return names
 
 
-class _QdqWriter(_HalfWriter):
+class _QdqWriter(HalfWriter):
     """Integer nodes between DequantizeLinear and QuantizeLinear, with scales that the plan fixed.
 
     A node that computes in integers makes its float result as ``name/real``, its integers as ``name`` and, for its

@@ -35,6 +35,11 @@ class Affine:
         scale = float(np.float32(max((high - low) / STEPS, SMALLEST_SCALE)))
         return Affine(scale=scale, zero_point=int(np.clip(round(LOWEST - low / scale), LOWEST, HIGHEST)))
 
+    @staticmethod
+    def symmetric(bound: float) -> Affine:
+        """Return the parameters that cover [-bound, bound], for runtimes without zero points."""
+        return Affine(scale=float(np.float32(max(bound / HIGHEST, SMALLEST_SCALE))), zero_point=0)
+
     @property
     def low(self) -> float:
         """The least real value that can be held."""

@@ -30,6 +30,13 @@ def least_squares_range(statistics: TensorStatistics) -> tuple[float, float]:
     return low, high
 
 
+def symmetric_least_squares_range(statistics: TensorStatistics) -> tuple[float, float]:
+    """Return (-bound, bound) with the least error of ``least_squares_range``'s measure."""
+    centres, weights = statistics.histogram()
+    full = max(-statistics.low, statistics.high, 0.0)
+    return _best(centres, weights, [(-full * part, full * part) for part in CANDIDATES])
+
+
 def _best(
     centres: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], candidates: list[tuple[float, float]]
 ) -> tuple[float, float]:

@@ -53,6 +53,7 @@ def int8(
     all_integer: bool = False,
     in_float: Collection[str] = (),
     dynamic: bool = False,
+    symmetric: bool = False,
 ) -> tuple[Graph, Plan]:
     """Return an equal graph that quantizes well, and its int8 plan.
 
@@ -63,7 +64,10 @@ def int8(
         all_integer: leave nothing in float that int8 has a kernel for.
         in_float: nodes to leave in float beside those that always are.
         dynamic: take the ranges of each photo between float sums, for runtimes that do so at little cost.
+        symmetric: no zero points.
     """
     kept = branches(graph) if dynamic and not all_integer else frozenset[str]()
     graph, seen = prepared(graph, seen, kept)
-    return graph, static_int8(graph, seen, pixel=pixel, all_integer=all_integer, in_float=in_float, branches=kept)
+    return graph, static_int8(
+        graph, seen, pixel=pixel, all_integer=all_integer, in_float=in_float, branches=kept, symmetric=symmetric
+    )

@@ -28,7 +28,7 @@ from xedge.quantization import adaptive_rounding
 from xedge.quantization.affine import LOWEST, Affine, QuantizedKernel, quantize_kernel
 from xedge.quantization.bias_correction import corrected_bias
 from xedge.quantization.plan import Change, Plan
-from xedge.quantization.ranges import least_squares_range
+from xedge.quantization.ranges import least_squares_range, symmetric_least_squares_range
 from xedge.quantization.statistics import Statistics, TensorStatistics
 from xedge.quantization.weight_clipping import clipped_scales
 from xedge.types import FloatArray
@@ -52,6 +52,7 @@ def static_int8(
     adapt_rounding: bool = True,
     correct_bias: bool = True,
     clip_weights: bool = False,
+    symmetric: bool = False,
 ) -> Plan:
     """Return the int8 plan of a graph.
 
@@ -68,15 +69,18 @@ def static_int8(
         adapt_rounding: let weights take up each other's rounding errors.
         correct_bias: take the mean error of rounded weights out of the biases.
         clip_weights: let filters have bounds below their largest weight.
+        symmetric: activations have zero point 0 and ranges of least squares, for runtimes that know no other.
     """
     float_nodes = float_by_default(graph, all_integer=all_integer) | frozenset(in_float) | frozenset(branches)
     float_nodes = _with_maxima(graph, float_nodes)
     dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
-    activations = _activations(graph, statistics, range_rule)
+    activations = _symmetric(graph, statistics) if symmetric else _activations(graph, statistics, range_rule)
     shift = 0.0
     if pixel is not None and takes_exact_pixels(graph):
-        activations[graph.input.name] = Affine(scale=float(np.float32(pixel[0])), zero_point=LOWEST)
-        shift = -pixel[1]
+        scale = float(np.float32(pixel[0]))
+        activations[graph.input.name] = Affine(scale=scale, zero_point=0 if symmetric else LOWEST)
+        # The integer is the pixel - 128 either way: zero stands for photo + shift at pixel 128 or at pixel 0.
+        shift = -pixel[1] + (LOWEST * scale if symmetric else 0.0)
     kernels = {
         node.name: _kernel(graph, node, statistics, activations, shift, adapt_rounding, correct_bias, clip_weights)
         for node in graph
@@ -144,6 +148,19 @@ def _activations(graph: Graph, statistics: Statistics, range_rule: RangeRule) ->
             seen = statistics[node.name]
             activations[node.name] = Affine.of_range(*(seen.fixed or range_rule(seen)))
     return _tied_to_concatenations(graph, activations)
+
+
+def _symmetric(graph: Graph, statistics: Statistics) -> dict[str, Affine]:
+    """Parameters without zero points; what only moves values keeps those that it moves."""
+    activations: dict[str, Affine] = {}
+    for node in graph:
+        if isinstance(node, Pool | Pad | Reshape):
+            activations[node.name] = activations[node.inputs[0]]
+        elif not isinstance(node, Softmax):
+            seen = statistics[node.name]
+            low, high = seen.fixed or symmetric_least_squares_range(seen)
+            activations[node.name] = Affine.symmetric(max(-low, high))
+    return activations
 
 
 def _tied_to_concatenations(graph: Graph, activations: dict[str, Affine]) -> dict[str, Affine]:

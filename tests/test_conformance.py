@@ -23,12 +23,14 @@ from xedge.quantization.plan import Plan
 from xedge.runtimes import Session, Settings, choose_runtime
 from xedge.target import Form, Pixels, find_target
 from xedge.types import FloatArray, UInt8Array
-from xedge.vocabulary import PRECISIONS, TARGETS, Precision
+from xedge.vocabulary import NAMED_TARGETS, PRECISIONS, TARGETS, Precision
 
 # Noise over signal that each precision may bring to these untrained networks' centred outputs.
 NOISE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 0.05, "dynamic": 0.4, "int8": 0.35}
 # A MobileNetV2 of width 0.35 with random weights takes rounding worse: litert-quantizer's int8 has 1.04 on it.
 HARDER: dict[str, dict[Precision, float]] = {"transfer": {"dynamic": 0.55, "int8": 0.75}}
+
+PAIRS = [(t, p) for t in (*TARGETS, *NAMED_TARGETS) for p in PRECISIONS if p in find_target(t).precisions]
 
 
 def opened(files: dict[str, bytes], target: str, folder: Path) -> Session:
@@ -61,15 +63,24 @@ class Subject:
         self.expected = Evaluator(self.graph).output(self.photos)
         self.statistics = recipe.statistics(self.graph, self.photos)
 
-    def quantized(self, *, all_integer: bool = False, dynamic: bool = False) -> tuple[Graph, Plan]:
+    def quantized(
+        self, *, all_integer: bool = False, dynamic: bool = False, symmetric: bool = False
+    ) -> tuple[Graph, Plan]:
         pixel = (1.0, 0.0) if self.graph.name == "transfer" else (1 / 127.5, -1.0)
-        return recipe.int8(self.graph, self.statistics, pixel=pixel, all_integer=all_integer, dynamic=dynamic)
+        return recipe.int8(
+            self.graph,
+            self.statistics,
+            pixel=pixel,
+            all_integer=all_integer,
+            dynamic=dynamic,
+            symmetric=symmetric,
+        )
 
     def convert(self, target: str, form: Form) -> dict[str, bytes]:
         graph, plan, found = self.graph, None, find_target(target)
         if form.precision == "int8":
             integer = form.io != "float32"
-            graph, plan = self.quantized(all_integer=integer, dynamic=found.dynamic_branches)
+            graph, plan = self.quantized(all_integer=integer, dynamic=found.dynamic_branches, symmetric=found.symmetric)
         return dict(found.convert(graph, form, plan))
 
 
@@ -78,8 +89,7 @@ def subject(pixels: UInt8Array) -> Callable[[str], Subject]:
     return cache(lambda name: Subject(name, pixels))
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_conformance(
     target: str, name: str, precision: Precision, subject: Callable[[str], Subject], tmp_path: Path

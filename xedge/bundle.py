@@ -47,9 +47,16 @@ class GoldenData:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bundle:
-    """An opened bundle whose files match their hashes."""
+    """An opened bundle whose files match their hashes.
+
+    Args:
+        root: the folder with its files; of a zip, where it was unpacked.
+        source: the folder or the zip as it was named.
+        manifest, labels: read.
+    """
 
     root: Path
+    source: Path
     manifest: Manifest
     labels: tuple[str, ...]
 
@@ -63,6 +70,12 @@ class Bundle:
         """The size of the artifact, weights included."""
         names = [name for name in self.manifest.files if PurePosixPath(name).stem == self.artifact.stem]
         return sum((self.root / name).stat().st_size for name in names)
+
+    @property
+    def engines(self) -> Path:
+        """The folder beside the bundle for what a runtime compiles from its artifact; made when something is."""
+        path = self.source.resolve()
+        return path.with_name(f"{path.name if path.is_dir() else path.stem}.engines")
 
     def golden(self) -> GoldenData:
         """Read the golden photos and outputs."""
@@ -177,6 +190,7 @@ def open_bundle(path: Path, scratch: Path | None = None) -> Bundle:
     """
     if not path.exists():
         raise InputError(f"{path}: no such bundle; `xedge convert` makes one and prints its name")
+    source = path
     if path.is_file():
         path = _unpacked(path, scratch)
     if not (path / MANIFEST).is_file():
@@ -186,7 +200,7 @@ def open_bundle(path: Path, scratch: Path | None = None) -> Bundle:
     labels = tuple((path / LABELS).read_text(encoding="utf-8").splitlines())
     if len(labels) != manifest.model.classes:
         raise BundleError(f"{path}/{LABELS}: {len(labels)} labels for {manifest.model.classes} classes; convert again")
-    return Bundle(root=path, manifest=manifest, labels=labels)
+    return Bundle(root=path, source=source, manifest=manifest, labels=labels)
 
 
 def _read_manifest(path: Path) -> Manifest:

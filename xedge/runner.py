@@ -151,8 +151,14 @@ class RunOptions:
 
     def settings(self, bundle: Bundle) -> Settings:
         """Return how a bundle's artifact is run: what is asked to be fp32 computes in float32."""
-        exact = bundle.manifest.precision == "fp32"
-        return Settings(threads=self.thread_count(), provider=self.provider, exact=exact)
+        precision = bundle.manifest.precision
+        return Settings(
+            threads=self.thread_count(),
+            provider=self.provider,
+            exact=precision == "fp32",
+            integers=precision == "int8",
+            engines=bundle.engines,
+        )
 
 
 def run_bundle(

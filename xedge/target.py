@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ class Target:
         batches: whether it takes other batches than 1.
         convert: writes it.
         dynamic_branches: whether its int8 takes the ranges of each photo between float sums, which costs little there.
+        symmetric: whether its int8 activations have no zero points.
         freedom: how far a probability may be from the host's because the runtime picks its float type, but at fp32.
     """
 
@@ -85,6 +87,7 @@ class Target:
     batches: bool
     convert: Convert
     dynamic_branches: bool = False
+    symmetric: bool = False
     freedom: float = 0.0
 
     def check(self, form: Form) -> None:
@@ -124,5 +127,11 @@ class Library(Protocol):
 
 
 def find_library(name: str) -> Library:
-    """Return the library's way to a target."""
+    """Return the library's way to a target.
+
+    Raises:
+        UnsupportedError: no library goes there.
+    """
+    if importlib.util.find_spec(f"xedge.converters.{name}_library") is None:
+        raise UnsupportedError(f"{name}: takes operations of the reference graph only; --target onnx takes others")
     return cast("Library", importlib.import_module(f"xedge.converters.{name}_library"))

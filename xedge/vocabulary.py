@@ -12,7 +12,9 @@ Crop = Literal["none", "center"]
 # Stands in artifacts between the name of a node of the reference graph and what is only a part of it.
 PART = "#"
 TARGETS = ("tflite", "onnx", "openvino")
-TARGET_ALIASES = {"litert": "tflite", "onnxruntime": "onnx", "ov": "openvino"}
+# Made only when asked for by name: "all" is for boards without an accelerator.
+NAMED_TARGETS = ("tensorrt",)
+TARGET_ALIASES = {"litert": "tflite", "onnxruntime": "onnx", "ov": "openvino", "trt": "tensorrt"}
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "dynamic", "int8")
 SCHEMES = ("tf", "torch", "caffe", "unit", "raw")
 COMPACT = "xception_compact"

@@ -140,7 +140,7 @@ class Work:
         self._statistics: Statistics | None = None
         self._selection: PhotoSet | None = None
         self._evaluated: Statistics | None = None
-        self._plans: dict[tuple[IoType, bool], tuple[Graph, Plan]] = {}
+        self._plans: dict[tuple[IoType, bool, bool], tuple[Graph, Plan]] = {}
         self._reference_rows: FloatArray | None = None
         self.golden_pixels = self._golden_pixels()
         self.golden_reference = self._checked_reference()
@@ -327,22 +327,30 @@ class Work:
             graph = without_softmax(graph)
         plan = None
         if form.precision == "int8":
-            graph, plan = self._quantized(graph, form, tuple(in_float), dynamic=target.dynamic_branches)
+            graph, plan = self._quantized(graph, target, form, tuple(in_float))
         with self.stages.stage("convert") as words:
             files = written(path, target.convert(graph, form, plan))
             words.append(f"{target.title} {form.precision}, {sum(f.stat().st_size for f in files) / 1e6:.2f} MB")
         return Artifact(form=form, files=files, graph=graph, plan=plan, how=graph_recipe(target, form, plan))
 
-    def _quantized(self, graph: Graph, form: Form, in_float: tuple[str, ...], *, dynamic: bool) -> tuple[Graph, Plan]:
+    def _quantized(self, graph: Graph, target: Target, form: Form, in_float: tuple[str, ...]) -> tuple[Graph, Plan]:
         """Return an equal graph that quantizes well, and its plan; targets share what the recipe gives."""
-        kind = (form.io, dynamic)
+        kind = (form.io, target.dynamic_branches, target.symmetric)
         if kind in self._plans and not in_float:
             return self._plans[kind]
         seen = self.statistics(self.reference.graph or graph)
         with self.stages.stage("quantize") as words:
             words.append(f"{recipe.ACTIVATIONS}; {recipe.WEIGHTS}")
             pixel, integer = self.preprocessing.pixel, form.io != "float32"
-            made = recipe.int8(graph, seen, pixel=pixel, all_integer=integer, in_float=in_float, dynamic=dynamic)
+            made = recipe.int8(
+                graph,
+                seen,
+                pixel=pixel,
+                all_integer=integer,
+                in_float=in_float,
+                dynamic=target.dynamic_branches,
+                symmetric=target.symmetric,
+            )
         if not in_float:
             self._plans[kind] = made
         return made

@@ -11,6 +11,7 @@ from xedge.manifest import Gate
 from xedge.pipeline import Converted, convert
 from xedge.quantization.gate import Budget
 from xedge.sources import find_source
+from xedge.trtexec import trtexec
 from xedge.work import Request
 
 
@@ -123,4 +124,15 @@ def _next(made: list[Converted], options: argparse.Namespace) -> str:
     data = f" --data {shlex.quote(str(options.data))}" if options.data else ""
     if not data and options.model is not None and made[0].manifest.accuracy is None:
         data = " --data PHOTOS"
-    return f"Next:\n  xedge run {first}{data}\n  xedge predict {first} PHOTO.jpg\n  xedge info {first}"
+    lines = [f"Next:\n  xedge run {first}{data}\n  xedge predict {first} PHOTO.jpg\n  xedge info {first}"]
+    for one in made:
+        lines += _engines(one) if one.manifest.target == "tensorrt" else []
+    return "\n".join(lines)
+
+
+def _engines(made: Converted) -> list[str]:
+    """How an engine is made of a bundle on the device."""
+    manifest = made.manifest
+    lines = trtexec(str(made.path / manifest.artifact), manifest.precision, manifest.input.shape, manifest.input.name)
+    word = {version: f"TensorRT {version}" for version in lines}
+    return ["On the Jetson:", *(f"  {word[version]:<12} {line}" for version, line in lines.items())]

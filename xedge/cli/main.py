@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from xedge import __version__
 from xedge.errors import EXIT_CODES, INTERRUPTED, MissingRuntimeError, ResourceError, UsageError, XedgeError
-from xedge.vocabulary import PRECISIONS, SCHEMES, TARGET_ALIASES, TARGETS, Batch
+from xedge.vocabulary import NAMED_TARGETS, PRECISIONS, SCHEMES, TARGET_ALIASES, TARGETS, Batch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +73,7 @@ def _not_known(what: str, value: str, known: Sequence[str]) -> str:
 
 
 def _targets(text: str) -> tuple[str, ...]:
-    return _names("--target", text, TARGETS, TARGET_ALIASES)
+    return TARGETS if text == "all" else _names("--target", text, (*TARGETS, *NAMED_TARGETS), TARGET_ALIASES)
 
 
 def _one_target(text: str) -> tuple[str, ...]:
@@ -185,7 +185,10 @@ def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
         "without it the compact Xception that comes with xedge",
     )
     p.add_argument(
-        "--target", type=_targets, required=True, help="tflite (also called litert), onnx, openvino, a,b or all"
+        "--target",
+        type=_targets,
+        required=True,
+        help="tflite (also called litert), onnx, openvino, a,b or all; tensorrt for a Jetson",
     )
     p.add_argument(
         "--precision", type=_precisions, default=("fp32",), help="fp32 (default), fp16, dynamic, int8, a,b or all"

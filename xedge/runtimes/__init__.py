@@ -51,12 +51,16 @@ class Settings:
         provider: a processor or backend of the runtime; None takes its CPU.
         exact: compute float32 in float32 where the runtime would prefer something narrower.
         few: only a few photos follow; spare memory rather than time.
+        integers: the artifact is quantized, for accelerators that have to be told.
+        engines: a folder where what an accelerator compiles may be kept; None keeps nothing.
     """
 
     threads: int
     provider: str | None = None
     exact: bool = False
     few: bool = False
+    integers: bool = False
+    engines: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +168,7 @@ RUNTIMES = (
         package="onnxruntime",
         import_name="onnxruntime",
         module="xedge.runtimes.onnxruntime",
-        targets=("onnx",),
+        targets=("onnx", "tensorrt"),
         providers=("cpu", "cuda", "tensorrt"),
     ),
     Runtime(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,6 +14,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from xedge.device.accelerator import engine_key
+from xedge.device.system import System
 from xedge.errors import BundleError, MissingRuntimeError
 from xedge.runtimes import Execution, Operation, Role, Session, Settings, Tensor
 from xedge.types import FloatArray
@@ -37,8 +42,9 @@ class OnnxSession:
     """
 
     def __init__(self, artifact: Path, settings: Settings) -> None:
-        self._artifact, self._threads = artifact, settings.threads
+        self._artifact, self._threads, self._settings = artifact, settings.threads, settings
         self._provider = settings.provider or "cpu"
+        self._asked = provider_options(settings, engine_key(System()) if self._provider == "tensorrt" else None)
         options = _options(settings.threads)
         if settings.few:
             # The level above reorders every weight into a copy.
@@ -55,7 +61,7 @@ class OnnxSession:
                 "install a build with it, or leave --provider out"
             )
         try:
-            session = onnxruntime.InferenceSession(str(self._artifact), options, providers=[wanted])
+            session = onnxruntime.InferenceSession(str(self._artifact), options, providers=self._providers(installed))
         except Exception as error:  # ONNX Runtime has exception types of its own without a common base
             raise BundleError(f"{self._artifact}: onnxruntime does not load it ({_first_line(error)})") from error
         if session.get_providers()[0] != wanted:
@@ -64,6 +70,13 @@ class OnnxSession:
                 "are missing or do not fit this device"
             )
         return session
+
+    def _providers(self, installed: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+        """Return the wanted provider with its options, and behind TensorRT what takes the nodes that it leaves."""
+        wanted = [(PROVIDERS[self._provider], self._asked)]
+        if self._provider == "tensorrt" and PROVIDERS["cuda"] in installed:
+            wanted.append((PROVIDERS["cuda"], {}))
+        return wanted
 
     def run(self, photo: Tensor) -> Tensor:
         """Return the output (N, classes) for an input (N, C, H, W)."""
@@ -76,19 +89,23 @@ class OnnxSession:
 
     def execution(self) -> Execution:
         """Return the provider that was obtained and what was set."""
-        return Execution(
+        told = Execution(
             runtime="onnxruntime",
             version=onnxruntime.__version__,
             threads=self._threads,
             provider=self._provider,
-            options=dict(OPTIONS),
+            options={**OPTIONS, **self._asked},
         )
+        return told if self._provider == "cpu" else replace(told, **placement(self._executed(), self._provider))
 
     def operations(self) -> list[Operation]:
         """Return the nodes of the optimized graph, from the profile of one inference."""
+        return [_operation(event["args"]) for event in self._executed()]
+
+    def _executed(self) -> list[Any]:
+        """Return the events of one inference."""
         shape = tuple(max(size, 1) for size in self.input_shape())
-        dtype = np.uint8 if "uint8" in self._input.type else np.float32
-        return [_operation(event["args"]) for event in self._profile(np.zeros(shape, dtype), 1)]
+        return self._profile(np.zeros(shape, np.uint8 if "uint8" in self._input.type else np.float32), 1)
 
     def times(self, photo: Tensor) -> dict[str, float]:
         """Return the median milliseconds of each node of the optimized graph."""
@@ -107,6 +124,35 @@ class OnnxSession:
                 session.run(None, {self._input.name: photo})
             events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
         return [event for event in events if event.get("cat") == "Node" and "op_name" in event["args"]]
+
+
+def provider_options(settings: Settings, key: str | None) -> dict[str, str]:
+    """Return what a provider is opened with.
+
+    Args:
+        settings: how the artifact is to be run. TensorRT may use half precision unless float32 is to be exact.
+        key: says for which device and TensorRT an engine is made; None keeps none.
+    """
+    if settings.provider != "tensorrt":
+        return {}
+    options = {"trt_fp16_enable": str(int(not settings.exact)), "trt_int8_enable": str(int(settings.integers))}
+    if key is not None and settings.engines is not None:
+        folder = settings.engines / key
+        folder.mkdir(parents=True, exist_ok=True)
+        options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+    return options
+
+
+def placement(events: Iterable[Any], provider: str) -> dict[str, Any]:
+    """Return which nodes an accelerator really took, as fields of ``Execution``; a subgraph in TensorRT is one node."""
+    placed = Counter(event["args"].get("provider", "unknown") for event in events)
+    taken = placed[PROVIDERS[provider]]
+    return {
+        "delegate": provider if taken else None,
+        "operators": sum(placed.values()),
+        "delegated": taken,
+        "partitions": taken if provider == "tensorrt" else None,
+    }
 
 
 def _options(threads: int) -> Any:
