@@ -2,87 +2,35 @@
 
 from __future__ import annotations
 
-import getpass
 import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import pytest
 
 from tests.conftest import Command, run_xedge
+from tests.machine import Machine, serving, until
 from xedge.data import PhotoSet
 from xedge.errors import ConnectionLostError, InputError, ResourceError
 from xedge.remote.deploy import _photos
 from xedge.remote.ssh import Ssh
 from xedge.remote.wheel import write_wheel
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-
-class Machine:
-    """A server on a port of its own, whose only user has a home of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.home = folder / "home"
-        self.home.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        for name in ("host", "user"):
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
-            subprocess.run(command, check=True)
-        (folder / "authorized").write_bytes((folder / "user.pub").read_bytes())
-        (folder / "known").write_text(f"[127.0.0.1]:{self.port} {(folder / 'host.pub').read_text()}")
-        (folder / "sshd_config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
-            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
-            f"PermitRootLogin yes\nSetEnv HOME={self.home}\n"
-        )
-        self.config = folder / "config"
-        self.config.write_text(
-            f"Host pi\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
-            f"  IdentityFile {folder}/user\n  UserKnownHostsFile {folder}/known\n  BatchMode yes\n"
-        )
-        self.ssh = Ssh(destination="pi", program=("ssh", "-F", str(self.config)), python=sys.executable)
-        assert SSHD is not None
-        self._server = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL)
-        _until(self._answers)
-
-    def _answers(self) -> bool:
-        with socket.socket() as attempt:
-            return attempt.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def close(self) -> None:
-        self._server.terminate()
-        self._server.wait()
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("waited for 20 s")
-
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    if SSHD is None:
-        pytest.skip("needs an SSH server: apt-get install openssh-server")
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where root's server puts its helpers
-    made = Machine(tmp_path_factory.mktemp("machine"))
-    yield made
-    made.close()
+    folder = tmp_path_factory.mktemp("machine")
+    home = folder / "home"
+    home.mkdir()
+    with serving(folder, home) as made:
+        yield made
 
 
 @pytest.fixture
@@ -168,11 +116,11 @@ def test_one_run_at_a_time(machine: Machine) -> None:
         "ssh.ask({'do': 'run', 'arguments': ['sleep', '31']})\n"
     )
     with subprocess.Popen([sys.executable, "-c", asking], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as other:
-        _until(lambda: _running(machine, "sleep 31"))
+        until(lambda: _running(machine, "sleep 31"))
         with pytest.raises(ResourceError, match="busy with process"):
             machine.ssh.ask({"do": "run", "arguments": ["true"]})
         other.kill()
-    _until(lambda: not _running(machine, "sleep 31"))
+    until(lambda: not _running(machine, "sleep 31"))
     assert machine.ssh.ask({"do": "run", "arguments": ["true"]})["code"] == 0
 
 

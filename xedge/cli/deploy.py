@@ -15,7 +15,7 @@ from xedge.cli.console import Console, percent, table
 from xedge.cli.opening import photos_for
 from xedge.cli.run import text
 from xedge.codec import from_json
-from xedge.errors import UsageError
+from xedge.errors import ConnectionLostError, UsageError, XedgeError
 from xedge.remote.deploy import Deployed, deploy
 from xedge.remote.ssh import Ssh
 from xedge.runner import RunReport
@@ -28,12 +28,14 @@ class RemoteRun:
     Args:
         destination: where it ran.
         doctor: what ``xedge doctor --json`` said there.
-        runs: a report of each bundle, in the order that they were given.
+        runs: a report of each bundle that ran, in the order that they were given.
+        failures: of the others, what went wrong by their names.
     """
 
     destination: str
     doctor: Any
     runs: tuple[RunReport, ...]
+    failures: dict[str, str]
 
 
 def main(options: argparse.Namespace) -> int:
@@ -61,13 +63,26 @@ def run_there(options: argparse.Namespace) -> int:
         photos = photos_for(bundles[0], options.data, options.limit) if options.data is not None else None
         ready = deploy(Ssh(destination=options.on), bundles, photos, options.wheels, console.stage)
         doctor = ready.xedge("doctor")
-        runs = []
+        done: list[tuple[Bundle, RunReport]] = []
+        failed: dict[str, XedgeError] = {}
         for bundle, folder in zip(bundles, ready.bundles, strict=True):
             console.stage(f"run        {bundle.root.name}")
-            runs.append(from_json(RunReport, ready.xedge("run", f"@{folder}", *_arguments(options, ready))))
-    report = RemoteRun(destination=options.on, doctor=doctor, runs=tuple(runs))
-    console.result(report, "\n\n".join([_doctor(doctor), *map(text, runs), _beside(bundles, runs)]))
-    return 0
+            try:
+                run = from_json(RunReport, ready.xedge("run", f"@{folder}", *_arguments(options, ready)))
+                done.append((bundle, run))
+            except ConnectionLostError:
+                raise
+            except XedgeError as error:
+                # What the others measured is kept.
+                failed[bundle.root.name] = error
+    if not done:
+        raise next(iter(failed.values()))
+    runs = tuple(run for _, run in done)
+    words = {name: str(error) for name, error in failed.items()}
+    report = RemoteRun(destination=options.on, doctor=doctor, runs=runs, failures=words)
+    lines = [f"FAILED     {name}: {why}" for name, why in words.items()]
+    console.result(report, "\n\n".join([_doctor(doctor), *map(text, runs), _beside(done), *lines]))
+    return max((error.exit_code for error in failed.values()), default=0)
 
 
 def _opened(paths: Sequence[Path], stack: ExitStack) -> list[Bundle]:
@@ -98,10 +113,10 @@ def _doctor(doctor: Any) -> str:
     return "\n".join(["doctor: nothing to mend" if not lines else "doctor:", *lines])
 
 
-def _beside(bundles: Sequence[Bundle], runs: Sequence[RunReport]) -> str:
+def _beside(done: Sequence[tuple[Bundle, RunReport]]) -> str:
     """The other machine's figures beside the host's."""
     rows = []
-    for bundle, run in zip(bundles, runs, strict=True):
+    for bundle, run in done:
         host, speed = bundle.manifest.accuracy, bundle.manifest.speed
         rows.append(
             [

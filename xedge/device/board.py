@@ -74,9 +74,14 @@ def read_board(system: System | None = None) -> Board:
         governors=tuple(dict.fromkeys(governor for governor in governors if governor is not None)),
         memory_bytes=memory(system).get("MemTotal"),
         jetson=_jetson(system),
-        # QEMU's user mode shows the host's processor in /proc/cpuinfo.
-        emulated=machine.startswith(("aarch64", "arm")) and "vendor_id" in processor,
+        emulated=machine.startswith(("aarch64", "arm")) and _is_x86(system),
     )
+
+
+def _is_x86(system: System) -> bool:
+    """Whether the processor under QEMU's user mode shows: through versions 8 in /proc/cpuinfo, always in /sys."""
+    known = system.text("sys/devices/system/cpu/modalias") or ""
+    return known.startswith("cpu:type:x86") or "vendor_id" in system.fields("proc/cpuinfo")
 
 
 def usable_cores() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,7 +48,7 @@ class OpenvinoSession:
         try:
             self._compiled = core.compile_model(str(artifact), device, options)
         except RuntimeError as error:
-            raise BundleError(f"{artifact}: openvino does not load it ({_first_line(error)})") from error
+            raise BundleError(f"{artifact}: openvino does not load it ({_cause(error, settings)})") from error
         self._request = self._compiled.create_infer_request()
         self._shape = tuple(d.get_length() if d.is_static else -1 for d in self._compiled.input(0).partial_shape)
 
@@ -97,6 +98,14 @@ class OpenvinoSession:
             for node in request.get_profiling_info():
                 taken.setdefault(node.node_name, []).append(1000 * node.real_time.total_seconds())
         return {name: median(values) for name, values in taken.items()}
+
+
+def _cause(error: RuntimeError, settings: Settings) -> str:
+    words = _first_line(error)
+    if settings.integers and platform.machine() == "aarch64":
+        # Seen with 2026.4 on Cortex-A53 and A72, which are those of the Pi 3 and 4; float32 loads there.
+        words += "; it takes no int8 on Arm processors without half precision: convert --target tflite, or onnx"
+    return words
 
 
 def _operation(kind: str, precision: str) -> Operation:
