@@ -16,7 +16,7 @@ from xedge.bundle import open_bundle
 from xedge.files import sha256
 from xedge.runtimes import Operation, Settings, choose_runtime
 from xedge.runtimes.audit import audit
-from xedge.verify import snr_db
+from xedge.verification import snr_db
 from xedge.vocabulary import PRECISIONS, TARGETS, Precision
 
 TFLITE_INT8 = "tflite_int8/xception_compact_int8.tflite"

@@ -111,6 +111,8 @@ def load_keras(source: Source, *, allow_code: bool = False) -> Any:
 
         assert source.weights is not None
         return zoo.build(source.name, source.weights)
+    if source.path.is_dir():
+        raise UnsupportedError(f"{source.path}: a SavedModel holds no Keras layers; give the .keras or .h5 file")
     _check_container(source.path)
     try:
         return keras.models.load_model(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from xedge.analyze import AnalyzeReport, LayerReport, analyze
+from xedge.analysis import AnalyzeReport, LayerReport, analyze
 from xedge.cli.console import Console, percent, table
 from xedge.sources import find_source
 from xedge.work import Request

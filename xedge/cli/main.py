@@ -165,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_verify(commands)
     _add_analyze(commands)
+    _add_cost(commands)
     _add_info(commands)
     _add_doctor(commands)
     _add_deploy(commands)
@@ -287,6 +288,15 @@ def _add_analyze(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--preprocess", choices=SCHEMES, help="as for convert")
     p.add_argument("--crop", choices=("none", "center"), default="none", help="as for convert")
     p.add_argument("--allow-code", action="store_true", help="run code that the model file brings (Lambda layers)")
+    _add_reporting(p)
+
+
+def _add_cost(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("cost", help="count parameters, multiply-accumulates and memory, layer by layer")  # type: ignore[attr-defined]
+    p.add_argument("model", nargs="?", metavar="MODEL", help="as for convert; built-in names need no weights")
+    p.add_argument("--compare", action="store_true", help="Xception, Inception V3 and ResNet-50 side by side")
+    p.add_argument("--top", type=_positive, metavar="N", help="print the N costliest layers alone")
+    p.add_argument("--allow-code", action="store_true", help="run code that the model file brings")
     _add_reporting(p)
 
 

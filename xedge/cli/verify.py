@@ -15,7 +15,7 @@ from xedge.errors import CheckError, InputError
 from xedge.runner import RunOptions, truth_of
 from xedge.runtimes.audit import Audit
 from xedge.types import UInt8Array
-from xedge.verify import (
+from xedge.verification import (
     BundleMember,
     KerasMember,
     Member,
