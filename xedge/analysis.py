@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import log10
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class LayerReport:
 class AnalyzeReport:
     """The whole network; decibels of the centred logits' signal over noise."""
 
+    schema: Literal["xedge.analyze/1"] = "xedge.analyze/1"
     model: str
     target: str
     photos: int

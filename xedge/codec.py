@@ -35,6 +35,8 @@ def from_json(kind: type[T], data: Any, path: str = "$") -> T:
 
 
 def _parse(kind: Any, data: Any, path: str) -> Any:
+    if kind is Any:
+        return data
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, data, path)

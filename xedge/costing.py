@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Literal
 
 from xedge.graph.cost import multiply_accumulates, values
 from xedge.graph.ir import Activation, Conv, Depthwise, Graph, Input, Node, Weighted
@@ -87,6 +88,7 @@ class Cost:
         activation_bytes: the most that live at once, in float32.
     """
 
+    schema: Literal["xedge.cost/1"] = "xedge.cost/1"
     network: str
     input: tuple[int, ...]
     layers: tuple[LayerCost, ...]

@@ -31,6 +31,26 @@ class Accuracy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What was answered to each photo, so that runs can be compared photo by photo later.
+
+    Args:
+        photos_sha256: over the photos' bytes; equal for equal photos, whatever their order.
+        labels: of the classes.
+        photos: the files, relative to the folder that was scored.
+        truth, first: class index of each photo: what it shows, and what was answered.
+        probability: of the answer, 0 to 1.
+    """
+
+    photos_sha256: str
+    labels: tuple[str, ...]
+    photos: tuple[str, ...]
+    truth: tuple[int, ...]
+    first: tuple[int, ...]
+    probability: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Agreement:
     """How close an artifact's probabilities are to the float reference's.
 
@@ -137,12 +157,17 @@ RESAMPLES = 10_000
 
 
 def drop(probabilities: FloatArray, reference: FloatArray, truth: IntArray) -> Drop:
-    """Return what was lost, for probabilities (N, classes) of both and class indices (N,).
+    """Return what was lost, for probabilities (N, classes) of both and class indices (N,)."""
+    return drop_of_answers(probabilities.argmax(1), reference.argmax(1), truth)
+
+
+def drop_of_answers(answers: IntArray, reference: IntArray, truth: IntArray) -> Drop:
+    """Return what was lost, for the answered classes (N,) of both and the true ones (N,).
 
     The bootstrap draws whole photos (Efron and Tibshirani, 1993, chapter 13): the number of photos lost and won among
     N drawn with replacement is multinomial. Its seed is fixed.
     """
-    before, after = reference.argmax(1) == truth, probabilities.argmax(1) == truth
+    before, after = reference == truth, answers == truth
     lost, won, photos = int((before & ~after).sum()), int((after & ~before).sum()), len(truth)
     shares = [lost / photos, won / photos, 1 - (lost + won) / photos]
     drawn = np.random.default_rng(0).multinomial(photos, shares, RESAMPLES)

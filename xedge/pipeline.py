@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from xedge.bench.latency import in_turns
 from xedge.bundle import GoldenData, write_bundle
 from xedge.device.board import usable_cores
-from xedge.errors import InputError, UsageError
+from xedge.errors import InputError, UsageError, XedgeError
 from xedge.ladder import Ladder
 from xedge.manifest import HostAccuracy, Manifest, Speed
 from xedge.memory import give_memory_back, return_large_blocks
@@ -20,6 +21,7 @@ from xedge.metrics import accuracy, agreement
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
 from xedge.target import Form, Target, find_target
+from xedge.vocabulary import Precision
 from xedge.work import Report, Request, Stages, Work, written
 
 
@@ -32,8 +34,15 @@ class Converted:
     artifact_bytes: int
 
 
+# Told the target, the precision and the error of what could not be made.
+Failed = Callable[[str, Precision, XedgeError], None]
+
+
 def convert(
-    request: Request, report: Report = lambda line: None, progress: Report = lambda line: None
+    request: Request,
+    report: Report = lambda line: None,
+    progress: Report = lambda line: None,
+    failed: Failed | None = None,
 ) -> list[Converted]:
     """Make the bundles.
 
@@ -41,6 +50,7 @@ def convert(
         request: what is wanted.
         report: told one line as each stage ends.
         progress: told how far a long stage is.
+        failed: told what could not be made, and the others are; None raises the error.
 
     Raises:
         XedgeError: with a line for the user.
@@ -50,9 +60,10 @@ def convert(
     forms = [
         Form(precision=p, io=request.io if p == "int8" else "float32", batch=request.batch) for p in request.precisions
     ]
-    for target in targets:
-        for form in forms:
-            target.check(form)
+    if failed is None:
+        for target in targets:
+            for form in forms:
+                target.check(form)
     if request.budget.demands and "int8" not in request.precisions:
         raise UsageError("--max-drop and --min-agreement are budgets of int8; add --precision int8")
     stages = Stages(report=report)
@@ -62,8 +73,16 @@ def convert(
         if request.pixels:
             forms = [replace(form, pixels=work.pixels()) for form in forms]
         wanted = [(target, form) for target in targets for form in forms]
-        ladder = Ladder(work)
-        return [_make(work, *pair, ladder, last=pair is wanted[-1]) for pair in wanted]
+        ladder, made = Ladder(work), []
+        for target, form in wanted:
+            try:
+                target.check(form)
+                made.append(_make(work, target, form, ladder, last=(target, form) == wanted[-1]))
+            except XedgeError as error:
+                if failed is None:
+                    raise
+                failed(target.name, form.precision, error)
+        return made
 
 
 def _check_inputs(request: Request) -> None:

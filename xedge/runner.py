@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from xedge.device.cooldown import Cooldown, cool_down
 from xedge.device.readings import Reading, watching
 from xedge.device.system import System
 from xedge.errors import CheckError, InputError
-from xedge.metrics import Accuracy, accuracy
+from xedge.metrics import Accuracy, Answers, accuracy
 from xedge.runtimes import Execution, Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
 from xedge.types import FloatArray, IntArray, UInt8Array
@@ -96,6 +96,7 @@ class RunReport:
     """Everything that a run found; raw samples included.
 
     Args:
+        schema: which document this is, and its version.
         readings: of the board before, about once a second during, and after the timing.
         energy_j: of one inference, by the board's own meter; None without one.
         samples_ns: every timed inference.
@@ -104,9 +105,11 @@ class RunReport:
         throttled_at_s: when throttling began; None if it did not or the board does not tell.
         cooldown_s: how long was waited before.
         against: another bundle of the same model.
+        answers: to each photo that was scored.
         budget: the verdict of the gate that the bundle came through.
     """
 
+    schema: Literal["xedge.run/1"] = "xedge.run/1"
     xedge_version: str
     bundle: str
     target: str
@@ -129,6 +132,7 @@ class RunReport:
     peak_memory_bytes: int
     data: str | None
     accuracy: Accuracy | None
+    answers: Answers | None = None
     host_top1: float | None
     against: Against | None
     budget: str | None
@@ -199,11 +203,13 @@ def run_bundle(
     self_test = check_golden(bundle, [started.first, *(classifier.classify(one) for one in pixels[1:])])
     progress("latency")
     timing = _timed(classifier, pixels[0], options.schedule, clock, system)
-    scored, decode_ms = None, None
+    scored, answers, decode_ms = None, None, None
     if photos is not None and truth is not None:
         progress(f"accuracy on {len(photos.files)} photos")
+        labels = bundle.labels if bundle.manifest.labels_known else photos.classes
         probabilities, decode_ms = _classify_files(classifier, photos, clock)
-        scored = accuracy(probabilities, truth, bundle.labels if bundle.manifest.labels_known else photos.classes)
+        scored = accuracy(probabilities, truth, labels)
+        answers = _answers(probabilities, truth, labels, photos)
     against = None
     if other is not None:
         progress(f"in turns with {other.root.name}")
@@ -226,6 +232,7 @@ def run_bundle(
         peak_memory_bytes=timing.peak_memory_bytes,
         data=str(photos.root) if photos is not None else None,
         accuracy=scored,
+        answers=answers,
         against=against,
         verdict=judge(timing.latency, board, timing.readings),
     )
@@ -386,6 +393,17 @@ def _classify_files(classifier: Classifier, photos: PhotoSet, clock: Clock) -> t
     return np.stack(rows), median(decode_ns) / 1e6
 
 
+def _answers(probabilities: FloatArray, truth: IntArray, labels: tuple[str, ...], photos: PhotoSet) -> Answers:
+    return Answers(
+        photos_sha256=photos.digest(),
+        labels=labels,
+        photos=tuple(file.relative_to(photos.root).as_posix() for file in photos.files),
+        truth=tuple(int(index) for index in truth),
+        first=tuple(int(index) for index in probabilities.argmax(1)),
+        probability=tuple(round(float(best), 6) for best in probabilities.max(1)),
+    )
+
+
 def _sides(classifier: Classifier, pixels: UInt8Array, clock: Clock) -> tuple[float, float]:
     """Return the median milliseconds before and behind the inference."""
     output = classifier.session.run(classifier.input(pixels))
@@ -401,6 +419,10 @@ def _sides(classifier: Classifier, pixels: UInt8Array, clock: Clock) -> tuple[fl
 
 
 def _peak_memory_bytes() -> int:
+    """The most that this process held; Linux' getrusage would also tell of the process that started it."""
+    told = System().fields("proc/self/status").get("VmHWM")
+    if told is not None:
+        return int(told.split()[0]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

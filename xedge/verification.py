@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -184,6 +184,7 @@ class MemberReport:
 class VerifyReport:
     """The whole comparison; ``failures`` says in words what misses a threshold."""
 
+    schema: Literal["xedge.verify/1"] = "xedge.verify/1"
     photos: int
     data: str
     members: tuple[MemberReport, ...]

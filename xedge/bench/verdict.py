@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xedge.bench.latency import MINIMUM_SAMPLES, Latency
@@ -26,6 +26,15 @@ class Verdict:
     def word(self) -> str:
         """``VALID`` or ``INVALID``."""
         return "VALID" if self.valid else "INVALID"
+
+
+def grouped(verdicts: Mapping[str, Verdict]) -> dict[str, list[str]]:
+    """Return the kinds of reasons, such as ``unsteady`` or ``load``, each with the names of the runs that have it."""
+    found: dict[str, list[str]] = {}
+    for name, verdict in verdicts.items():
+        for reason in verdict.reasons:
+            found.setdefault(reason.partition(":")[0], []).append(name)
+    return found
 
 
 def judge(latency: Latency, board: Board, readings: Sequence[Reading]) -> Verdict:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import argparse
 
-from xedge.analysis import AnalyzeReport, LayerReport, analyze
+from xedge.analysis import AnalyzeReport, LayerReport
+from xedge.api.analyze import analyze
 from xedge.cli.console import Console, percent, table
-from xedge.sources import find_source
-from xedge.work import Request
 
 
 def main(options: argparse.Namespace) -> int:
     """Print what every layer loses in int8."""
     console = Console(options.json, options.quiet)
-    request = Request(
-        source=find_source(options.model, options.weights),
-        targets=options.target,
-        precisions=("int8",),
+    report = analyze(
+        options.model,
+        target=options.target,
+        weights=options.weights,
         calibration=options.calibration,
         calibration_count=options.calibration_count,
         seed=options.seed,
-        selection=options.data,
+        data=options.data,
+        photos=options.photos,
         preprocess=options.preprocess,
         crop=options.crop,
         allow_code=options.allow_code,
+        report=console.stage,
+        progress=console.progress,
     )
-    report = analyze(request, options.photos, console.stage, console.progress)
     console.result(report, text(report, options.top))
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -55,6 +55,9 @@ class Console:
             self._unfinished = False
 
 
+Tabulate = Callable[[Sequence[Sequence[str]], Sequence[str]], str]
+
+
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
     """Return rows as aligned columns: the first to the left, the others to the right."""
     lines = [list(header)] if header else []
@@ -69,6 +72,12 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) ->
     if header:
         text.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(line.rstrip() for line in text)
+
+
+def markdown(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
+    """Return rows as a table for a Markdown document."""
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def fields(pairs: Sequence[tuple[str, str]]) -> str:

@@ -5,24 +5,23 @@ from __future__ import annotations
 import argparse
 import shlex
 
+from xedge.api.convert import convert
 from xedge.cli.console import Console, megabytes, percent, table
 from xedge.errors import UNDECIDED, CheckError
 from xedge.manifest import Gate
-from xedge.pipeline import Converted, convert
-from xedge.quantization.gate import Budget
-from xedge.sources import find_source
+from xedge.pipeline import Converted
 from xedge.trtexec import trtexec
-from xedge.work import Request
 
 
 def main(options: argparse.Namespace) -> int:
     """Make the bundles that the options ask for and say what was made."""
     console = Console(options.json, options.quiet)
-    request = Request(
-        source=find_source(options.model, options.weights),
-        targets=options.target,
-        precisions=options.precision,
+    made = convert(
+        options.model,
+        target=options.target,
+        precision=options.precision,
         output=options.output,
+        weights=options.weights,
         io=options.io,
         batch=options.batch,
         pixels=options.pixels,
@@ -31,20 +30,19 @@ def main(options: argparse.Namespace) -> int:
         calibration_count=options.calibration_count,
         seed=options.seed,
         data=options.data,
+        max_drop_points=options.max_drop,
+        min_agreement=options.min_agreement / 100 if options.min_agreement is not None else None,
+        time_budget_s=options.time_budget,
+        selection=options.selection,
+        selection_count=options.selection_count,
         labels=options.labels,
         preprocess=options.preprocess,
         crop=options.crop,
         zipped=options.zip,
         allow_code=options.allow_code,
-        budget=Budget(
-            max_drop_points=options.max_drop,
-            min_agreement=options.min_agreement / 100 if options.min_agreement is not None else None,
-            time_s=options.time_budget,
-        ),
-        selection=options.selection,
-        selection_count=options.selection_count,
+        report=console.stage,
+        progress=console.progress,
     )
-    made = convert(request, console.stage, console.progress)
     document = [{"path": str(c.path), "artifact_bytes": c.artifact_bytes, "manifest": c.manifest} for c in made]
     console.result(document, f"\n{_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}")
     return _code(made)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from xedge.api.analyze import cost
 from xedge.cli.console import Console, table
-from xedge.costing import Cost, cost, renamed
-from xedge.graph.from_keras import read_keras
-from xedge.sources import Source, find_source, load_keras, use_light_backend
-from xedge.vocabulary import BUILT_IN, COMPACT
+from xedge.costing import Cost
+from xedge.vocabulary import BUILT_IN
 
 
 def main(options: argparse.Namespace) -> int:
@@ -16,23 +15,12 @@ def main(options: argparse.Namespace) -> int:
     console = Console(options.json, options.quiet)
     if options.compare:
         names = [*([options.model] if options.model not in (None, *BUILT_IN) else []), *BUILT_IN]
-        found = [_cost(name, options) for name in names]
+        found = [cost(name, allow_code=options.allow_code) for name in names]
         console.result(found, _side_by_side(found))
         return 0
-    one = _cost(options.model, options)
+    one = cost(options.model, allow_code=options.allow_code)
     console.result(one, f"{_layers(one, options.top)}\n\n{_side_by_side([one])}")
     return 0
-
-
-def _cost(name: str | None, options: argparse.Namespace) -> Cost:
-    """Arithmetic needs no trained weights: built-in networks get fresh ones."""
-    if name in BUILT_IN:
-        use_light_backend()
-        from xedge.models.zoo import NETWORKS  # noqa: PLC0415 - imports keras, after its backend is chosen
-
-        return renamed(cost(read_keras(NETWORKS[name].build())), name)
-    source: Source = find_source(name)
-    return renamed(cost(read_keras(load_keras(source, allow_code=options.allow_code))), name or COMPACT)
 
 
 def _layers(found: Cost, top: int | None) -> str:

@@ -4,45 +4,26 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xedge.bundle import Bundle, open_bundle
+from xedge.api.run import run_on
+from xedge.bundle import open_bundle
 from xedge.cli.console import Console, percent, table
-from xedge.cli.opening import photos_for
 from xedge.cli.run import text
-from xedge.codec import from_json
-from xedge.errors import ConnectionLostError, UsageError, XedgeError
-from xedge.remote.deploy import Deployed, deploy
+from xedge.errors import UsageError
+from xedge.remote.deploy import deploy
+from xedge.remote.run import RemoteRun
 from xedge.remote.ssh import Ssh
-from xedge.runner import RunReport
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemoteRun:
-    """What was brought back.
-
-    Args:
-        destination: where it ran.
-        doctor: what ``xedge doctor --json`` said there.
-        runs: a report of each bundle that ran, in the order that they were given.
-        failures: of the others, what went wrong by their names.
-    """
-
-    destination: str
-    doctor: Any
-    runs: tuple[RunReport, ...]
-    failures: dict[str, str]
 
 
 def main(options: argparse.Namespace) -> int:
     """Make another machine ready, and say what its doctor says."""
     console = Console(options.json, options.quiet)
     with ExitStack() as stack:
-        bundles = _opened(options.bundles, stack)
+        folders = [stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")) for _ in options.bundles]
+        bundles = [open_bundle(path, Path(folder)) for path, folder in zip(options.bundles, folders, strict=True)]
         ready = deploy(Ssh(destination=options.destination), bundles, None, options.wheels, console.stage)
         doctor = ready.xedge("doctor")
     document = {"destination": options.destination, "bundles": list(ready.bundles), "doctor": doctor}
@@ -57,43 +38,24 @@ def run_there(options: argparse.Namespace) -> int:
     if options.against is not None:
         raise UsageError("--against compares on this machine; with --on name both bundles")
     console = Console(options.json, options.quiet)
-    with ExitStack() as stack:
-        bundles = _opened(options.bundles, stack)
-        # The embedded model's photos come with the wheel.
-        photos = photos_for(bundles[0], options.data, options.limit) if options.data is not None else None
-        ready = deploy(Ssh(destination=options.on), bundles, photos, options.wheels, console.stage)
-        doctor = ready.xedge("doctor")
-        done: list[tuple[Bundle, RunReport]] = []
-        failed: dict[str, XedgeError] = {}
-        for bundle, folder in zip(bundles, ready.bundles, strict=True):
-            console.stage(f"run        {bundle.root.name}")
-            try:
-                run = from_json(RunReport, ready.xedge("run", f"@{folder}", *_arguments(options, ready)))
-                done.append((bundle, run))
-            except ConnectionLostError:
-                raise
-            except XedgeError as error:
-                # What the others measured is kept.
-                failed[bundle.root.name] = error
-    if not done:
-        raise next(iter(failed.values()))
-    runs = tuple(run for _, run in done)
-    words = {name: str(error) for name, error in failed.items()}
-    report = RemoteRun(destination=options.on, doctor=doctor, runs=runs, failures=words)
-    lines = [f"FAILED     {name}: {why}" for name, why in words.items()]
-    console.result(report, "\n\n".join([_doctor(doctor), *map(text, runs), _beside(done), *lines]))
-    return max((error.exit_code for error in failed.values()), default=0)
+    report = run_on(
+        options.on,
+        *options.bundles,
+        data=options.data,
+        limit=options.limit,
+        wheels=options.wheels,
+        arguments=_arguments(options),
+        report=console.stage,
+    )
+    lines = [f"FAILED     {name}: {failure.message}" for name, failure in report.failures.items()]
+    console.result(report, "\n\n".join([_doctor(report.doctor), *map(text, report.runs), _beside(report), *lines]))
+    return max((failure.exit_code for failure in report.failures.values()), default=0)
 
 
-def _opened(paths: Sequence[Path], stack: ExitStack) -> list[Bundle]:
-    folders = [stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")) for _ in paths]
-    return [open_bundle(path, Path(folder)) for path, folder in zip(paths, folders, strict=True)]
-
-
-def _arguments(options: argparse.Namespace, ready: Deployed) -> list[str]:
+def _arguments(options: argparse.Namespace) -> list[str]:
     """What of the command line goes on to the other machine's."""
     arguments = []
-    named = {"--limit": options.limit, "--runs": options.runs, "--threads": options.threads, "--rate": options.rate}
+    named = {"--runs": options.runs, "--threads": options.threads, "--rate": options.rate}
     named |= {"--runtime": options.runtime, "--provider": options.provider}
     if options.duration is not None:
         named["--duration"] = f"{options.duration}s"
@@ -102,9 +64,7 @@ def _arguments(options: argparse.Namespace, ready: Deployed) -> list[str]:
         named["--cooldown"] = f"{value}{'C' if kind == 'temperature_c' else 's'}"
     for name, value in named.items():
         arguments += [name, str(value)] if value is not None else []
-    if ready.photos is not None:
-        arguments += ["--data", f"@{ready.photos}"]
-    return arguments
+    return [*arguments, "--no-accuracy"] if options.no_accuracy else arguments
 
 
 def _doctor(doctor: Any) -> str:
@@ -113,18 +73,17 @@ def _doctor(doctor: Any) -> str:
     return "\n".join(["doctor: nothing to mend" if not lines else "doctor:", *lines])
 
 
-def _beside(done: Sequence[tuple[Bundle, RunReport]]) -> str:
+def _beside(report: RemoteRun) -> str:
     """The other machine's figures beside the host's."""
     rows = []
-    for bundle, run in done:
-        host, speed = bundle.manifest.accuracy, bundle.manifest.speed
+    for run, host in zip(report.runs, report.host, strict=True):
         rows.append(
             [
-                bundle.root.name,
+                run.bundle,
                 f"{run.latency.p50_ms:.2f}",
-                "-" if speed is None else f"{speed.ms:.2f}",
+                "-" if host.ms is None else f"{host.ms:.2f}",
                 "-" if run.accuracy is None else percent(run.accuracy.top1),
-                "-" if host is None else percent(host.artifact.top1),
+                "-" if host.top1 is None else percent(host.top1),
                 f"{run.self_test.max_difference:.2g}",
                 run.verdict.word,
             ]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from xedge.bundle import MANIFEST, Bundle
 from xedge.cli.console import Console, fields, megabytes, percent
-from xedge.cli.opening import opened
 from xedge.cli.verify import audit_text
 from xedge.codec import to_json
 from xedge.errors import InputError
+from xedge.opening import opened
 from xedge.runner import RunOptions
 from xedge.runtimes import Session, Settings, choose_runtime
 from xedge.runtimes.audit import audit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import signal
@@ -14,7 +13,8 @@ from typing import NoReturn
 
 from xedge import __version__
 from xedge.errors import EXIT_CODES, INTERRUPTED, MissingRuntimeError, ResourceError, UsageError, XedgeError
-from xedge.vocabulary import NAMED_TARGETS, PRECISIONS, SCHEMES, TARGET_ALIASES, TARGETS, Batch
+from xedge.names import not_known, precision_names, target_names
+from xedge.vocabulary import SCHEMES, Batch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,38 +63,14 @@ class _Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
-            raise UsageError(_not_known(str(action.metavar or action.dest), str(value), list(action.choices)))
+            raise UsageError(not_known(str(action.metavar or action.dest), str(value), list(action.choices)))
 
 
-def _not_known(what: str, value: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(value, known, 1, 0.5)
-    meant = f"did you mean {close[0]}? " if close else ""
-    return f"{what}: {value!r} is not known; {meant}there are {', '.join(known)}"
-
-
-def _targets(text: str) -> tuple[str, ...]:
-    return TARGETS if text == "all" else _names("--target", text, (*TARGETS, *NAMED_TARGETS), TARGET_ALIASES)
-
-
-def _one_target(text: str) -> tuple[str, ...]:
-    names = _targets(text)
+def _one_target(text: str) -> str:
+    names = target_names(text)
     if len(names) != 1:
         raise UsageError(f"--target {text}: one target is analyzed at a time")
-    return names
-
-
-def _precisions(text: str) -> tuple[str, ...]:
-    return _names("--precision", text, PRECISIONS, {})
-
-
-def _names(option: str, text: str, known: tuple[str, ...], aliases: dict[str, str]) -> tuple[str, ...]:
-    if text == "all":
-        return known
-    names = [aliases.get(name.strip(), name.strip()) for name in text.split(",")]
-    for name in names:
-        if name not in known:
-            raise UsageError(_not_known(option, name, [*known, *aliases, "all"]))
-    return tuple(dict.fromkeys(names))
+    return names[0]
 
 
 def _positive(text: str) -> int:
@@ -166,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_analyze(commands)
     _add_cost(commands)
+    _add_compare(commands)
+    _add_benchmark(commands)
+    _add_report(commands)
     _add_info(commands)
     _add_doctor(commands)
     _add_deploy(commands)
@@ -187,12 +166,12 @@ def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
     )
     p.add_argument(
         "--target",
-        type=_targets,
+        type=target_names,
         required=True,
         help="tflite (also called litert), onnx, openvino, a,b or all; tensorrt for a Jetson",
     )
     p.add_argument(
-        "--precision", type=_precisions, default=("fp32",), help="fp32 (default), fp16, dynamic, int8, a,b or all"
+        "--precision", type=precision_names, default=("fp32",), help="fp32 (default), fp16, dynamic, int8, a,b or all"
     )
     p.add_argument("--output", type=Path, metavar="DIR", help="the bundle's folder; with several, the folder of them")
     p.add_argument("--weights", metavar="imagenet|FILE", help="weights for a built-in name")
@@ -235,6 +214,9 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--wheels", type=Path, metavar="DIR", help="with --on: wheels for a machine without internet")
     p.add_argument("--data", type=Path, metavar="DIR", help="labelled photos; the embedded model has its own")
     p.add_argument("--limit", type=_positive, metavar="N", help="score on N of the photos, chosen by a fixed seed")
+    p.add_argument(
+        "--no-accuracy", action="store_true", help="time alone, where the embedded model's photos would be scored"
+    )
     p.add_argument("--runs", type=_positive, metavar="N", help="time N inferences")
     p.add_argument("--duration", type=_seconds, metavar="TIME", help="time inferences for 30s, 10m, 1h")
     p.add_argument("--rate", type=_rate, metavar="FPS", help="frames come at this rate, ready or not; some may be lost")
@@ -282,7 +264,7 @@ def _add_analyze(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--calibration-count", type=_positive, default=100, metavar="N", help="how many of them (100)")
     p.add_argument("--seed", type=int, default=0, help="chooses them (0)")
     p.add_argument("--data", type=Path, metavar="DIR", help="photos to measure noise on; default: calibration's others")
-    p.add_argument("--target", type=_one_target, default=("onnx",), help="whose int8 (onnx); tflite tells no times")
+    p.add_argument("--target", type=_one_target, default="onnx", help="whose int8 (onnx); tflite tells no times")
     p.add_argument("--photos", type=_positive, default=8, metavar="N", help="how many of them (8)")
     p.add_argument("--top", type=_positive, metavar="N", help="print the N noisiest layers alone")
     p.add_argument("--preprocess", choices=SCHEMES, help="as for convert")
@@ -297,6 +279,71 @@ def _add_cost(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--compare", action="store_true", help="Xception, Inception V3 and ResNet-50 side by side")
     p.add_argument("--top", type=_positive, metavar="N", help="print the N costliest layers alone")
     p.add_argument("--allow-code", action="store_true", help="run code that the model file brings")
+    _add_reporting(p)
+
+
+def _add_compare(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("compare", help="put runs side by side and say which differences are noise")  # type: ignore[attr-defined]
+    p.add_argument(
+        "things",
+        type=Path,
+        nargs="+",
+        metavar="RUN.json|BUNDLE",
+        help="what run --json wrote; bundles are run in turns",
+    )
+    p.add_argument("--across", action="store_true", help="also compare timings of different boards")
+    p.add_argument("--data", type=Path, metavar="DIR", help="labelled photos for bundles")
+    p.add_argument("--limit", type=_positive, metavar="N", help="score bundles on N of the photos")
+    p.add_argument("--threads", type=_positive, metavar="N", help="default: the cores, 4 at most")
+    _add_rounds(p)
+    p.add_argument("--markdown", action="store_true", help="print tables for a document")
+    _add_reporting(p)
+
+
+def _add_rounds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="turns of each bundle (5)")
+    parser.add_argument("--runs", type=_positive, default=30, metavar="N", help="inferences timed in a turn (30)")
+
+
+def _add_benchmark(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser(  # type: ignore[attr-defined]
+        "benchmark", help="convert to every target and precision, measure all in turns, and say which to take here"
+    )
+    p.add_argument("model", nargs="?", metavar="MODEL", help="as for convert")
+    p.add_argument("--target", type=target_names, default="all", help="as for convert (all)")
+    p.add_argument("--precision", type=precision_names, default="all", help="as for convert (all)")
+    p.add_argument("--output", type=Path, metavar="DIR", help="keep the bundles there")
+    p.add_argument("--weights", metavar="imagenet|FILE", help="weights for a built-in name")
+    p.add_argument("--calibration", type=Path, metavar="DIR|FILE", help="photos, .npy or .npz that fix int8 ranges")
+    p.add_argument("--data", type=Path, metavar="DIR", help="labelled photos to score on, in class folders")
+    p.add_argument("--limit", type=_positive, metavar="N", help="score what runs on N of the photos")
+    p.add_argument("--labels", type=Path, metavar="FILE", help="class names in the order of the outputs, one a line")
+    p.add_argument("--preprocess", choices=SCHEMES, help="as for convert")
+    p.add_argument("--threads", type=_positive, metavar="N", help="default: the cores, 4 at most")
+    _add_rounds(p)
+    p.add_argument(
+        "--tolerate", type=_points, default=1.0, metavar="POINTS", help="top-1 that the recommended may lose (1)"
+    )
+    p.add_argument("--report", type=Path, metavar="FILE", help="also write a page, as xedge report does")
+    p.add_argument("--markdown", action="store_true", help="print the table for a document")
+    p.add_argument("--allow-code", action="store_true", help="run code that the model file brings (Lambda layers)")
+    _add_reporting(p)
+
+
+def _add_report(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("report", help="make one page of runs that opens offline")  # type: ignore[attr-defined]
+    p.add_argument(
+        "documents",
+        type=Path,
+        nargs="+",
+        metavar="RUN.json",
+        help="what run, benchmark, verify and analyze --json wrote",
+    )
+    p.add_argument(
+        "--output", "-o", type=Path, default=Path("report.html"), metavar="FILE", help="report.html if left out"
+    )
+    p.add_argument("--data", type=Path, metavar="DIR", help="the photos that were scored, where they lie elsewhere now")
+    p.add_argument("--title", metavar="TEXT", help="heading of the page")
     _add_reporting(p)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from xedge.bench.latency import Schedule
+from xedge.api.run import run
 from xedge.cli.console import Console, fields, megabytes, milliseconds, percent, table
-from xedge.cli.opening import opened, photos_for
 from xedge.device.cooldown import Cooldown
 from xedge.errors import UsageError
-from xedge.runner import RunOptions, RunReport, run_bundle
+from xedge.runner import RunReport
 
 # From so many stretches of time on, their course is shown.
 LONG = 20
@@ -25,22 +24,22 @@ def main(options: argparse.Namespace) -> int:
     if len(options.bundles) > 1:
         raise UsageError("several bundles run on another machine alone (--on); here give one, and --against another")
     console = Console(options.json, options.quiet)
-    schedule = Schedule(runs=options.runs, duration_s=options.duration, rate=options.rate)
-    cooldown = Cooldown(**dict([options.cooldown])) if options.cooldown else None
-    with opened(options.bundles[0]) as bundle:
-        photos = photos_for(bundle, options.data, options.limit)
-        run_options = RunOptions(
-            threads=options.threads,
-            runtime=options.runtime,
-            provider=options.provider,
-            schedule=schedule,
-            cooldown=cooldown,
-        )
-        if options.against is None:
-            report = run_bundle(bundle, photos, run_options, progress=console.progress)
-        else:
-            with opened(options.against) as other:
-                report = run_bundle(bundle, photos, run_options, other=other, progress=console.progress)
+    if options.no_accuracy and options.data is not None:
+        raise UsageError("--no-accuracy and --data: give one of them")
+    report = run(
+        options.bundles[0],
+        data=None if options.no_accuracy else options.data or ...,
+        limit=options.limit,
+        runs=options.runs,
+        duration_s=options.duration,
+        rate=options.rate,
+        cooldown=Cooldown(**dict([options.cooldown])) if options.cooldown else None,
+        against=options.against,
+        threads=options.threads,
+        runtime=options.runtime,
+        provider=options.provider,
+        progress=console.progress,
+    )
     console.result(report, text(report))
     return 0
 

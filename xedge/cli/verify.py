@@ -3,76 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
-from contextlib import ExitStack
-from importlib.util import find_spec
-from pathlib import Path
 
-from xedge.bundle import Bundle
+from xedge.api.inspect import verify
 from xedge.cli.console import Console, fields, percent, table
-from xedge.cli.opening import opened, photos_for
-from xedge.errors import CheckError, InputError
-from xedge.runner import RunOptions, truth_of
+from xedge.errors import CheckError
 from xedge.runtimes.audit import Audit
-from xedge.types import UInt8Array
-from xedge.verification import (
-    BundleMember,
-    KerasMember,
-    Member,
-    Pair,
-    TensorDifference,
-    Thresholds,
-    Truth,
-    VerifyReport,
-    find_original,
-    names_of,
-    same_model,
-    verify,
-)
+from xedge.verification import Pair, TensorDifference, VerifyReport
 
 
 def main(options: argparse.Namespace) -> int:
     """Compare bundles with each other and with Keras, and say whether int8 is int8."""
     console = Console(options.json, options.quiet)
-    with ExitStack() as stack:
-        bundles = [stack.enter_context(opened(path)) for path in options.bundles]
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
-        same_model(bundles)
-        members = _members(bundles, options, scratch, console)
-        pixels, data, truth = _photos(bundles[0], options)
-        report = verify(members, pixels, data, truth, _thresholds(options), console.progress)
+    report = verify(
+        *options.bundles,
+        data=options.data,
+        limit=options.limit,
+        model=options.model,
+        min_agreement=options.min_agreement / 100,
+        max_difference=options.max_difference,
+        threads=options.threads,
+        provider=options.provider,
+        report=console.stage,
+        progress=console.progress,
+    )
     console.result(report, text(report))
     return CheckError.exit_code if report.failures else 0
-
-
-def _members(bundles: list[Bundle], options: argparse.Namespace, scratch: Path, console: Console) -> list[Member]:
-    run_options = RunOptions(threads=options.threads, provider=options.provider)
-    members: list[Member] = []
-    floats = [bundle for bundle in bundles if bundle.manifest.input.dtype == "float32"]
-    original = find_original(bundles[0], options.model)
-    if original is None:
-        console.stage("keras      left out: its file is not beside the bundles; --model FILE names it")
-    elif find_spec("keras") is None or not floats:
-        console.stage("keras      left out: " + ("not installed" if floats else "no bundle with a float input"))
-    else:
-        members.append(KerasMember(original, floats[0].manifest.preprocessing, scratch))
-    named = zip(names_of(bundles), bundles, strict=True)
-    return [*members, *(BundleMember(name, bundle, run_options) for name, bundle in named)]
-
-
-def _photos(bundle: Bundle, options: argparse.Namespace) -> tuple[list[UInt8Array], str, Truth]:
-    photos = photos_for(bundle, options.data, options.limit)
-    if photos is None:
-        return list(bundle.golden().pixels), "the bundle's golden photos", None
-    if not photos.files:
-        raise InputError(f"{options.data}: no photos")
-    pixels = [bundle.manifest.preprocessing.pixels(file) for file in photos.files]
-    truth = (truth_of(photos, bundle), bundle.labels) if photos.labelled else None
-    return pixels, str(photos.root), truth
-
-
-def _thresholds(options: argparse.Namespace) -> Thresholds:
-    return Thresholds(min_agreement=options.min_agreement / 100, max_difference=options.max_difference)
 
 
 def text(report: VerifyReport) -> str:

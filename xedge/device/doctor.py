@@ -57,6 +57,7 @@ class Examination:
         install: the pip line for this board and Python; None if a runtime works already.
     """
 
+    schema: Literal["xedge.doctor/1"] = "xedge.doctor/1"
     board: Board
     reading: Reading
     findings: tuple[Finding, ...]

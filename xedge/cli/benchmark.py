@@ -1,0 +1,85 @@
+"""``xedge benchmark``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from xedge.bench.verdict import Verdict, grouped
+from xedge.benchmarking import BenchmarkReport, Row, benchmark
+from xedge.cli.console import Console, Tabulate, markdown, percent, table
+from xedge.errors import CheckError
+from xedge.rounds import Plan
+
+
+def main(options: argparse.Namespace) -> int:
+    """Convert to everything, measure it, and say which to take."""
+    console = Console(options.json, options.quiet)
+    plan = Plan(
+        rounds=options.rounds, runs=options.runs, data=options.data, limit=options.limit, threads=options.threads
+    )
+    found = benchmark(
+        options.model,
+        target=options.target,
+        precision=options.precision,
+        output=options.output,
+        plan=plan,
+        tolerated_points=options.tolerate,
+        weights=options.weights,
+        calibration=options.calibration,
+        data=options.data,
+        labels=options.labels,
+        preprocess=options.preprocess,
+        allow_code=options.allow_code,
+        report=console.stage,
+        progress=console.progress,
+    )
+    if options.report is not None:
+        from xedge.reporting.report import write_report  # noqa: PLC0415 - charts are imported for reports alone
+
+        write_report([found], options.report, data=options.data)
+    console.result(found, text(found, markdown if options.markdown else table, options.report))
+    return 0 if found.recommendation is not None else CheckError.exit_code
+
+
+HEADER = ["format", "status", "size, MB", "top-1", "drop, points", "ms", "p90 ms", "FPS"]
+
+
+def text(found: BenchmarkReport, tabulate: Tabulate = table, report: Path | None = None) -> str:
+    """Return the table that users of exporters know, and the recommendation."""
+    parts = [f"{found.model}: median of {found.rounds} rounds in turns, each in a process of its own"]
+    parts.append(tabulate([_row(row) for row in found.rows], HEADER))
+    parts += [f"{row.target} {row.precision} failed: {row.error}" for row in found.rows if row.error is not None]
+    verdicts = {f"{row.target} {row.precision}": row.measured.run.verdict for row in found.rows if row.measured}
+    if invalid := grouped(verdicts):
+        lines = [f"  - {kind}: {_who(names, verdicts)}" for kind, names in invalid.items()]
+        parts.append("\n".join(["INVALID: these latencies should not be quoted", *lines]))
+    if found.recommendation is not None:
+        chosen = found.recommendation
+        lines = [f"On this machine take {chosen.target} {chosen.precision}:", *(f"  - {r}" for r in chosen.reasons)]
+        parts.append("\n".join(lines))
+    if report is not None:
+        parts.append(f"report: {report}")
+    return "\n\n".join(parts)
+
+
+def _who(names: Sequence[str], verdicts: Mapping[str, Verdict]) -> str:
+    return "all of them" if len(names) == len(verdicts) else ", ".join(names)
+
+
+def _row(row: Row) -> list[str]:
+    name = f"{row.target} {row.precision}"
+    if row.measured is None:
+        return [name, "failed", *["-"] * 6]
+    run = row.measured.run
+    return [
+        name,
+        "ok",
+        f"{run.artifact_bytes / 1e6:.2f}",
+        "-" if run.accuracy is None else percent(run.accuracy.top1),
+        "-" if row.points is None else f"{-row.points:+.2f}",
+        f"{run.latency.p50_ms:.2f}",
+        "-" if run.latency.p90_ms is None else f"{run.latency.p90_ms:.2f}",
+        f"{run.latency.per_second:.1f}",
+    ]

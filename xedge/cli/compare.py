@@ -1,0 +1,69 @@
+"""``xedge compare``."""
+
+from __future__ import annotations
+
+import argparse
+
+from xedge.cli.console import Console, Tabulate, markdown, megabytes, percent, table
+from xedge.comparison import AccuracyDifference, Comparison, LatencyDifference, Side, compare
+from xedge.rounds import Plan
+
+
+def main(options: argparse.Namespace) -> int:
+    """Put runs side by side."""
+    console = Console(options.json, options.quiet)
+    plan = Plan(
+        rounds=options.rounds, runs=options.runs, data=options.data, limit=options.limit, threads=options.threads
+    )
+    found = compare(*options.things, across=options.across, plan=plan, progress=console.progress)
+    console.result(found, text(found, markdown if options.markdown else table))
+    return 0
+
+
+def text(found: Comparison, tabulate: Tabulate = table) -> str:
+    """Return the comparison as a person reads it."""
+    parts = [tabulate([_side(side) for side in found.sides], SIDE_HEADER)]
+    rows = [[one.name, *_accuracy(one.accuracy), *_latency(one.latency)] for one in found.versus]
+    parts.append(tabulate(rows, [f"against {found.sides[0].name}", *DIFFERENCE_HEADER]))
+    parts += ["\n".join(f"- {note}" for note in found.notes)] if found.notes else []
+    return "\n\n".join(parts)
+
+
+SIDE_HEADER = ["run", "board", "size", "top-1 [95 %]", "p50 ms", "p90 ms", "memory", "verdict"]
+DIFFERENCE_HEADER = ["points of top-1 [95 %]", "McNemar p", "agreement", "accuracy", "time / first [95 %]", "latency"]
+LATENCY_WORDS = {"better": "faster", "worse": "slower", "within noise": "within noise"}
+
+
+def _side(side: Side) -> list[str]:
+    top1 = "-"
+    if side.top1 is not None and side.interval95 is not None:
+        top1 = f"{percent(side.top1)} [{100 * side.interval95[0]:.1f}, {100 * side.interval95[1]:.1f}]"
+    return [
+        side.name,
+        side.board,
+        megabytes(side.artifact_bytes),
+        top1,
+        f"{side.p50_ms:.2f}",
+        "-" if side.p90_ms is None else f"{side.p90_ms:.2f}",
+        megabytes(side.peak_memory_bytes),
+        "VALID" if side.valid else "INVALID",
+    ]
+
+
+def _accuracy(found: AccuracyDifference | None) -> list[str]:
+    if found is None:
+        return ["-", "-", "-", "not measured"]
+    low, high = found.interval95
+    return [
+        f"{found.points:+.2f} [{low:+.2f}, {high:+.2f}]",
+        "-" if found.mcnemar_p is None else f"{found.mcnemar_p:.2g}",
+        "-" if found.agreement is None else percent(found.agreement),
+        found.judgement,
+    ]
+
+
+def _latency(found: LatencyDifference | None) -> list[str]:
+    if found is None:
+        return ["-", "not compared"]
+    low, high = found.interval95
+    return [f"{found.ratio:.2f} [{low:.2f}, {high:.2f}]", LATENCY_WORDS[found.judgement]]

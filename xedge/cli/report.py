@@ -1,0 +1,17 @@
+"""``xedge report``."""
+
+from __future__ import annotations
+
+import argparse
+
+from xedge.cli.console import Console
+from xedge.reporting.report import report
+
+
+def main(options: argparse.Namespace) -> int:
+    """Make one page of runs."""
+    console = Console(options.json, options.quiet)
+    path = report(*options.documents, output=options.output, data=options.data, title=options.title)
+    size = path.stat().st_size
+    console.result({"path": str(path), "bytes": size}, f"{path}: {size / 1e3:.0f} KB; open it in a browser")
+    return 0

@@ -1,0 +1,1 @@
+"""One page of runs: gathered, drawn and written."""

@@ -1,0 +1,257 @@
+"""The page's charts, as SVG without script: they open offline, print, and take their colours from the page's style."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from xedge.analysis import AnalyzeReport
+from xedge.comparison import board_name
+from xedge.reporting.gather import Entry
+from xedge.runner import RunReport
+
+# Colours that stand for variables of the page's style, so that one chart serves light and dark.
+TEXT, GRID, ALARM = "#010101", "#010102", "#010103"
+TARGET_COLOURS = {"tflite": "#020201", "onnx": "#020202", "openvino": "#020203", "tensorrt": "#020204"}
+VARIABLES = {
+    TEXT: "var(--text)",
+    GRID: "var(--line)",
+    ALARM: "var(--alarm)",
+    "#020201": "var(--tflite)",
+    "#020202": "var(--onnx)",
+    "#020203": "var(--openvino)",
+    "#020204": "var(--tensorrt)",
+}
+# Not by colour alone: each precision has a shape.
+MARKERS = {"fp32": "o", "fp16": "s", "dynamic": "^", "int8": "D"}
+WIDTH_IN = 6.4
+LAYERS = 20
+# Points nearer than this, in pixels of the chart, cannot have a label each.
+APART_X, APART_Y = 18, 14
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 13,
+    "text.color": TEXT,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": TEXT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": TEXT,
+    "ytick.color": TEXT,
+    "legend.frameon": False,
+}
+SVG = "http://www.w3.org/2000/svg"
+
+
+def accuracy_against_latency(entries: Sequence[Entry]) -> str:
+    """One board's runs: median latency against top-1 with its 95 % interval, and the frontier as a line."""
+    scored = [entry for entry in entries if entry.run.accuracy is not None]
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(3.9)
+        frontier = sorted((one.run.latency.p50_ms, _top1(one)) for one in scored if one.on_frontier)
+        if len(frontier) > 1:
+            axes.step(*zip(*frontier, strict=True), where="post", color=TEXT, linewidth=1, linestyle="--", alpha=0.6)
+        for entry in scored:
+            _point(axes, entry)
+        _milliseconds(axes, [entry.run.latency.p50_ms for entry in scored])
+        axes.margins(x=0.12)
+        axes.set_ylabel("top-1, %")
+        _numbers(axes, scored)
+        _legend(axes, scored)
+        board = board_name(scored[0].run.board)
+        words = "; ".join(f"{one.number}: {one.run.latency.p50_ms:.2f} ms, {_top1(one):.2f} %" for one in scored)
+        return _svg(figure, f"Accuracy against latency on {board}", words)
+
+
+def _point(axes: Axes, entry: Entry) -> None:
+    accuracy = entry.run.accuracy
+    assert accuracy is not None
+    low, high = (100 * bound for bound in accuracy.interval95)
+    x, y = entry.run.latency.p50_ms, _top1(entry)
+    colour = TARGET_COLOURS.get(entry.run.target, TEXT)
+    axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=colour, linewidth=1, alpha=0.35)
+    axes.plot(x, y, MARKERS.get(entry.run.precision, "o"), color=colour, markersize=8)
+
+
+def _numbers(axes: Axes, entries: Sequence[Entry]) -> None:
+    """Write the runs' numbers beside their points; those that would overlap share one label."""
+    groups: list[tuple[float, float, list[Entry]]] = []
+    for entry in sorted(entries, key=lambda one: one.run.latency.p50_ms):
+        x, y = axes.transData.transform((entry.run.latency.p50_ms, _top1(entry)))
+        near = [group for group in groups if abs(group[0] - x) < APART_X and abs(group[1] - y) < APART_Y]
+        if near:
+            near[0][2].append(entry)
+        else:
+            groups.append((x, y, [entry]))
+    for x, y, together in groups:
+        at = together[0].run.latency.p50_ms, _top1(together[0])
+        words = ", ".join(str(number) for number in sorted(entry.number for entry in together))
+        crowded = any(abs(other[0] - x) < 2 * APART_X and 0 < other[1] - y < 4 * APART_Y for other in groups)
+        offset = (0, -21 if crowded else 9)
+        axes.annotate(words, at, xytext=offset, textcoords="offset points", ha="center", weight="bold")
+
+
+def _legend(axes: Axes, entries: Sequence[Entry]) -> None:
+    handles = [
+        axes.plot([], [], "s", color=TARGET_COLOURS.get(target, TEXT), label=target)[0]
+        for target in dict.fromkeys(entry.run.target for entry in entries)
+    ]
+    handles += [
+        axes.plot([], [], MARKERS.get(precision, "o"), color=TEXT, fillstyle="none", label=precision)[0]
+        for precision in dict.fromkeys(entry.run.precision for entry in entries)
+    ]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4, columnspacing=1.2)
+
+
+def latency_distributions(entries: Sequence[Entry]) -> str:
+    """Every run's samples: quartiles, 5 % and 95 %, and what lies beyond."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(0.9 + 0.42 * len(entries))
+        for place, entry in enumerate(reversed(entries)):
+            colour = TARGET_COLOURS.get(entry.run.target, TEXT)
+            line = {"color": colour, "linewidth": 1.2}
+            axes.boxplot(
+                [sample / 1e6 for sample in entry.run.samples_ns],
+                positions=[place],
+                orientation="horizontal",
+                whis=(5, 95),
+                widths=0.6,
+                boxprops=line,
+                whiskerprops=line,
+                capprops=line,
+                medianprops={"color": colour, "linewidth": 3},
+                flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour, "alpha": 0.5},
+            )
+        axes.set_yticks(range(len(entries)), [f"{one.number}  {one.short}" for one in reversed(entries)])
+        axes.grid(axis="y", visible=False)
+        _milliseconds(
+            axes, [sample / 1e6 for one in entries for sample in (min(one.run.samples_ns), max(one.run.samples_ns))]
+        )
+        return _svg(figure, "Distribution of the latency", "; ".join(_spread(entry) for entry in entries))
+
+
+def _spread(entry: Entry) -> str:
+    latency = entry.run.latency
+    return (
+        f"{entry.number}: {latency.min_ms:.2f} ms at least, median {latency.p50_ms:.2f} ms, {latency.samples} samples"
+    )
+
+
+def time_series(entry: Entry) -> str:
+    """One run over time: latency, and where the board tells them, temperature and clock."""
+    run = entry.run
+    told = [("C", [w.temperature_c for w in run.series]), ("MHz", [w.core_mhz for w in run.series])]
+    told = [(unit, values) for unit, values in told if any(value is not None for value in values)]
+    times = [window.at_s for window in run.series]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, 2.2 + 1.2 * len(told)), layout="constrained")
+        panels = figure.subplots(1 + len(told), sharex=True, squeeze=False, height_ratios=[2, *[1] * len(told)])[:, 0]
+        nothing = float("nan")
+        medians = [nothing if w.median_ms is None else w.median_ms for w in run.series]
+        worst = [nothing if w.max_ms is None else w.max_ms for w in run.series]
+        colour = TARGET_COLOURS.get(run.target, TEXT)
+        panels[0].plot(times, medians, color=colour, linewidth=2, label="median")
+        panels[0].plot(times, worst, color=colour, linewidth=1, linestyle=":", label="slowest")
+        panels[0].set_ylabel("ms")
+        panels[0].legend(loc="upper left", ncol=2)
+        for panel, (unit, values) in zip(panels[1:], told, strict=True):
+            panel.plot(times, [nothing if value is None else value for value in values], color=TEXT, linewidth=1.2)
+            panel.set_ylabel(unit)
+        if run.throttled_at_s is not None:
+            for panel in panels:
+                panel.axvline(run.throttled_at_s, color=ALARM, linewidth=1.5)
+            panels[0].annotate("throttled", (run.throttled_at_s, panels[0].get_ylim()[1]), color=ALARM, va="top")
+        panels[-1].set_xlabel("s")
+        return _svg(figure, f"{entry.number} {entry.name} over time", _course(run))
+
+
+def _course(run: RunReport) -> str:
+    medians = [window.median_ms for window in run.series if window.median_ms is not None]
+    words = f"median of a stretch between {min(medians):.2f} and {max(medians):.2f} ms in {run.series[-1].at_s:.0f} s"
+    return words if run.throttled_at_s is None else f"{words}; throttled after {run.throttled_at_s:.0f} s"
+
+
+def layers(report: AnalyzeReport) -> str:
+    """The noisiest layers of int8, and their share of the time where the runtime tells it."""
+    noisy = [(layer.alone_db, layer) for layer in report.layers if layer.alone_db is not None]
+    shown = [layer for _, layer in sorted(noisy, key=lambda pair: pair[0])[:LAYERS]][::-1]
+    timed = any(layer.time is not None for layer in shown)
+    names, places = [layer.layer for layer in shown], range(len(shown))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, 1.0 + 0.28 * len(shown)), layout="constrained")
+        panels = figure.subplots(1, 2 if timed else 1, sharey=True, squeeze=False)[0]
+        colour = TARGET_COLOURS.get(report.target, TEXT)
+        panels[0].barh(places, [layer.alone_db or 0.0 for layer in shown], color=colour)
+        panels[0].set_yticks(places, names)
+        panels[0].set_xlabel("signal over its noise, dB")
+        if timed:
+            panels[1].barh(places, [100 * (layer.time or 0.0) for layer in shown], color=TEXT)
+            panels[1].set_xlabel("time, %")
+        for panel in panels:
+            panel.grid(axis="y", visible=False)
+        words = "; ".join(f"{layer.layer} {layer.alone_db:.1f} dB" for layer in reversed(shown) if layer.alone_db)
+        return _svg(figure, f"The noisiest layers of {report.model} for {report.target}", words)
+
+
+def _figure(height_in: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _top1(entry: Entry) -> float:
+    assert entry.run.accuracy is not None
+    return 100 * entry.run.accuracy.top1
+
+
+def _milliseconds(axes: Axes, values: Sequence[float]) -> None:
+    """A scale for latencies: logarithmic where they span more than a factor of three."""
+    axes.set_xlabel("latency, ms")
+    if max(values) > 3 * min(values):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(_steps(min(values), max(values)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+
+
+def _steps(low: float, high: float) -> mpl.ticker.Locator:
+    decades = high / low
+    subs = (1.0, 2.0, 5.0) if decades < 300 else (1.0,)
+    return mpl.ticker.LogLocator(base=10, subs=subs)
+
+
+def _svg(figure: Figure, title: str, description: str) -> str:
+    """Return the chart as an element of the page, with a name and its content in words."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": title}):  # the names inside differ from other charts' and are always the same
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    ET.register_namespace("", SVG)
+    ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    root = ET.fromstring(buffer.getvalue())  # noqa: S314 - written by matplotlib just now
+    for size in ("width", "height"):
+        root.attrib.pop(size, None)
+    for metadata in root.findall(f"{{{SVG}}}metadata"):
+        root.remove(metadata)
+    name = re.sub(r"\W+", "-", title.lower())
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{name}-title {name}-words")
+    for tag, words in (("desc", description), ("title", title)):
+        element = ET.Element(f"{{{SVG}}}{tag}", {"id": f"{name}-{'title' if tag == 'title' else 'words'}"})
+        element.text = words
+        root.insert(0, element)
+    text = ET.tostring(root, encoding="unicode")
+    return re.sub("|".join(VARIABLES), lambda found: VARIABLES[found.group()], text)

@@ -1,0 +1,149 @@
+"""What a page is made of: runs with their numbers, names and neighbours, and the other documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xedge.analysis import AnalyzeReport
+from xedge.benchmarking import BenchmarkReport, Recommendation, Row
+from xedge.comparison import AccuracyDifference, accuracy_difference, board_name, names_of
+from xedge.errors import InputError
+from xedge.remote.run import RemoteRun
+from xedge.runner import RunReport
+from xedge.verification import VerifyReport
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """A run on the page.
+
+    Args:
+        number: in the tables and charts, from 1.
+        name: tells it from the others.
+        short: target and precision.
+        run: the report.
+        difference: its accuracy beside ``reference``; None for the reference itself, or where not scored.
+        on_frontier: whether no other run on the same board is both faster and more accurate.
+    """
+
+    number: int
+    name: str
+    run: RunReport
+    difference: AccuracyDifference | None
+    on_frontier: bool
+
+    @property
+    def short(self) -> str:
+        """Target and precision."""
+        return f"{self.run.target} {self.run.precision}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gathered:
+    """Everything that a page shows.
+
+    Args:
+        entries: the runs.
+        reference: the run that accuracy is told against: the first fp32 that was scored, else the first scored.
+        failures: what did not run, by name.
+        recommendations: of benchmarks.
+        verifications, analyses: other documents.
+    """
+
+    entries: tuple[Entry, ...]
+    reference: Entry | None
+    failures: dict[str, str]
+    recommendations: tuple[Recommendation, ...]
+    verifications: tuple[VerifyReport, ...]
+    analyses: tuple[AnalyzeReport, ...]
+
+    @property
+    def boards(self) -> dict[str, list[Entry]]:
+        """The runs of each board."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(board_name(entry.run.board), []).append(entry)
+        return found
+
+
+@dataclass(kw_only=True)
+class _Pile:
+    runs: list[RunReport] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    recommendations: list[Recommendation] = field(default_factory=list)
+    verifications: list[VerifyReport] = field(default_factory=list)
+    analyses: list[AnalyzeReport] = field(default_factory=list)
+
+    def add(self, document: Any) -> None:
+        match document:
+            case RunReport():
+                self.runs.append(document)
+            case RemoteRun():
+                self.runs += document.runs
+                self.failures |= {f"{document.destination}: {k}": v.message for k, v in document.failures.items()}
+            case BenchmarkReport():
+                self._rows(document.rows)
+                if document.recommendation is not None:
+                    self.recommendations.append(document.recommendation)
+            case VerifyReport():
+                self.verifications.append(document)
+            case AnalyzeReport():
+                self.analyses.append(document)
+            case _:
+                raise InputError(f"a report shows runs, benchmarks, verify and analyze; not {document.schema}")
+
+    def _rows(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            if row.measured is not None:
+                self.runs.append(row.measured.run)
+            else:
+                self.failures[f"{row.target} {row.precision}"] = row.error or "did not run"
+
+
+def gather(documents: Sequence[Any]) -> Gathered:
+    """Return what a page of these documents shows.
+
+    Raises:
+        InputError: there is nothing in them that it shows.
+    """
+    pile = _Pile()
+    for document in documents:
+        pile.add(document)
+    if not (pile.runs or pile.verifications or pile.analyses):
+        raise InputError("none of these documents holds a run, so there is nothing to report")
+    scored = [run for run in pile.runs if run.accuracy is not None]
+    first = next((run for run in scored if run.precision == "fp32"), scored[0] if scored else None)
+    entries = tuple(
+        Entry(
+            number=number,
+            name=name,
+            run=run,
+            difference=accuracy_difference(run, first) if first is not None and run is not first else None,
+            on_frontier=_on_frontier(run, pile.runs),
+        )
+        for number, (name, run) in enumerate(zip(names_of(pile.runs), pile.runs, strict=True), start=1)
+    )
+    return Gathered(
+        entries=entries,
+        reference=next((entry for entry in entries if entry.run is first), None),
+        failures=pile.failures,
+        recommendations=tuple(pile.recommendations),
+        verifications=tuple(pile.verifications),
+        analyses=tuple(pile.analyses),
+    )
+
+
+def _on_frontier(run: RunReport, runs: Sequence[RunReport]) -> bool:
+    """Whether no other scored run on the same board is at least as fast and as accurate, and better in one of them."""
+    if run.accuracy is None:
+        return False
+    mine = run.latency.p50_ms, -run.accuracy.top1
+    for other in runs:
+        if other.accuracy is None or board_name(other.board) != board_name(run.board):
+            continue
+        theirs = other.latency.p50_ms, -other.accuracy.top1
+        if theirs != mine and theirs[0] <= mine[0] and theirs[1] <= mine[1]:
+            return False
+    return True
