@@ -16,7 +16,7 @@ from xedge.vocabulary import PRECISIONS
 
 def test_help_imports_no_framework() -> None:
     heavy = "{'tensorflow', 'keras', 'onnx', 'onnxruntime', 'openvino', 'ai_edge_litert', 'numpy'}"
-    code = f"import sys; from xedge.cli.main import _parser; _parser(); assert not {heavy} & set(sys.modules)"
+    code = f"import sys; from xedge.cli.parser import parser; parser(); assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from xedge.api.inspect import verify
     from xedge.api.model import Model, Prediction, load
     from xedge.api.run import run, run_on
+    from xedge.benchmarking import benchmark
+    from xedge.comparison import compare
     from xedge.errors import XedgeError
+    from xedge.reporting.report import report
 
 __all__ = [
     "Model",
@@ -30,9 +33,12 @@ __all__ = [
     "XedgeError",
     "__version__",
     "analyze",
+    "benchmark",
+    "compare",
     "convert",
     "cost",
     "load",
+    "report",
     "run",
     "run_on",
     "verify",
@@ -43,7 +49,10 @@ _MODULES = {
     "xedge.api.inspect": ("verify",),
     "xedge.api.model": ("Model", "Prediction", "load"),
     "xedge.api.run": ("run", "run_on"),
+    "xedge.benchmarking": ("benchmark",),
+    "xedge.comparison": ("compare",),
     "xedge.errors": ("XedgeError",),
+    "xedge.reporting.report": ("report",),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from xedge.codec import to_json
 from xedge.files import write_file
+
+# A log that says nothing for so long looks as if nothing happened.
+SILENCE_S = 20.0
+COLOURS = {"VALID": 32, "PASSED": 32, "INVALID": 31, "FAILED": 31, "PROBLEM": 31, "WARNING": 33}
 
 
 class Console:
@@ -25,6 +32,7 @@ class Console:
         self._out: TextIO = sys.stdout
         self._err: TextIO = sys.stderr
         self._unfinished = False
+        self._told_at = time.monotonic()
 
     def stage(self, line: str) -> None:
         """A stage ended; beside JSON on standard output this goes to standard error."""
@@ -33,10 +41,15 @@ class Console:
             print(line, file=self._err if self.json_to == "-" else self._out, flush=True)
 
     def progress(self, line: str) -> None:
-        """How far a long stage is: one line that is overwritten on a terminal, nothing in a pipe."""
-        if not self.quiet and self._err.isatty():
+        """How far a long stage is: one line that is overwritten on a terminal, a line now and then in a pipe."""
+        if self.quiet:
+            return
+        if self._err.isatty():
             print(f"\r\033[K{line}", end="", file=self._err, flush=True)
             self._unfinished = True
+        elif time.monotonic() - self._told_at > SILENCE_S:
+            self._told_at = time.monotonic()
+            print(line, file=self._err, flush=True)
 
     def result(self, value: Any, text: str) -> None:
         """The command's result: as JSON where that was asked for, else as text."""
@@ -47,12 +60,23 @@ class Console:
             return
         if self.json_to is not None:
             write_file(Path(self.json_to), (document + "\n").encode())
-        print(text, file=self._out)
+        print(_painted(text) if _takes_colour(self._out) else text, file=self._out)
 
     def _clear(self) -> None:
         if self._unfinished:
             print("\r\033[K", end="", file=self._err, flush=True)
             self._unfinished = False
+
+
+def _takes_colour(out: TextIO) -> bool:
+    """Whether a terminal shows colours and the user does not mind: https://no-color.org."""
+    return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _painted(text: str) -> str:
+    """Colour the words of a verdict; the words themselves say the same."""
+    words = rf"\b({'|'.join(COLOURS)})\b"
+    return re.sub(words, lambda found: f"\033[{COLOURS[found.group()]}m{found.group()}\033[0m", text)
 
 
 Tabulate = Callable[[Sequence[Sequence[str]], Sequence[str]], str]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import platform
 from dataclasses import replace
+from pathlib import Path
 
+from xedge.cli import last_error
 from xedge.cli.console import Console, fields
 from xedge.device.doctor import Examination, Finding, examine, examine_bundle
 from xedge.device.place import Place
@@ -24,7 +27,7 @@ def main(options: argparse.Namespace) -> int:
         console.progress(f"running {options.bundle}")
         findings = (*examination.findings, examine_bundle(place, options.bundle))
         examination = replace(examination, findings=findings)
-    console.result(examination, text(examination))
+    console.result(examination, issue(examination, place) if options.report else text(examination))
     return 0 if examination.healthy else CheckError.exit_code
 
 
@@ -37,6 +40,23 @@ def text(examination: Examination) -> str:
         parts.append("\n".join(["What to do:", *todo]))
     parts.append(_summary(examination.findings))
     return "\n\n".join(parts)
+
+
+PACKAGES = ("numpy", "pillow", "ai-edge-litert", "tflite-runtime", "onnxruntime", "openvino", "keras", "tensorflow-cpu")
+
+
+def issue(examination: Examination, place: Place) -> str:
+    """Return what belongs into an issue, in Markdown, the home folder's name left out."""
+    found = [(name, place.installed(name)) for name in ("xedge", *PACKAGES)]
+    versions = [f"- {name} {version}" for name, version in found if version is not None]
+    error = last_error.read()
+    parts = [
+        "### What I did, what I expected, what happened\n\n(please fill in)",
+        "### Machine\n\n```\n" + text(examination) + "\n```",
+        "### Versions\n\n" + "\n".join([f"- {platform.platform()}", *versions]),
+        "### Last fault\n\n" + ("none was kept" if error is None else f"```\n{error.rstrip()}\n```"),
+    ]
+    return "\n\n".join(parts).replace(str(Path.home()), "~")
 
 
 def _summary(findings: tuple[Finding, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from xedge import __version__
+from xedge.api.inspect import verify
 from xedge.bench.verdict import grouped
 from xedge.documents import read_document
+from xedge.errors import XedgeError
 from xedge.files import write_file
 from xedge.metrics import Accuracy
 from xedge.reporting import figures
 from xedge.reporting.gather import Entry, Gathered, gather
 from xedge.reporting.photos import changed_photos
+from xedge.rounds import Plan, measure_in_rounds
 
 Pathlike = str | Path
 # A time series of fewer stretches shows nothing.
 SHORTEST_SERIES = 5
 # A larger confusion matrix is no longer read as a table.
 LARGEST_MATRIX = 16
+# Artifacts are held against each other on so many photos; accuracy is told of all.
+VERIFIED_PHOTOS = 50
 
 
 def report(
@@ -48,6 +53,26 @@ def write_report(documents: Sequence[Any], output: Path, *, data: Path | None = 
     """Make a page of documents that are read already; as ``report``."""
     write_file(output, page(gather(documents), data, title).encode())
     return output
+
+
+def report_bundles(
+    bundles: Sequence[Path],
+    output: Path,
+    *,
+    data: Path | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Run bundles of one model in turns, hold them against each other, and make a page of it; as ``convert --report``.
+
+    Raises:
+        XedgeError: none of the bundles runs.
+    """
+    measured = measure_in_rounds(bundles, Plan(data=data), progress)
+    ran = [one for one in measured if not isinstance(one, XedgeError)]
+    if not ran:
+        raise next(one for one in measured if isinstance(one, XedgeError))
+    verification = verify(*bundles, data=data, limit=VERIFIED_PHOTOS, progress=progress)
+    return write_report([*(one.run for one in ran), verification], output, data=data)
 
 
 def page(found: Gathered, data: Path | None = None, title: str | None = None) -> str:

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""A camera or video loop around a bundle: always the newest frame, what it shows, and how long it took.
+
+    python examples/camera.py BUNDLE [--source synthetic|picamera|FILE|NUMBER] [--frames 300]
+
+synthetic (the default) makes frames without a camera; picamera is a Raspberry Pi's camera by picamera2; a number is a
+V4L2 camera (0 is /dev/video0) and a file a video, both read by OpenCV. A camera's frames that come while the last one
+is being classified are dropped, as they should be; a file's are all classified. Ctrl-C ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from statistics import median
+from typing import Any, Protocol
+
+import numpy as np
+
+import xedge
+
+
+class Camera(Protocol):
+    """Something that gives frames, (H, W, 3) uint8 in RGB; None when there are no more."""
+
+    live: bool
+
+    def read(self) -> Any:
+        """Wait for the next frame and return it."""
+
+
+class Synthetic:
+    """A coloured square that wanders over a grey wall, 30 times a second."""
+
+    live = True
+
+    def __init__(self, rate: float = 30.0) -> None:
+        self.rate, self.number, self.begin = rate, 0, time.monotonic()
+
+    def read(self) -> Any:
+        """Wait for the next frame and return it."""
+        time.sleep(max(0.0, self.begin + self.number / self.rate - time.monotonic()))
+        frame = np.full((240, 320, 3), 128, np.uint8)
+        x, y = self.number * 3 % 240, self.number * 2 % 160
+        frame[y : y + 80, x : x + 80] = (200, 40 + self.number % 160, 60)
+        self.number += 1
+        return frame
+
+
+class Video:
+    """A file or a V4L2 camera, read by OpenCV."""
+
+    def __init__(self, source: str) -> None:
+        import cv2  # noqa: PLC0415 - only this source needs it
+
+        self.live = source.isdigit()
+        self._cv2, self._capture = cv2, cv2.VideoCapture(int(source) if self.live else source)
+        if not self._capture.isOpened():
+            raise SystemExit(f"{source}: cannot be opened as a camera or video")
+
+    def read(self) -> Any:
+        """Wait for the next frame and return it."""
+        there, frame = self._capture.read()
+        return self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB) if there else None
+
+
+class PiCamera:
+    """A Raspberry Pi's camera, by picamera2, which Raspberry Pi OS brings."""
+
+    live = True
+
+    def __init__(self) -> None:
+        from picamera2 import Picamera2  # noqa: PLC0415 - only on a Raspberry Pi
+
+        self._camera = Picamera2()
+        # libcamera's names count from the last byte: BGR888 gives arrays in RGB.
+        self._camera.configure(self._camera.create_video_configuration({"size": (640, 480), "format": "BGR888"}))
+        self._camera.start()
+
+    def read(self) -> Any:
+        """Wait for the next frame and return it."""
+        return self._camera.capture_array("main")
+
+
+def newest(camera: Camera, dropped: Counter[str]) -> Iterator[Any]:
+    """Yield frames; of a live camera always the newest, read by a thread of its own."""
+    if not camera.live:
+        while (frame := camera.read()) is not None:
+            yield frame
+        return
+    latest: list[Any] = []
+    came, ended = threading.Condition(), threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            frame = camera.read()
+            with came:
+                dropped["dropped"] += len(latest)
+                latest[:] = [frame]
+                came.notify()
+                if frame is None:
+                    return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        while True:
+            with came:
+                came.wait_for(lambda: latest)
+                frame = latest.pop()
+            if frame is None:
+                return
+            yield frame
+    finally:
+        ended.set()
+
+
+def main() -> int:
+    """Classify frames until they end."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle")
+    parser.add_argument("--source", default="synthetic")
+    parser.add_argument("--frames", type=int, help="end after so many")
+    options = parser.parse_args()
+    sources = {"synthetic": Synthetic, "picamera": PiCamera}
+    camera: Camera = sources[options.source]() if options.source in sources else Video(options.source)
+    times: list[float] = []
+    counted: Counter[str] = Counter()
+    shown = ""
+    with xedge.load(options.bundle) as model:
+        begin = time.monotonic()
+        try:
+            for frame in newest(camera, counted):
+                start = time.perf_counter()
+                best = model.classify(frame, top=1)[0]
+                times.append(1000 * (time.perf_counter() - start))
+                if best.label != shown:
+                    shown = best.label
+                    print(f"{time.monotonic() - begin:6.1f} s  {best.label} {100 * best.probability:.0f} %", flush=True)
+                if len(times) == options.frames:
+                    break
+        except KeyboardInterrupt:
+            print()
+        seconds = time.monotonic() - begin
+    if not times:
+        raise SystemExit(f"{options.source}: gave no frame")
+    print(
+        f"{len(times)} frames in {seconds:.1f} s ({len(times) / seconds:.1f}/s), {counted['dropped']} dropped, "
+        f"{median(times):.2f} ms for one with its scaling"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""A Keras model of your own, to int8 bundles of every target.
+
+    python examples/convert_your_model.py PHOTOS [--output FOLDER] [--epochs 20]
+
+PHOTOS has a folder for each class. A small network is trained on four fifths of them; those also fix the int8 ranges,
+and the other fifth tells the accuracy. Put your own model in the place of ``network`` and leave the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # the light backend that xedge takes for converting cannot train
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+from keras import layers
+
+import xedge
+
+SIZE = 64
+
+
+def main() -> int:
+    """Train, convert, and say what it cost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("your_model_bundles"))
+    parser.add_argument("--epochs", type=int, default=20)
+    options = parser.parse_args()
+    keras.utils.set_random_seed(0)
+    with tempfile.TemporaryDirectory() as scratch:
+        train, test = split(options.photos, Path(scratch))
+        data = keras.utils.image_dataset_from_directory(train, image_size=(SIZE, SIZE), batch_size=16, verbose=False)
+        model = network(len(data.class_names))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(data, epochs=options.epochs, verbose=0)
+        # The model scales its own input, which xedge sees; for one that does not, say how with preprocess=.
+        made = xedge.convert(
+            model, target="all", precision="int8", calibration=train, data=test, output=options.output, report=print
+        )
+    for one in made:
+        accuracy = one.manifest.accuracy
+        assert accuracy is not None
+        print(
+            f"{one.path}: {one.artifact_bytes / 1e3:.0f} KB, top-1 {100 * accuracy.artifact.top1:.1f} %, "
+            f"drop {accuracy.drop_points:+.1f} points, agreement {100 * accuracy.agreement.agreement:.1f} %"
+        )
+    print(f"next: xedge run {made[0].path}")
+    return 0
+
+
+def network(classes: int) -> Any:
+    """Return a small network that takes pixels from 0 to 255."""
+    photo = keras.Input((SIZE, SIZE, 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1)(photo)
+    for filters in (16, 32, 64):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.MaxPooling2D()(layers.ReLU()(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(photo, layers.Dense(classes, activation="softmax")(x), name="your_model")
+
+
+def split(photos: Path, scratch: Path) -> tuple[Path, Path]:
+    """Copy four fifths of every class into one folder and the rest into another."""
+    for folder in sorted(entry for entry in photos.iterdir() if entry.is_dir()):
+        files = sorted(folder.iterdir())
+        random.Random(0).shuffle(files)
+        for index, file in enumerate(files):
+            destination = scratch / ("test" if index % 5 == 0 else "train") / folder.name / file.name
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, destination)
+    return scratch / "train", scratch / "test"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""A new head on a trained Xception for your photos, and on to a Raspberry Pi.
+
+    python examples/fine_tune_head.py PHOTOS OUT [--model xception.keras] [--on pi@raspberrypi.local]
+
+PHOTOS holds train/ and test/, each with a folder for each class. The convolutions stay as they are (without --model
+those of the compact Xception that comes with xedge); the last layer is trained anew on what they make of the train
+photos. OUT receives model.keras and an int8 TFLite bundle, whose accuracy is told on the test photos, here and with
+--on over there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # the light backend that xedge takes for converting cannot train
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+import xedge
+from xedge.data import PhotoSet, read_folder
+from xedge.models.compact import embedded
+from xedge.preprocess import scheme
+
+
+def main() -> int:
+    """Train the head, convert, and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", type=Path, default=embedded.MODEL, help="a trained Xception with pixels in [-1, 1]")
+    parser.add_argument("--limit", type=int, help="train on so many photos, for a quick try")
+    parser.add_argument("--on", metavar="USER@HOST", help="run there too")
+    parser.add_argument("--on-limit", type=int, metavar="N", help="on so many of the test photos")
+    options = parser.parse_args()
+    keras.utils.set_random_seed(0)
+    train = read_folder(options.photos / "train")
+    if options.limit is not None:
+        train = train.sample(options.limit, seed=0)
+    model = with_new_head(keras.models.load_model(options.model, compile=False), train)
+    options.out.mkdir(parents=True, exist_ok=True)
+    model.save(options.out / "model.keras")
+    (options.out / "labels.txt").write_text("\n".join(train.classes) + "\n")
+    (made,) = xedge.convert(
+        options.out / "model.keras",
+        target="tflite",
+        precision="int8",
+        preprocess="tf",
+        labels=options.out / "labels.txt",
+        calibration=options.photos / "train",
+        data=options.photos / "test",
+        output=options.out / "bundle",
+        report=print,
+    )
+    accuracy = made.manifest.accuracy
+    assert accuracy is not None
+    top1 = f"float {100 * accuracy.reference.top1:.2f} %, int8 {100 * accuracy.artifact.top1:.2f} %"
+    print(f"{top1} of {accuracy.artifact.photos} photos")
+    if options.on is not None:
+        run_there(options.on, made.path, options.photos / "test", options.on_limit)
+    return 0
+
+
+def run_there(destination: str, bundle: Path, photos: Path, limit: int | None) -> None:
+    """Take the bundle to another machine, run it there, and say what it measured."""
+    run = xedge.run_on(destination, bundle, data=photos, limit=limit, report=print).runs[0]
+    assert run.accuracy is not None
+    print(f"on {destination}: {run.latency.p50_ms:.1f} ms, {run.verdict.word} {'; '.join(run.verdict.reasons)}")
+    print(f"top-1 {100 * run.accuracy.top1:.2f} % of {run.accuracy.photos} photos")
+
+
+def with_new_head(model: Any, train: PhotoSet) -> Any:
+    """Return the model with its last layer trained anew: logistic regression on what comes before it."""
+    base = keras.Model(model.input, model.layers[-2].output)
+    features = extracted(base, train)
+    truth = np.array(train.truth)
+    center, scale = features.mean(0), features.std(0) + 1e-6
+    dense = keras.layers.Dense(len(train.classes), activation="softmax", name="predictions")
+    head = keras.Sequential([keras.Input(features.shape[1:]), dense])
+    head.compile(keras.optimizers.AdamW(1e-2, weight_decay=1e-2), "sparse_categorical_crossentropy")
+    head.fit((features - center) / scale, truth, epochs=60, batch_size=128, verbose=0)
+    kernel, bias = dense.get_weights()
+    # The features' scaling goes into the layer, so that the network needs no other.
+    kernel = kernel / scale[:, None]
+    output = keras.layers.Dense(len(train.classes), activation="softmax", name="predictions")
+    whole = keras.Model(model.input, output(base.output), name="xception")
+    output.set_weights([kernel, bias - center @ kernel])
+    return whole
+
+
+def extracted(base: Any, photos: PhotoSet, batch: int = 16) -> Any:
+    """Return what the network makes of every photo, (N, channels)."""
+    _, height, width, channels = base.input_shape
+    preprocessing = scheme("tf", height, width, channels)
+    rows = []
+    for start in range(0, len(photos.files), batch):
+        files = photos.files[start : start + batch]
+        rows.append(np.asarray(base(np.stack([preprocessing.photo(file) for file in files]), training=False)))
+        print(f"\rfeatures of {min(start + batch, len(photos.files))}/{len(photos.files)} photos", end="", flush=True)
+    print()
+    return np.concatenate(rows)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

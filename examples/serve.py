@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""A small HTTP service around a bundle.
+
+    python examples/serve.py BUNDLE [--host 127.0.0.1] [--port 8080]
+
+    curl -F photo=@shirt.jpg http://127.0.0.1:8080/classify
+    curl http://127.0.0.1:8080/health
+
+Photos may also come as the body of the request. One inference at a time: a runtime's threads already use the cores. It
+listens on this machine alone unless --host says otherwise, and asks nobody for a password: put it behind something
+that does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import threading
+import time
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from PIL import Image, UnidentifiedImageError
+from waitress import serve
+
+import xedge
+
+LARGEST_PHOTO_BYTES = 20_000_000
+
+
+def service(model: xedge.Model) -> Flask:
+    """Return the application."""
+    app, one_at_a_time = Flask("xedge"), threading.Lock()
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_PHOTO_BYTES
+    manifest, execution = model.manifest, model.execution
+
+    @app.post("/classify")
+    def classify() -> Any:
+        sent = request.files.get("photo")
+        data = sent.read() if sent is not None else request.get_data()
+        try:
+            photo = Image.open(io.BytesIO(data))
+            photo.load()
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return refused("no readable photo: send one as the form's field 'photo', or as the body", 400)
+        start = time.perf_counter()
+        with one_at_a_time:
+            found = model.classify(photo, top=request.args.get("top", 3, type=int))
+        classes = [{"label": one.label, "probability": one.probability} for one in found]
+        return jsonify(classes=classes, ms=1000 * (time.perf_counter() - start))
+
+    @app.get("/health")
+    def health() -> Response:
+        return jsonify(
+            model=manifest.model.name,
+            target=manifest.target,
+            precision=manifest.precision,
+            runtime=f"{execution.runtime} {execution.version}",
+            labels=model.labels,
+        )
+
+    @app.errorhandler(413)
+    def too_large(_: Exception) -> Any:
+        return refused(f"the photo is larger than {LARGEST_PHOTO_BYTES // 1_000_000} MB", 413)
+
+    return app
+
+
+def refused(why: str, code: int) -> tuple[Response, int]:
+    """Return an answer that says what is wrong."""
+    return jsonify(error=why), code
+
+
+def main() -> int:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    options = parser.parse_args()
+    with xedge.load(options.bundle) as model:
+        print(f"http://{options.host}:{options.port}/classify", flush=True)
+        serve(service(model), host=options.host, port=options.port, threads=4)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,27 @@
+"""``xedge completion``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import shtab
+
+from xedge.cli.parser import parser
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print a script that completes commands, options, their choices and file names."""
+    top = parser()
+    _complete_paths(top)
+    print(shtab.complete(top, options.shell))
+    return 0
+
+
+def _complete_paths(of: argparse.ArgumentParser) -> None:
+    for action in of._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _complete_paths(command)
+        elif action.type is Path or action.metavar in ("MODEL", "MODEL|ARTIFACT|BUNDLE"):
+            action.complete = shtab.FILE  # type: ignore[attr-defined]

@@ -1,0 +1,75 @@
+"""What stands behind options: text to values, each refusal one line."""
+
+from __future__ import annotations
+
+from xedge.errors import UsageError
+from xedge.names import target_names
+from xedge.vocabulary import Batch
+
+
+def one_target(text: str) -> str:
+    """Return a single target."""
+    names = target_names(text)
+    if len(names) != 1:
+        raise UsageError(f"--target {text}: one target is analyzed at a time")
+    return names[0]
+
+
+def positive(text: str) -> int:
+    """Return a whole number from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def batch(text: str) -> Batch:
+    """Return ``dynamic``, or a whole number from 1."""
+    return "dynamic" if text == "dynamic" else positive(text)
+
+
+def _bounded(text: str, most: float, what: str) -> float:
+    """Return a number from 0 to ``most``."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= most:
+        raise UsageError(f"{text!r} is not {what} from 0 to {most:g}")
+    return value
+
+
+def percent(text: str) -> float:
+    """Return a percentage."""
+    return _bounded(text, 100, "a percentage")
+
+
+def points(text: str) -> float:
+    """Return percentage points."""
+    return _bounded(text, 100, "a number of percentage points")
+
+
+def rate(text: str) -> float:
+    """Return frames per second."""
+    rate = _bounded(text, 100_000, "a number of frames per second")
+    if not rate:
+        raise UsageError("--rate 0: no frame would ever come")
+    return rate
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as 30s, 10m or 1h in seconds."""
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    try:
+        value = float(text[:-1] if unit else text) * (unit or 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{text!r} is not a duration; say 30s, 10m or 1h")
+    return value
+
+
+def cooldown(text: str) -> tuple[str, float]:
+    """Return what to wait for: the field of a ``Cooldown`` and its value."""
+    if text[-1:] in ("C", "c"):
+        return "temperature_c", _bounded(text[:-1], 120, "a temperature in degrees Celsius")
+    return "seconds", seconds(text)
