@@ -177,9 +177,7 @@ def written(variants: list[Variant], timed: list[Measured | xedge.XedgeError], b
     found = first.cost
     ratios = [layer.separable.ratio for layer in found.layers if layer.separable is not None]
     whole = found.multiply_accumulates / found.ordinary_multiply_accumulates
-    setting = (
-        f"{budget.size}x{budget.size}, width {budget.width:g}, two middle blocks, {budget.epochs} epochs from scratch"
-    )
+    setting = f"{budget.size}x{budget.size}, width {budget.width:g}, two middle blocks, {budget.epochs} epochs"
     scored = f"{len(first.truth) // seeds} test photos, {seeds} random start{'s' if seeds > 1 else ''}"
     sums = f"By arithmetic the first costs {whole:.3f} of ordinary convolutions; its {len(ratios)} separable ones "
     sums += f"{min(ratios):.3f} to {max(ratios):.3f} each, which is 1/N + 1/9."

@@ -1,0 +1,142 @@
+"""What ``import xedge`` offers: the CLI's equal, light until it is used."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import xedge
+from tests.networks import one_channel
+from xedge.cli.parser import parser
+from xedge.errors import BundleError, InputError
+from xedge.models.compact import embedded
+
+PHOTO = embedded.test_photos().files[0]
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = "import sys, xedge; assert not {'numpy', 'PIL', 'keras'} & set(sys.modules); print(sorted(dir(xedge)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "convert" in done.stdout
+
+
+def test_every_name_is_there_and_says_what_it_is() -> None:
+    for name in set(xedge.__all__) - {"__version__"}:
+        assert inspect.getdoc(getattr(xedge, name)), name
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = xedge.nonsense  # type: ignore[attr-defined]
+
+
+# What an option is called in Python, where it is not the same: units are in the names there.
+RENAMED = {
+    "max_drop": "max_drop_points",
+    "time_budget": "time_budget_s",
+    "duration": "duration_s",
+    "zip": "zipped",
+    "tolerate": "tolerated_points",
+    "no_accuracy": "data",
+    "bundles": "bundle",
+    "documents": "documents",
+    "on": None,  # xedge.run_on
+    "wheels": None,
+    "top": None,  # of tables
+    "markdown": None,
+    "compare": None,  # the same function three times
+}
+# Arguments of ``benchmark`` that it hands to ``convert``, and of ``Plan``.
+INDIRECT = {
+    "weights",
+    "calibration",
+    "labels",
+    "preprocess",
+    "allow_code",
+    "data",
+    "limit",
+    "threads",
+    "rounds",
+    "runs",
+}
+
+
+@pytest.mark.parametrize("command", ["convert", "run", "verify", "analyze", "cost", "compare", "benchmark", "report"])
+def test_what_the_command_line_can_python_can(command: str) -> None:
+    subparsers = next(a for a in parser()._actions if hasattr(a, "choices") and isinstance(a.choices, dict))
+    options = {action.dest for action in subparsers.choices[command]._actions}
+    options -= {"help", "json", "quiet", "verbose", "report"}
+    known = set(inspect.signature(getattr(xedge, command)).parameters)
+    known |= {"bundle"} if "bundles" in known else set()
+    if command in ("benchmark", "compare"):
+        known |= INDIRECT
+    missing = {o for o in options if (name := RENAMED.get(o, o)) is not None and name not in known}
+    assert not missing
+
+
+def test_a_photo_is_classified_whatever_it_comes_as(bundles: Path) -> None:
+    image = Image.open(PHOTO)
+    with xedge.load(bundles / "tflite_int8") as model:
+        by_path = model.classify(PHOTO, top=10)
+        assert by_path == model.classify(str(PHOTO), top=10)
+        assert by_path == model.classify(image, top=10)
+        assert by_path == model.classify(np.asarray(image.convert("RGB")), top=10)
+        assert [one.probability for one in by_path] == sorted((one.probability for one in by_path), reverse=True)
+        assert sum(one.probability for one in by_path) == pytest.approx(1, abs=1e-3)
+        assert {one.label for one in by_path} == set(model.labels)
+        assert model.execution.runtime == "ai-edge-litert"
+        with pytest.raises(InputError, match=r"uint8, \(H, W, 3\)"):
+            model.classify(np.zeros((3, 8, 8), np.uint8))
+        with pytest.raises(InputError, match="uint8"):
+            model.classify(np.zeros((8, 8, 3), np.float32))
+        with pytest.raises(InputError, match="no such photo"):
+            model.classify("nothing.jpg")
+
+
+def test_a_zip_is_unpacked_for_as_long_as_it_is_used(tmp_path: Path) -> None:
+    (made,) = xedge.convert(target="onnx", precision="fp16", output=tmp_path / "bundle", zipped=True, data=None)
+    assert made.path.suffix == ".zip"
+    model = xedge.load(made.path)
+    root = model._bundle.root
+    assert model.classify(PHOTO)[0].label in model.labels
+    model.close()
+    assert not root.exists()
+    model.close()
+    made.path.write_bytes(made.path.read_bytes()[:-2000])
+    with pytest.raises((BundleError, InputError)):
+        xedge.load(made.path)
+
+
+def test_a_model_in_memory_is_converted(tmp_path: Path) -> None:
+    model = one_channel()
+    (made,) = xedge.convert(model, target="litert", output=tmp_path / "bundle", preprocess="unit")
+    assert made.manifest.model.name == "one_channel"
+    with xedge.load(made.path) as loaded:
+        pixels = np.asarray(Image.open(PHOTO).convert("L").resize((33, 45), Image.Resampling.BILINEAR))
+        logits = np.asarray(model(pixels[None, ..., None].astype(np.float32) / 255, training=False))[0]
+        expected = np.exp(logits - logits.max())
+        np.testing.assert_allclose(loaded.probabilities(pixels), expected / expected.sum(), atol=1e-5)
+
+
+def test_run_scores_what_it_is_told(bundles: Path) -> None:
+    bundle = bundles / "tflite_fp32"
+    assert xedge.run(bundle, data=None, runs=5).accuracy is None
+    own = xedge.run(bundle, runs=5, limit=20)
+    named = xedge.run(bundle, runs=5, limit=20, data=embedded.test_photos().root)
+    assert own.answers == named.answers
+    assert own.accuracy is not None
+    assert own.answers is not None
+    right = [a == b for a, b in zip(own.answers.truth, own.answers.first, strict=True)]
+    assert own.accuracy.top1 == pytest.approx(sum(right) / 20)
+
+
+def test_names_are_checked_as_on_the_command_line(tmp_path: Path) -> None:
+    arguments: list[dict[str, Any]] = [{"target": "tflte"}, {"target": "tflite", "precision": ("fp32", "int4")}]
+    for one in arguments:
+        with pytest.raises(xedge.XedgeError, match=r"tflite|int8"):
+            xedge.convert(output=tmp_path / "bundle", **one)
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,123 @@
+"""Every target and precision in one table, and the recommendation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import xedge
+from tests.conftest import Command
+from xedge.benchmarking import BenchmarkReport, Row, recommend
+from xedge.documents import read_document
+from xedge.rounds import Measured
+
+TURNS = ("--rounds", 3, "--runs", 25, "--limit", 60)
+
+
+@pytest.fixture(scope="module")
+def written(xedge: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A benchmark's JSON, and what it printed; one of its rows cannot be made."""
+    path = tmp_path_factory.mktemp("benchmark") / "benchmark.json"
+    done = xedge(
+        *("benchmark", "--target", "tflite,tensorrt", "--precision", "fp32,dynamic,int8", *TURNS, "--json", path)
+    )
+    assert done.returncode == 0, done.stderr
+    return path, done.stdout
+
+
+@pytest.fixture(scope="module")
+def report(written: tuple[Path, str]) -> BenchmarkReport:
+    found: BenchmarkReport = read_document(written[0])
+    return found
+
+
+def test_every_pair_has_a_row(report: BenchmarkReport, written: tuple[Path, str]) -> None:
+    names = [(row.target, row.precision) for row in report.rows]
+    assert names == [(t, p) for t in ("tflite", "tensorrt") for p in ("fp32", "dynamic", "int8")]
+    failed = [row for row in report.rows if row.error is not None]
+    assert [(row.target, row.precision) for row in failed] == [("tensorrt", "dynamic")]
+    for row in report.rows:
+        if row.measured is not None:
+            assert len(row.measured.rounds_ms) == 3
+            assert row.measured.run.latency.samples == 75
+            assert row.measured.run.accuracy is not None
+            assert row.measured.run.accuracy.photos == 60
+            assert row.points is not None
+    words = written[1]
+    assert "tensorrt dynamic failed:" in words
+    for column in ("format", "status", "size, MB", "top-1", "ms", "FPS"):
+        assert column in words
+    assert "On this machine take" in words
+
+
+def test_peak_memory_is_the_runs_own(report: BenchmarkReport) -> None:
+    """A process starts with the peak of the one that started it in getrusage's eyes, and converting takes 400 MB."""
+    for row in report.rows:
+        if row.measured is not None:
+            assert row.measured.run.peak_memory_bytes < 300e6
+
+
+def test_what_is_recommended_keeps_the_accuracy_and_is_fastest(report: BenchmarkReport) -> None:
+    chosen = report.recommendation
+    assert chosen is not None
+    row = next(r for r in report.rows if (r.target, r.precision) == (chosen.target, chosen.precision))
+    assert row.points is not None
+    assert row.points >= -1.0
+
+
+def rows_of(report: BenchmarkReport) -> dict[str, Row]:
+    return {f"{row.target} {row.precision}": row for row in report.rows if row.measured is not None}
+
+
+def timed(row: Row, rounds_ms: tuple[float, ...], **changes: Any) -> Row:
+    assert row.measured is not None
+    run = row.measured.run
+    latency = replace(run.latency, p50_ms=sorted(rounds_ms)[len(rounds_ms) // 2])
+    measured = Measured(run=replace(run, latency=latency), rounds_ms=rounds_ms)
+    return replace(row, measured=measured, **changes)
+
+
+def test_a_fast_one_that_loses_is_not_recommended(report: BenchmarkReport) -> None:
+    rows = rows_of(report)
+    slow = timed(rows["tflite fp32"], (2.0, 2.01, 2.02), points=0.0, accuracy="within noise")
+    middle = timed(rows["tflite dynamic"], (1.0, 1.01, 1.02), points=-0.4, accuracy="within noise")
+    losing = timed(rows["tflite int8"], (0.5, 0.501, 0.502), points=-9.0, accuracy="worse")
+    found = recommend([slow, middle, losing])
+    assert found is not None
+    assert found.precision == "dynamic"
+    assert any("losing accuracy: tflite int8" in reason for reason in found.reasons)
+    tolerant = recommend([slow, middle, replace(losing, accuracy="within noise")], tolerated_points=10)
+    assert tolerant is not None
+    assert tolerant.precision == "int8"
+
+
+def test_of_those_as_fast_within_noise_the_smallest_is_taken(report: BenchmarkReport) -> None:
+    rows = rows_of(report)
+    large = timed(rows["tflite fp32"], (1.0, 1.05, 0.99), points=0.0, accuracy="within noise")
+    small = timed(rows["tflite int8"], (1.02, 1.0, 1.04), points=0.0, accuracy="within noise")
+    found = recommend([large, small])
+    assert found is not None
+    assert found.precision == "int8"
+
+
+def test_without_accuracy_nothing_quantized_is_promised(report: BenchmarkReport) -> None:
+    rows = rows_of(report)
+    slow = timed(rows["tflite fp32"], (2.0, 2.01, 2.02), points=None, accuracy=None)
+    fast = timed(rows["tflite int8"], (1.0, 1.01, 1.02), points=None, accuracy=None)
+    found = recommend([slow, fast])
+    assert found is not None
+    assert found.precision == "fp32"
+    assert any("accuracy was not measured" in reason for reason in found.reasons)
+    assert recommend([]) is None
+
+
+def test_bundles_are_kept_where_asked_and_a_single_one_too(tmp_path: Path) -> None:
+    from xedge.rounds import Plan
+
+    found = xedge.benchmark(target="tflite", precision="int8", output=tmp_path, plan=Plan(rounds=1, runs=5, limit=5))
+    assert found.rows[0].bundle is not None
+    assert json.loads((Path(found.rows[0].bundle) / "manifest.json").read_text())["precision"] == "int8"

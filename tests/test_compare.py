@@ -1,0 +1,211 @@
+"""Runs side by side: what differs, what is noise, and what cannot be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xedge
+from tests.conftest import Command
+from xedge.codec import from_json, to_json
+from xedge.comparison import _unpaired, compare_runs, latency_difference, names_of, read_runs
+from xedge.documents import read_document
+from xedge.errors import InputError, UsageError
+from xedge.metrics import Accuracy, wilson
+from xedge.rounds import Measured
+from xedge.runner import RunReport
+
+
+@pytest.fixture(scope="module")
+def files(xedge: Command, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs of two precisions, as the command writes them."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("tflite_fp32", "tflite_int8"):
+        done = xedge("run", bundles / name, "--runs", 100, "--json", folder / f"{name}.json")
+        assert done.returncode == 0, done.stderr
+    return {path.stem: path for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def runs(files: dict[str, Path]) -> tuple[RunReport, RunReport]:
+    return read_document(files["tflite_fp32"]), read_document(files["tflite_int8"])
+
+
+def alone(run: RunReport) -> Measured:
+    return Measured(run=run, rounds_ms=())
+
+
+def slowed(run: RunReport, factor: float) -> Measured:
+    return alone(replace(run, samples_ns=tuple(int(sample * factor) for sample in run.samples_ns)))
+
+
+def test_a_run_comes_back_as_it_was(files: dict[str, Path], runs: tuple[RunReport, RunReport]) -> None:
+    document = json.loads(files["tflite_fp32"].read_text())
+    assert to_json(runs[0]) == document
+    assert document["schema"] == "xedge.run/1"
+    assert from_json(RunReport, document) == runs[0]
+
+
+def test_a_run_beside_itself_is_within_noise(runs: tuple[RunReport, RunReport]) -> None:
+    found = compare_runs([alone(runs[0]), alone(runs[0])]).versus[0]
+    assert found.accuracy is not None
+    assert found.latency is not None
+    assert (found.accuracy.points, found.accuracy.mcnemar_p, found.accuracy.agreement) == (0, 1, 1)
+    assert found.latency.ratio == 1
+    assert (found.accuracy.judgement, found.latency.judgement) == ("within noise", "within noise")
+
+
+def test_a_clear_difference_of_time_is_told(runs: tuple[RunReport, RunReport]) -> None:
+    for factor, judgement in ((3.0, "worse"), (1 / 3, "better")):
+        found = latency_difference(slowed(runs[0], factor), alone(runs[0]))
+        assert found.ratio == pytest.approx(factor, rel=0.01)
+        assert found.judgement == judgement
+        assert not found.in_turns
+        low, high = found.interval95
+        assert low < found.ratio < high
+
+
+def test_a_difference_as_small_as_between_two_processes_is_noise(runs: tuple[RunReport, RunReport]) -> None:
+    assert latency_difference(slowed(runs[0], 1.03), alone(runs[0])).judgement == "within noise"
+
+
+def test_turns_are_compared_turn_by_turn(runs: tuple[RunReport, RunReport]) -> None:
+    """The machine slows down by half from turn to turn, and yet a tenth of difference shows."""
+    ours, theirs = (1.1, 1.64, 2.21, 3.29), (1.0, 1.5, 2.0, 3.0)
+    pair = Measured(run=runs[1], rounds_ms=ours), Measured(run=runs[0], rounds_ms=theirs)
+    found = latency_difference(*pair)
+    logs = [log(a / b) for a, b in zip(ours, theirs, strict=True)]
+    assert found.in_turns
+    assert found.ratio == pytest.approx(exp(np.mean(logs)))
+    # Student's t with 3 degrees of freedom: 3.182.
+    half = 3.182 * np.std(logs, ddof=1) / 2
+    assert found.interval95 == pytest.approx((exp(np.mean(logs) - half), exp(np.mean(logs) + half)))
+    assert found.judgement == "worse"
+
+
+def test_photos_are_paired_by_name_and_not_by_place(runs: tuple[RunReport, RunReport]) -> None:
+    first, other = runs
+    assert other.answers is not None
+    order = np.random.default_rng(0).permutation(len(other.answers.photos))
+
+    def shuffled(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(values[i] for i in order)
+
+    answers = other.answers
+    mixed = replace(
+        answers,
+        photos=shuffled(answers.photos),
+        truth=shuffled(answers.truth),
+        first=shuffled(answers.first),
+        probability=shuffled(answers.probability),
+    )
+    straight = compare_runs([alone(first), alone(other)])
+    assert compare_runs([alone(first), alone(replace(other, answers=mixed))]) == straight
+    found = straight.versus[0].accuracy
+    assert found is not None
+    assert found.agreement is not None
+    assert found.agreement >= 0.98
+    top1 = [side.top1 for side in straight.sides]
+    assert None not in top1
+    assert found.points == pytest.approx(100 * (top1[1] - top1[0]))  # type: ignore[operator]
+
+
+def test_other_photos_are_no_pairs(runs: tuple[RunReport, RunReport]) -> None:
+    assert runs[1].answers is not None
+    other = replace(runs[1], answers=replace(runs[1].answers, photos_sha256="0" * 64))
+    found = compare_runs([alone(runs[0]), alone(other)])
+    accuracy = found.versus[0].accuracy
+    assert accuracy is not None
+    assert accuracy.mcnemar_p is None
+    assert accuracy.agreement is None
+    assert any("not scored on the same photos" in note for note in found.notes)
+
+
+def test_the_interval_of_unpaired_shares_is_newcombes() -> None:
+    """Newcombe, 1998, table II, example (a): 56/70 against 48/80, method 10: 0.0524 to 0.3339."""
+
+    def scored(right: int, photos: int) -> Accuracy:
+        interval = wilson(right, photos)
+        return Accuracy(
+            photos=photos, top1=right / photos, top5=None, interval95=interval, per_class={}, confusion=((),)
+        )
+
+    found = _unpaired(scored(56, 70), scored(48, 80))
+    assert found.points == pytest.approx(20)
+    assert found.interval95 == pytest.approx((5.24, 33.39), abs=0.01)
+    assert found.judgement == "better"
+
+
+def test_timings_of_other_boards_are_not_compared_unless_asked(runs: tuple[RunReport, RunReport]) -> None:
+    elsewhere = replace(
+        runs[1], board=replace(runs[1].board, model="Raspberry Pi 5 Model B Rev 1.0", machine="aarch64")
+    )
+    found = compare_runs([alone(runs[0]), alone(elsewhere)])
+    assert found.versus[0].latency is None
+    assert found.versus[0].accuracy is not None
+    assert any("--across" in note for note in found.notes)
+    assert compare_runs([alone(runs[0]), alone(elsewhere)], across=True).versus[0].latency is not None
+
+
+def test_equal_bundles_get_names_of_their_own(runs: tuple[RunReport, RunReport]) -> None:
+    pi = replace(runs[0], board=replace(runs[0].board, model="Raspberry Pi 5"))
+    assert len(set(names_of([runs[0], pi, runs[0], runs[1]]))) == 4
+    assert names_of([runs[0], runs[1]]) == ["tflite_fp32", "tflite_int8"]
+
+
+def test_the_command_on_files_and_on_bundles(xedge: Command, files: dict[str, Path], bundles: Path) -> None:
+    done = xedge("compare", files["tflite_fp32"], files["tflite_int8"], "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [side["name"] for side in found["sides"]] == ["tflite_fp32", "tflite_int8"]
+    assert found["versus"][0]["accuracy"]["agreement"] >= 0.98
+    turns = ("--rounds", 3, "--runs", 10, "--limit", 20)
+    done = xedge("compare", bundles / "onnx_fp32", bundles / "onnx_int8", *turns, "--markdown")
+    assert done.returncode == 0, done.stderr
+    assert "| against onnx_fp32 |" in done.stdout
+    words = xedge("compare", files["tflite_fp32"], bundles / "onnx_int8", *turns).stdout
+    assert "McNemar p" in words
+
+
+def damaged(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], str]:
+    def text(document: dict[str, Any]) -> str:
+        change(document)
+        return json.dumps(document)
+
+    return text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (lambda _: "{", "cannot be read as JSON"),
+        (lambda _: "[]", "is a list"),
+        (lambda _: "{}", r"\$.schema is missing"),
+        (damaged(lambda d: d.update(schema="xedge.run/99")), "does not read"),
+        (damaged(lambda d: d["latency"].pop("p50_ms")), r"\$.latency.p50_ms: is missing"),
+        (damaged(lambda d: d.update(samples_ns=["fast"])), r"\$.samples_ns\[0\]: should be a whole number"),
+    ],
+)
+def test_files_that_are_no_runs(
+    text: Callable[[dict[str, Any]], str], words: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(text(json.loads(files["tflite_fp32"].read_text())))
+    with pytest.raises(InputError, match=words):
+        read_runs(path)
+
+
+def test_too_few_and_missing_runs(files: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two runs"):
+        xedge.compare(files["tflite_fp32"])
+    with pytest.raises(InputError, match="no such"):
+        xedge.compare(files["tflite_fp32"], tmp_path / "nothing.json")
+    with pytest.raises(xedge.XedgeError, match=r"no bundle|manifest"):
+        xedge.compare(files["tflite_fp32"], tmp_path)

@@ -1,0 +1,174 @@
+"""Every example runs as it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.machine import until
+from xedge.models.compact import embedded
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+TEST = embedded.test_photos().root
+CALIBRATION = Path(embedded.__file__).parent / "calibration"
+
+
+def run_example(name: str, *arguments: object, cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_readme_lists_every_example_and_every_one_is_tested() -> None:
+    files = {path.name for path in EXAMPLES.glob("*.py")}
+    readme, tests = (EXAMPLES / "README.md").read_text(), Path(__file__).read_text()
+    assert {name for name in files if f"examples/{name}" in readme} == files
+    assert {name for name in files if f'"{name}"' in tests} == files
+
+
+def test_python_api(tmp_path: Path) -> None:
+    words = run_example("python_api.py", tmp_path, cwd=tmp_path)
+    assert "of fp32's time" in words
+    assert "what goes wrong says so in a line" in words
+
+
+def test_convert_your_model(tmp_path: Path) -> None:
+    words = run_example("convert_your_model.py", CALIBRATION, "--epochs", 2, "--output", "made", cwd=tmp_path)
+    assert words.count("agreement") == 3
+    assert len(list((tmp_path / "made").glob("*/manifest.json"))) == 3
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train and test."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "train").symlink_to(CALIBRATION)
+    (folder / "test").symlink_to(TEST)
+    return folder
+
+
+def test_fine_tune_head(photos: Path, tmp_path: Path) -> None:
+    """On photos that the convolutions know: a hundred make a head nearly as good as the one that was taken off."""
+    words = run_example("fine_tune_head.py", photos, "out", cwd=tmp_path)
+    line = next(line for line in words.splitlines() if line.startswith("float "))
+    assert float(line.split()[1]) > 75
+    manifest = json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())
+    assert manifest["accuracy"]["agreement"]["agreement"] > 0.95
+
+
+def test_compare_convolutions(photos: Path, tmp_path: Path) -> None:
+    options = ("--epochs", 1, "--seeds", 1, "--size", 71, "--width", 0.125, "--rounds", 3)
+    two = ("separable, depthwise first", "ordinary convolutions")
+    words = run_example("compare_convolutions.py", photos, "out", *options, "--only", *two, cwd=tmp_path)
+    assert (tmp_path / "out" / "comparison.md").read_text() in words
+    assert "1/N + 1/9" in words
+    separable, ordinary = (line.split("|") for line in words.splitlines() if line.startswith(("| sep", "| ord")))
+    assert float(ordinary[3]) > 4 * float(separable[3])
+
+
+def test_camera_with_frames_that_are_made(bundles: Path, tmp_path: Path) -> None:
+    words = run_example("camera.py", bundles / "tflite_int8", "--frames", 20, cwd=tmp_path)
+    assert words.splitlines()[-1].startswith("20 frames")
+
+
+def test_camera_with_a_video(bundles: Path, tmp_path: Path) -> None:
+    """A video of pants shows pants; every frame of a file is looked at."""
+    import cv2
+
+    photo = next(file for file in embedded.test_photos().files if file.parent.name == "pants")
+    frame = cv2.resize(cv2.imread(str(photo)), (320, 320))
+    writer = cv2.VideoWriter(str(tmp_path / "pants.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 320))
+    for _ in range(30):
+        writer.write(frame)
+    writer.release()
+    words = run_example("camera.py", bundles / "tflite_int8", "--source", tmp_path / "pants.avi", cwd=tmp_path)
+    assert "pants" in words.splitlines()[0]
+    assert words.splitlines()[-1].startswith("30 frames")
+    assert " 0 dropped" in words
+
+
+def test_camera_without_a_camera(bundles: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "camera.py", bundles / "tflite_int8", "--source", tmp_path / "nothing.avi"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "cannot be opened" in done.stderr
+
+
+@contextmanager
+def served(bundle: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([sys.executable, EXAMPLES / "serve.py", bundle, "--port", str(port)])
+
+    def answers() -> bool:
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        until(answers)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=20)
+
+
+def asked(url: str, data: bytes | None = None, kind: str = "image/jpeg") -> tuple[int, dict[str, object]]:
+    request = urllib.request.Request(url, data, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_serve(bundles: Path) -> None:
+    photo = next(file for file in embedded.test_photos().files if file.parent.name == "pants")
+    edge = os.urandom(8).hex()
+    form = (
+        f'--{edge}\r\nContent-Disposition: form-data; name="photo"; filename="p.jpg"\r\n\r\n'.encode()
+        + photo.read_bytes()
+        + f"\r\n--{edge}--\r\n".encode()
+    )
+    noise = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (2900, 2900, 3)).astype(np.uint8)).save(noise, "PNG")
+    with served(bundles / "tflite_int8") as url:
+        status, health = asked(f"{url}/health")
+        assert (status, health["precision"]) == (200, "int8")
+        status, body = asked(f"{url}/classify?top=2", photo.read_bytes())
+        assert status == 200
+        classes = body["classes"]
+        assert isinstance(classes, list)
+        assert classes[0]["label"] == "pants"
+        assert len(classes) == 2
+        status, by_form = asked(f"{url}/classify?top=2", form, f"multipart/form-data; boundary={edge}")
+        assert (status, by_form["classes"]) == (200, classes)
+        assert asked(f"{url}/classify", b"no photo")[0] == 400
+        assert asked(f"{url}/classify", b"")[0] == 400
+        assert asked(f"{url}/classify", noise.getvalue())[0] == 413
+        assert asked(f"{url}/classify", photo.read_bytes())[0] == 200

@@ -1,0 +1,148 @@
+"""How the command behaves on a terminal, in a pipe, in a shell, and when it is at fault itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+from xedge.cli import console as consoles
+from xedge.cli.console import Console
+from xedge.cli.main import main
+
+
+def on_a_terminal(*arguments: object, **environment: str) -> str:
+    """Return what a command prints on a terminal, both streams together."""
+    master, slave = pty.openpty()
+    plain = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "KERAS_BACKEND", "CI")}
+    program = [sys.executable, "-m", "xedge", *map(str, arguments)]
+    with subprocess.Popen(
+        program, stdout=slave, stderr=slave, env={**plain, "TERM": "xterm", **environment}
+    ) as running:
+        os.close(slave)
+        text = b""
+        while True:
+            try:
+                piece = os.read(master, 65536)
+            except OSError:  # the other end is closed
+                break
+            text += piece
+        running.wait()
+    os.close(master)
+    return text.decode()
+
+
+def test_verdicts_have_colours_on_a_terminal_alone(xedge: Command, bundles: Path) -> None:
+    command = ("run", bundles / "tflite_int8", "--runs", 5, "--no-accuracy")
+    assert "\033[31mINVALID\033[0m" in on_a_terminal(*command)
+    quiet = on_a_terminal(*command, NO_COLOR="1")
+    assert "INVALID" in quiet
+    assert "\033[3" not in quiet
+    assert "\033" not in xedge(*command).stdout
+
+
+def test_progress_is_overwritten_on_a_terminal_and_seldom_in_a_pipe(
+    bundles: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\r\033[K" in on_a_terminal("run", bundles / "tflite_int8", "--runs", 5, "--no-accuracy")
+    now = [0.0]
+    monkeypatch.setattr(consoles.time, "monotonic", lambda: now[0])
+    console, silent = Console(None, quiet=False), Console(None, quiet=True)
+    for second in range(100):
+        now[0] = float(second)
+        console.progress(f"calibrate {second}/100 photos")
+        silent.progress("never")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"calibrate {second}/100 photos" for second in (21, 42, 63, 84)]
+
+
+def test_quiet_prints_the_result_alone(xedge: Command, tmp_path: Path) -> None:
+    command = ("convert", "--target", "tflite", "--output", tmp_path / "made")
+    assert "read  " in xedge(*command).stdout
+    quiet = xedge(*command, "--quiet")
+    assert "read  " not in quiet.stdout
+    assert "Next:" in quiet.stdout
+    assert quiet.stderr == ""
+
+
+def test_verbose_says_where_an_error_came_from(xedge: Command, tmp_path: Path) -> None:
+    short = xedge("run", tmp_path / "nothing")
+    long = xedge("run", tmp_path / "nothing", "--verbose")
+    assert short.returncode == long.returncode == 3
+    assert len(short.stderr.splitlines()) == 1
+    assert "Traceback" in long.stderr
+    assert long.stderr.splitlines()[-1] == short.stderr.splitlines()[-1]
+
+
+def test_a_fault_of_its_own_is_one_line_and_can_be_reported(
+    xedge: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("xedge.cli.cost.cost", lambda *_, **__: 1 // 0)
+    assert main(["cost"]) == 1
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert "ZeroDivisionError" in said
+    assert "xedge doctor --report" in said
+    done = xedge("doctor", "--report")
+    assert "### Versions" in done.stdout
+    assert "xedge cost" in done.stdout
+    assert "ZeroDivisionError" in done.stdout
+    assert str(Path.home()) not in done.stdout
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [name for name in sys.modules if name.startswith(("xedge.reporting", "xedge.cli.report"))]:
+        monkeypatch.delitem(sys.modules, name)
+    assert main(["report", "run.json"]) == 6
+    assert "matplotlib is needed and not installed: pip install 'xedge[host]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_is_written_for_a_shell(xedge: Command, shell: str) -> None:
+    done = xedge("completion", shell)
+    assert done.returncode == 0, done.stderr
+    for word in ("convert", "benchmark", "precision"):
+        assert word in done.stdout
+
+
+def test_bash_completes_commands_options_and_choices(xedge: Command, tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    script = tmp_path / "xedge.bash"
+    script.write_text(xedge("completion", "bash").stdout)
+
+    def completed(*words: str) -> list[str]:
+        (function,) = re.findall(r"^complete .*-F (\w+) xedge$", script.read_text(), re.MULTILINE)
+        line = " ".join(f'"{word}"' for word in words)
+        commands = f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; {function}; "
+        commands += 'echo "${COMPREPLY[@]}"'
+        return subprocess.run([bash, "-c", commands], capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("xedge", "con") == ["convert"]
+    assert "--precision" in completed("xedge", "convert", "--prec")
+    assert set(completed("xedge", "convert", "--io", "")) >= {"float32", "int8", "uint8"}
+
+
+def test_json_is_json_whatever_else_is_said(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+    photo = next((bundles / "tflite_int8" / "golden").glob("*.png"))
+    commands: list[tuple[object, ...]] = [
+        ("convert", "--target", "tflite", "--output", tmp_path / "made"),
+        ("predict", bundles / "tflite_int8", photo),
+        ("cost",),
+        ("doctor",),
+        ("info", bundles / "tflite_int8"),
+    ]
+    for command in commands:
+        done = xedge(*command, "--json")
+        assert done.returncode == 0, done.stderr
+        json.loads(done.stdout)

@@ -1,0 +1,241 @@
+"""The page of a report, in a real browser: it opens offline, is quiet, tells the JSON's numbers, and can be read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Command
+from xedge.device.throttling import Throttling
+from xedge.documents import read_document
+from xedge.errors import InputError
+from xedge.models.compact import embedded
+from xedge.reporting.gather import gather
+from xedge.reporting.report import confusions, page, report, write_report
+from xedge.runner import RunReport
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+@pytest.fixture(scope="module")
+def documents(xedge: Command, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What commands wrote: two runs, one of them long enough for a course, artifacts in pairs, and the layers."""
+    folder = tmp_path_factory.mktemp("documents")
+    commands: dict[str, tuple[object, ...]] = {
+        "float": ("run", bundles / "tflite_fp32", "--runs", 100),
+        "int8": ("run", bundles / "onnx_int8", "--duration", "7s"),
+        "verify": ("verify", bundles / "tflite_fp32", bundles / "onnx_int8", "--limit", 20),
+        "analyze": ("analyze", "--photos", 2),
+    }
+    for name, command in commands.items():
+        done = xedge(*command, "--json", folder / f"{name}.json")
+        assert done.returncode == 0, done.stderr
+    return {name: folder / f"{name}.json" for name in commands}
+
+
+def hot_pi(run: RunReport) -> RunReport:
+    """The same run as a Raspberry Pi that gets hot and is throttled would tell it."""
+    throttled = Throttling(now=("throttled",), since_boot=("throttled",))
+    readings = tuple(replace(one, throttling=throttled if one.at_s > 3 else None) for one in run.readings)
+    series = tuple(replace(w, temperature_c=60.0 + 3 * i, core_mhz=1800.0) for i, w in enumerate(run.series))
+    board = replace(run.board, model=f"Raspberry Pi 4 {HOSTILE}", machine="aarch64")
+    return replace(run, board=board, series=series, readings=readings, throttled_at_s=3.0)
+
+
+@pytest.fixture(scope="module")
+def written(documents: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    read = [read_document(path) for path in documents.values()]
+    read.insert(2, hot_pi(read[1]))
+    return write_report(read, tmp_path_factory.mktemp("page") / "report.html", title=f"Two boards {HOSTILE}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def opened(browser: Any, path: Path, **context: Any) -> tuple[Any, list[str]]:
+    """Open the page without a network; return it and everything it complained of or asked for."""
+    found: list[str] = []
+    tab = browser.new_context(offline=True, **context).new_page()
+    tab.on("console", lambda message: found.append(message.text))
+    tab.on("pageerror", lambda error: found.append(str(error)))
+    tab.on("dialog", lambda dialog: (found.append(dialog.message), dialog.dismiss()))
+    tab.on("request", lambda request: request.url.startswith(("file:", "data:")) or found.append(request.url))
+    tab.goto(path.as_uri())
+    return tab, found
+
+
+def test_it_opens_offline_and_is_quiet(browser: Any, written: Path) -> None:
+    tab, complaints = opened(browser, written)
+    assert complaints == []
+    assert "Two boards <img" in tab.title()
+    assert tab.locator("script").count() == 0
+    headings = tab.locator("h2").all_inner_texts()
+    expected = ["Runs", "Latency", "Photos whose answer changed", "What is taken for what", "Do the artifacts agree?"]
+    assert headings[: len(expected)] == expected
+    assert written.stat().st_size < 1_000_000
+    assert "http://" not in written.read_text().replace("http://www.w3.org", "")
+
+
+def test_its_numbers_are_those_of_the_json(browser: Any, written: Path, documents: dict[str, Path]) -> None:
+    tab, _ = opened(browser, written)
+    for number, name in ((1, "float"), (2, "int8")):
+        run = json.loads(documents[name].read_text())
+        row = tab.locator(f'tr[data-run="{number}"]')
+        cells = {
+            field: row.locator(f'[data-field="{field}"]').inner_text() for field in ("size", "top1", "p50", "memory")
+        }
+        assert cells == {
+            "size": f"{run['artifact_bytes'] / 1e6:.2f}",
+            "top1": f"{100 * run['accuracy']['top1']:.2f}",
+            "p50": f"{run['latency']['p50_ms']:.2f}",
+            "memory": f"{run['peak_memory_bytes'] / 1e6:.0f}",
+        }
+        p90 = run["latency"]["p90_ms"]
+        assert row.locator('[data-field="p90"]').inner_text() == ("too few" if p90 is None else f"{p90:.2f}")
+        assert row.locator("td").last.inner_text() == ("VALID" if run["verdict"]["valid"] else "INVALID")
+    first, second = (json.loads(documents[name].read_text())["accuracy"]["top1"] for name in ("float", "int8"))
+    points = tab.locator('tr[data-run="2"] [data-field="points"]').inner_text()
+    assert points.startswith(f"{100 * (second - first):+.2f}")
+    matrix = tab.locator("table.matrix").first.locator("tbody tr")
+    confusion = json.loads(documents["float"].read_text())["accuracy"]["confusion"]
+    for index, row in enumerate(confusion):
+        cells = matrix.nth(index).locator("td").all_inner_texts()[:-1]
+        assert [0 if cell == "·" else int(cell) for cell in cells] == row
+    pair = json.loads(documents["verify"].read_text())["pairs"][0]["outputs"]
+    assert f"{100 * pair['agreement']:.2f}" in tab.locator("table.parity").inner_text()
+
+
+def test_changed_photos_are_shown(browser: Any, written: Path, documents: dict[str, Path]) -> None:
+    tab, _ = opened(browser, written)
+    before, after = (json.loads(documents[name].read_text())["answers"] for name in ("float", "int8"))
+    changed = {p for p, a, b in zip(before["photos"], before["first"], after["first"], strict=True) if a != b}
+    assert changed, "int8 changes some of 372 photos"
+    shown = tab.locator(".photos img")
+    names = {shown.nth(i).get_attribute("alt") for i in range(shown.count())}
+    assert names == changed
+    widths = tab.evaluate("[...document.querySelectorAll('.photos img')].map(image => image.naturalWidth)")
+    assert all(width > 0 for width in widths)
+    assert f"{len(changed)} photo" in tab.locator("section[aria-labelledby=changed]").inner_text()
+
+
+def test_a_course_with_heat_and_throttling_is_drawn(browser: Any, written: Path) -> None:
+    tab, _ = opened(browser, written)
+    chart = tab.locator("figure", has_text="Throttling began after 3 s")
+    assert chart.count() == 1
+    words = chart.locator("svg").text_content()
+    for word in ("throttled", "median", "slowest", "MHz"):
+        assert word in words
+    described = tab.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-labelledby')"
+                             ".split(' ').every(id => document.getElementById(id)?.textContent))")  # fmt: skip
+    assert described
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible(browser: Any, written: Path, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab, _ = opened(browser, written, color_scheme=scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    results = Axe().run(tab)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def test_the_keyboard_reaches_what_folds_and_what_scrolls(browser: Any, written: Path) -> None:
+    tab, _ = opened(browser, written)
+    closed = tab.locator("details:not([open]) summary").first
+    closed.focus()
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.activeElement.parentElement.open")
+    tab.locator(".wide").first.focus()
+    assert tab.evaluate("document.activeElement.classList.contains('wide')")
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(browser: Any, written: Path) -> None:
+    tab, _ = opened(browser, written, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    sizes = tab.evaluate(
+        "[...document.querySelectorAll('figure svg text')].map(text => parseFloat(getComputedStyle(text).fontSize)"
+        " * text.ownerSVGElement.clientWidth / text.ownerSVGElement.viewBox.baseVal.width)"
+    )
+    assert min(sizes) >= 9
+
+
+def test_it_prints_with_everything_unfolded(browser: Any, written: Path, tmp_path: Path) -> None:
+    tab, _ = opened(browser, written, color_scheme="dark")
+    tab.emulate_media(media="print")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    folded = tab.locator("details:not([open])").first
+    assert folded.evaluate("one => getComputedStyle(one, '::details-content').contentVisibility") == "visible"
+    tab.pdf(path=tmp_path / "page.pdf")
+    assert (tmp_path / "page.pdf").stat().st_size > 20_000
+
+
+def test_photos_elsewhere_and_photos_gone(documents: dict[str, Path], tmp_path: Path) -> None:
+    read = [read_document(documents[name]) for name in ("float", "int8")]
+    moved = Path(shutil.copytree(embedded.test_photos().root, tmp_path / "moved"))
+    elsewhere = [replace(run, data="/nowhere") for run in read]
+    assert page(gather(elsewhere), moved).count("data:image/jpeg") == page(gather(read)).count("data:image/jpeg") > 0
+    gone = [
+        replace(run, answers=replace(run.answers, photos=tuple(f"gone/{photo}" for photo in run.answers.photos)))
+        for run in elsewhere
+    ]
+    assert "not found" in page(gather(gone))
+
+
+def test_the_command_says_where_it_is_and_refuses_what_it_cannot_show(
+    xedge: Command, documents: dict[str, Path], tmp_path: Path
+) -> None:
+    done = xedge("report", documents["float"], documents["int8"], "-o", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "open it in a browser" in done.stdout
+    cost = tmp_path / "cost.json"
+    assert xedge("cost", "--json", cost).returncode == 0
+    done = xedge("report", cost, "-o", tmp_path / "other.html")
+    assert done.returncode == InputError.exit_code
+    assert "not xedge.cost/1" in done.stderr
+    assert not (tmp_path / "other.html").exists()
+
+
+def test_convert_writes_one_too(xedge: Command, tmp_path: Path) -> None:
+    made = ("--output", tmp_path / "made", "--report", tmp_path / "page.html")
+    done = xedge("convert", "--target", "tflite", "--precision", "fp32,dynamic", *made)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "page.html").read_text()
+    assert "tflite_dynamic" in text
+    assert "Do the artifacts agree?" in text
+
+
+def test_many_classes_become_a_list(documents: dict[str, Path], tmp_path: Path) -> None:
+    run = read_document(documents["float"])
+    labels = tuple(f"class {i}" for i in range(40))
+    confusion = tuple(tuple(9 if i == j else int(j == i + 1) * (i + 1) for j in range(40)) for i in range(40))
+    assert run.accuracy is not None
+    accuracy = replace(run.accuracy, confusion=confusion, per_class=dict.fromkeys(labels, 0.5))
+    assert confusions(accuracy, labels)[0] == ("class 38", "class 39", 39)
+    text = page(gather([replace(run, accuracy=accuracy, answers=replace(run.answers, labels=labels))]))
+    assert "class 38 taken for class 39: 39" in text
+    assert 'class="matrix"' not in text
+
+
+def test_the_same_documents_make_the_same_page(documents: dict[str, Path], tmp_path: Path) -> None:
+    first, second = (report(documents["float"], output=tmp_path / name).read_text() for name in ("a.html", "b.html"))
+    stamp = first.index("UTC</p>")
+    assert first[stamp:] == second[stamp:]
