@@ -199,7 +199,27 @@ class Golden:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The whole document; ``files`` has the sha256 of every other file in the bundle."""
+    """What a bundle says of itself.
+
+    Args:
+        schema_version: of this document.
+        xedge_version: that wrote it.
+        target, precision: of the artifact.
+        artifact: the file that a runtime opens.
+        model: where it comes from.
+        input, output: its ends.
+        output_kind: what the output holds; of logits the runner takes the softmax.
+        preprocessing: from a photo to the input.
+        labels_known: whether labels.txt has the classes' names, or numbers.
+        recipe: how it was made.
+        calibration: the photos that fixed int8 ranges; None in float.
+        tools: versions of the packages that made it.
+        accuracy: on the host; None without labelled photos.
+        gate: how a budget was kept; None without one.
+        speed: beside fp32 on the host; None where it was not timed.
+        golden: the self-test.
+        files: sha256 of every other file in the bundle.
+    """
 
     schema_version: int
     xedge_version: str

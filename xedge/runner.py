@@ -97,6 +97,22 @@ class RunReport:
 
     Args:
         schema: which document this is, and its version.
+        xedge_version: that ran it.
+        bundle: the folder's name.
+        target, precision: of the artifact.
+        artifact_bytes: its size, weights included.
+        weights_sha256: of the model that it was made of.
+        execution: what the runtime really did.
+        board: the machine.
+        self_test: the golden photos' outputs against the host's.
+        phases: times of the parts around the steady state.
+        latency: of the steady state.
+        warmup_inferences: before it.
+        peak_memory_bytes: of the process, until the timing ended.
+        data: the folder that was scored; None where nothing was.
+        accuracy: on it.
+        host_top1: what the host measured when it was converted, 0 to 1.
+        verdict: whether the latency can be believed.
         readings: of the board before, about once a second during, and after the timing.
         energy_j: of one inference, by the board's own meter; None without one.
         samples_ns: every timed inference.

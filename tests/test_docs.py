@@ -1,0 +1,105 @@
+"""The docs are true: generated pages are the program's, links hold, code runs, commands parse, messages are real."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.conftest import Command
+from xedge.cli.parser import parser
+from xedge.errors import XedgeError
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
+def test_generated_pages_are_what_the_program_says() -> None:
+    done = subprocess.run(
+        [sys.executable, DOCS / "generate.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_site_builds_and_every_link_holds(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site" / "start.html").is_file()
+    for page in (tmp_path / "site").rglob("*.html"):
+        assert "fonts.googleapis" not in page.read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_hold(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_architecture_pages_code_runs() -> None:
+    """In the order of the page, in one namespace, with Keras' light backend as a command has it."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "architecture.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 5
+    script = "import os\nos.environ['KERAS_BACKEND'] = 'openvino'\n" + "\n".join(blocks)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every command of xedge in an indented block of the docs; those that show a choice in brackets are no commands."""
+    found = []
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            if line.startswith("    xedge ") and "[" not in line:
+                found += [(page.name, one.strip()) for one in re.split(r";|&&", line.split("#")[0])]
+    return found
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_commands_parse(page: str, command: str) -> None:
+    words = [word for word in shlex.split(command)[1:] if word != "..."]
+    try:
+        parser().parse_args(words)
+    except XedgeError as error:
+        raise AssertionError(f"{page}: {command}: {error}") from error
+
+
+def test_error_messages_in_the_docs_are_real() -> None:
+    source = " ".join(path.read_text() for path in (ROOT / "xedge").rglob("*.py"))
+    source = re.sub(r'"\s*f?"', "", source)  # a message may be written in pieces
+    table = re.findall(r"^\| `([^`]+)` \|", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    assert len(table) > 15
+    assert [message for message in table if message not in source] == []
+
+
+def test_documents_fit_their_schemas(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+    written = {
+        "run": ("run", bundles / "tflite_int8", "--runs", 5, "--limit", 10),
+        "verify": ("verify", bundles / "tflite_int8", bundles / "tflite_fp32", "--limit", 5),
+        "analyze": ("analyze", "--photos", 2),
+        "cost": ("cost",),
+        "doctor": ("doctor",),
+        "compare": (
+            *("compare", bundles / "tflite_int8", bundles / "tflite_fp32"),
+            *("--rounds", 3, "--runs", 5, "--limit", 5),
+        ),
+        "benchmark": ("benchmark", "--target", "tflite", "--precision", "fp16", "--rounds", 1, "--runs", 5),
+    }
+    manifest = json.loads((bundles / "tflite_int8" / "manifest.json").read_text())
+    jsonschema.validate(manifest, json.loads((DOCS / "schemas" / "manifest.json").read_text()))
+    for name, command in written.items():
+        done = xedge(*command, "--json", tmp_path / f"{name}.json")
+        assert done.returncode == 0, done.stderr
+        document = json.loads((tmp_path / f"{name}.json").read_text())
+        schema = json.loads((DOCS / "schemas" / f"{name}.json").read_text())
+        jsonschema.validate(document, schema)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**document, "nonsense": 1}, schema)
