@@ -172,14 +172,15 @@ def written(variants: list[Variant], timed: list[Measured | xedge.XedgeError], b
             assert isinstance(now, Measured)
             assert isinstance(then, Measured)
             times += [f"{now.run.latency.p50_ms:.2f}", beside(now, then)]
-        costs = [f"{one.cost.parameters / 1e6:.2f}", f"{one.cost.multiply_accumulates / 1e6:.0f}"]
+        costs = [f"{one.cost.total.parameters / 1e6:.2f}", f"{one.cost.total.multiply_accumulates / 1e6:.0f}"]
         rows.append([one.name, *costs, *times, starts(one.top1), *points(one, first), starts(one.int8_top1)])
     found = first.cost
     ratios = [layer.separable.ratio for layer in found.layers if layer.separable is not None]
-    whole = found.multiply_accumulates / found.ordinary_multiply_accumulates
     setting = f"{budget.size}x{budget.size}, width {budget.width:g}, two middle blocks, {budget.epochs} epochs"
     scored = f"{len(first.truth) // seeds} test photos, {seeds} random start{'s' if seeds > 1 else ''}"
-    sums = f"By arithmetic the first costs {whole:.3f} of ordinary convolutions; its {len(ratios)} separable ones "
+    sums = (
+        f"By arithmetic the first costs {found.ratio:.3f} of ordinary convolutions; its {len(ratios)} separable ones "
+    )
     sums += f"{min(ratios):.3f} to {max(ratios):.3f} each, which is 1/N + 1/9."
     return f"{setting}; {scored}; TFLite, timed in turns.\n\n{markdown(rows, HEADER)}\n\n{sums}\n"
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
+import numpy as np
+
 from xedge.graph.cost import multiply_accumulates, values
 from xedge.graph.ir import Activation, Conv, Depthwise, Graph, Input, Node, Weighted
 
@@ -28,7 +30,6 @@ class Separable:
         inputs, outputs: C and N, channels.
         multiply_accumulates: of both.
         ordinary: of the ordinary convolution.
-        ordinary_parameters: of its kernel and bias.
         formula: what the ratio is by 1/N + 1/d^2; pointwise first it is 1/C + 1/d^2.
     """
 
@@ -40,7 +41,6 @@ class Separable:
     outputs: int
     multiply_accumulates: int
     ordinary: int
-    ordinary_parameters: int
     formula: float
 
     @property
@@ -78,49 +78,93 @@ class LayerCost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Totals:
+    """A whole network, for one photo.
+
+    Args:
+        parameters: weights and biases, batch normalization folded.
+        multiply_accumulates: of its convolutions and dense layers.
+        traffic_bytes: inputs, weights and outputs of all nodes, each moved once, in float32.
+        activation_bytes: the most that live at once, in float32.
+    """
+
+    parameters: int
+    multiply_accumulates: int
+    traffic_bytes: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """A network, layer by layer and in total.
 
     Args:
+        schema: which document this is, and its version.
         network: its name.
         input: height, width, channels.
         layers: in the order of computation.
-        activation_bytes: the most that live at once, in float32.
+        total: of the network as it is.
+        ordinary: with an ordinary convolution in the place of each separable one, and nothing in between.
     """
 
     schema: Literal["xedge.cost/1"] = "xedge.cost/1"
     network: str
     input: tuple[int, ...]
     layers: tuple[LayerCost, ...]
-    activation_bytes: int
-    parameters: int
-    multiply_accumulates: int
-    traffic_bytes: int
-    ordinary_multiply_accumulates: int
-    ordinary_parameters: int
+    total: Totals
+    ordinary: Totals
+
+    @property
+    def ratio(self) -> float:
+        """Multiply-accumulates over those with ordinary convolutions."""
+        return self.total.multiply_accumulates / self.ordinary.multiply_accumulates
 
 
 def cost(graph: Graph) -> Cost:
     """Return what a graph costs for one photo."""
-    pairs = {pair.second: pair for pair in separables(graph)}
-    alive = _alive(graph)
-    layers = tuple(_layer(graph, node, pairs, alive) for node in graph if not isinstance(node, Input))
-    found = [layer.separable for layer in layers if layer.separable is not None]
-    macs, parameters = sum(x.multiply_accumulates for x in layers), sum(x.parameters for x in layers)
-    separate = {name for pair in found for name in (pair.depthwise, pair.pointwise)}
+    pairs = separables(graph)
+    layers = _layers(graph, pairs)
+    ordinary = _layers(with_ordinary(graph, pairs), [])
     return Cost(
-        network=graph.name,
-        input=graph.input.shape,
-        layers=layers,
-        activation_bytes=max(alive.values()) * FLOAT_BYTES,
-        parameters=parameters,
-        multiply_accumulates=macs,
-        traffic_bytes=sum(layer.traffic_bytes for layer in layers),
-        ordinary_multiply_accumulates=macs + sum(pair.ordinary - pair.multiply_accumulates for pair in found),
-        ordinary_parameters=parameters
-        + sum(pair.ordinary_parameters for pair in found)
-        - sum(layer.parameters for layer in layers if layer.name in separate),
+        network=graph.name, input=graph.input.shape, layers=layers, total=_totals(layers), ordinary=_totals(ordinary)
     )
+
+
+def _layers(graph: Graph, pairs: list[Separable]) -> tuple[LayerCost, ...]:
+    by_second, alive = {pair.second: pair for pair in pairs}, _alive(graph)
+    return tuple(_layer(graph, node, by_second, alive) for node in graph if not isinstance(node, Input))
+
+
+def _totals(layers: tuple[LayerCost, ...]) -> Totals:
+    return Totals(
+        parameters=sum(layer.parameters for layer in layers),
+        multiply_accumulates=sum(layer.multiply_accumulates for layer in layers),
+        traffic_bytes=sum(layer.traffic_bytes for layer in layers),
+        activation_bytes=max(layer.alive_bytes for layer in layers),
+    )
+
+
+def with_ordinary(graph: Graph, pairs: list[Separable]) -> Graph:
+    """Return the network with ordinary convolutions in the place of pairs; their kernels hold zeros and no memory."""
+    nodes: dict[str, Node | None] = {node.name: node for node in graph}
+    for pair in pairs:
+        depthwise, second = graph[pair.depthwise], graph[pair.second]
+        assert isinstance(depthwise, Depthwise)
+        assert isinstance(second, Weighted)
+        first = graph[pair.pointwise if pair.pointwise_first else pair.depthwise]
+        # The first of the two and what may stand between them go.
+        nodes.update({first.name: None, second.inputs[0]: None})
+        nodes[second.name] = Conv(
+            name=second.name,
+            inputs=first.inputs,
+            kernel=np.broadcast_to(np.float32(0), (*depthwise.kernel.shape[:2], pair.inputs, pair.outputs)),
+            bias=np.broadcast_to(np.float32(0), (pair.outputs,)),
+            activation=second.activation,
+            strides=depthwise.strides,
+            padding=depthwise.padding,
+            dilation=depthwise.dilation,
+        )
+    return replace(graph, nodes=tuple(node for node in nodes.values() if node is not None))
 
 
 def separables(graph: Graph) -> list[Separable]:
@@ -155,10 +199,9 @@ def _is_pointwise(node: Conv) -> bool:
 
 
 def _pair(graph: Graph, depthwise: Depthwise, pointwise: Conv, *, pointwise_first: bool) -> Separable:
-    height, width = depthwise.kernel.shape[:2]
-    inputs, outputs = pointwise.kernel.shape[2:]
-    area = height * width
-    positions = prod(graph.shape(depthwise.name)[:2])
+    first, second = (pointwise, depthwise) if pointwise_first else (depthwise, pointwise)
+    inputs, outputs = graph.shape(first.inputs[0])[-1], graph.shape(second.name)[-1]
+    area = prod(depthwise.kernel.shape[:2])
     return Separable(
         depthwise=depthwise.name,
         pointwise=pointwise.name,
@@ -167,8 +210,7 @@ def _pair(graph: Graph, depthwise: Depthwise, pointwise: Conv, *, pointwise_firs
         inputs=inputs,
         outputs=outputs,
         multiply_accumulates=sum(multiply_accumulates(graph, n.name) for n in (depthwise, pointwise)),
-        ordinary=area * positions * inputs * outputs,
-        ordinary_parameters=area * inputs * outputs + outputs,
+        ordinary=area * prod(graph.shape(depthwise.name)[:2]) * inputs * outputs,
         formula=1 / (inputs if pointwise_first else outputs) + 1 / area,
     )
 

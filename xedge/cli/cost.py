@@ -6,7 +6,7 @@ import argparse
 
 from xedge.api.analyze import cost
 from xedge.cli.console import Console, table
-from xedge.costing import Cost
+from xedge.costing import Cost, Totals
 from xedge.vocabulary import BUILT_IN
 
 
@@ -48,22 +48,23 @@ def _layers(found: Cost, top: int | None) -> str:
 
 
 def _side_by_side(found: list[Cost]) -> str:
-    rows = [
-        [
-            one.network,
-            "x".join(map(str, one.input)),
-            f"{one.parameters / 1e6:.2f}",
-            f"{one.multiply_accumulates / 1e6:,.0f}",
-            f"{one.traffic_bytes / 1e6:.0f}",
-            f"{one.activation_bytes / 1e6:.1f}",
-            f"{one.ordinary_parameters / 1e6:.2f}",
-            f"{one.ordinary_multiply_accumulates / 1e6:,.0f}",
-            f"{one.multiply_accumulates / one.ordinary_multiply_accumulates:.3f}",
-        ]
-        for one in found
+    """Each network as it is, and with ordinary convolutions where it has separable ones."""
+    rows = []
+    for one in found:
+        rows.append([one.network, "x".join(map(str, one.input)), *_totals(one.total), ""])
+        if one.ratio != 1:
+            rows.append(["  with ordinary convolutions", "", *_totals(one.ordinary), f"{one.ratio:.3f}"])
+    header = ["network", "input", "parameters, M", "MACs, M", "traffic, MB", "activations, MB", "ratio of MACs"]
+    return table(rows, header)
+
+
+def _totals(of: Totals) -> list[str]:
+    return [
+        f"{of.parameters / 1e6:.2f}",
+        f"{of.multiply_accumulates / 1e6:,.0f}",
+        f"{of.traffic_bytes / 1e6:.1f}",
+        f"{of.activation_bytes / 1e6:.2f}",
     ]
-    header = ["network", "input", "parameters, M", "MACs, M", "traffic, MB", "activations, MB"]
-    return table(rows, [*header, "ordinary: parameters, M", "MACs, M", "ratio"])
 
 
 def _millions(count: int) -> str:
