@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="train on so many photos, for a quick try")
     parser.add_argument("--on", metavar="USER@HOST", help="run there too")
     parser.add_argument("--on-limit", type=int, metavar="N", help="on so many of the test photos")
+    parser.add_argument("--on-runs", type=int, metavar="N", help="time so many inferences there")
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
     train = read_folder(options.photos / "train")
@@ -62,13 +63,15 @@ def main() -> int:
     top1 = f"float {100 * accuracy.reference.top1:.2f} %, int8 {100 * accuracy.artifact.top1:.2f} %"
     print(f"{top1} of {accuracy.artifact.photos} photos")
     if options.on is not None:
-        run_there(options.on, made.path, options.photos / "test", options.on_limit)
+        run_there(options.on, made.path, options)
     return 0
 
 
-def run_there(destination: str, bundle: Path, photos: Path, limit: int | None) -> None:
+def run_there(destination: str, bundle: Path, options: argparse.Namespace) -> None:
     """Take the bundle to another machine, run it there, and say what it measured."""
-    run = xedge.run_on(destination, bundle, data=photos, limit=limit, report=print).runs[0]
+    runs = ("--runs", str(options.on_runs)) if options.on_runs is not None else ()
+    photos, limit = options.photos / "test", options.on_limit
+    run = xedge.run_on(destination, bundle, data=photos, limit=limit, arguments=runs, report=print).runs[0]
     assert run.accuracy is not None
     print(f"on {destination}: {run.latency.p50_ms:.1f} ms, {run.verdict.word} {'; '.join(run.verdict.reasons)}")
     print(f"top-1 {100 * run.accuracy.top1:.2f} % of {run.accuracy.photos} photos")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xedge.comparison import Judgement, accuracy_difference, latency_difference
+from xedge.device.readings import read_now
+from xedge.device.system import System
 from xedge.errors import XedgeError
 from xedge.names import precision_names, target_names
 from xedge.rounds import Measured, Plan, measure_in_rounds
@@ -89,7 +91,7 @@ def benchmark(
     """
     from xedge.api.convert import convert  # noqa: PLC0415 - the host's packages; reading a report back needs none
 
-    plan = plan or Plan()
+    plan, before = plan or Plan(), read_now(System())
     with ExitStack() as stack:
         folder = output or stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-"))
         errors: dict[tuple[str, Precision], XedgeError] = {}
@@ -106,7 +108,7 @@ def benchmark(
             **conversion,
         )
         paths = {(one.manifest.target, one.manifest.precision): one.path for one in made}
-        found = dict(zip(paths, measure_in_rounds(list(paths.values()), plan, progress), strict=True))
+        found = dict(zip(paths, measure_in_rounds(list(paths.values()), plan, progress, before), strict=True))
         kept = output is not None
         rows = [
             _row(*pair, {**errors, **found}, str(paths[pair]) if kept and pair in paths else None) for pair in wanted

@@ -71,10 +71,17 @@ class Measured:
 
 
 def measure_in_rounds(
-    bundles: Sequence[Path], plan: Plan, progress: Report = lambda line: None
+    bundles: Sequence[Path], plan: Plan, progress: Report = lambda line: None, before: Reading | None = None
 ) -> list[Measured | XedgeError]:
-    """Return what each bundle measured, or why it did not run."""
-    before = read_now(System())
+    """Return what each bundle measured, or why it did not run.
+
+    Args:
+        bundles: folders or zips.
+        plan: how they are measured.
+        progress: told whose turn it is.
+        before: of the board, before anything of this command loaded it; None reads it now.
+    """
+    before = before or read_now(System())
     begin = time.monotonic()
     turns: list[list[RunReport]] = [[] for _ in bundles]
     errors: dict[int, XedgeError] = {}

@@ -78,7 +78,7 @@ def _row(row: Row) -> list[str]:
         "ok",
         f"{run.artifact_bytes / 1e6:.2f}",
         "-" if run.accuracy is None else percent(run.accuracy.top1),
-        "-" if row.points is None else f"{-row.points:+.2f}",
+        "-" if row.points is None else f"{0.0 - row.points:+.2f}",
         f"{run.latency.p50_ms:.2f}",
         "-" if run.latency.p90_ms is None else f"{run.latency.p90_ms:.2f}",
         f"{run.latency.per_second:.1f}",

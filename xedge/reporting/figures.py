@@ -91,7 +91,8 @@ def _numbers(axes: Axes, entries: Sequence[Entry]) -> None:
     groups: list[tuple[float, float, list[Entry]]] = []
     for entry in sorted(entries, key=lambda one: one.run.latency.p50_ms):
         x, y = axes.transData.transform((entry.run.latency.p50_ms, _top1(entry)))
-        near = [group for group in groups if abs(group[0] - x) < APART_X and abs(group[1] - y) < APART_Y]
+        # A label of several numbers is wider.
+        near = [g for g in groups if abs(g[0] - x) < APART_X * (1 + len(g[2]) / 2) and abs(g[1] - y) < APART_Y]
         if near:
             near[0][2].append(entry)
         else:

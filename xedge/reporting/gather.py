@@ -45,6 +45,7 @@ class Gathered:
     """Everything that a page shows.
 
     Args:
+        models: that were benchmarked.
         entries: the runs.
         reference: the run that accuracy is told against: the first fp32 that was scored, else the first scored.
         failures: what did not run, by name.
@@ -52,6 +53,7 @@ class Gathered:
         verifications, analyses: other documents.
     """
 
+    models: tuple[str, ...]
     entries: tuple[Entry, ...]
     reference: Entry | None
     failures: dict[str, str]
@@ -70,6 +72,7 @@ class Gathered:
 
 @dataclass(kw_only=True)
 class _Pile:
+    models: dict[str, None] = field(default_factory=dict)
     runs: list[RunReport] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     recommendations: list[Recommendation] = field(default_factory=list)
@@ -84,6 +87,7 @@ class _Pile:
                 self.runs += document.runs
                 self.failures |= {f"{document.destination}: {k}": v.message for k, v in document.failures.items()}
             case BenchmarkReport():
+                self.models[document.model] = None
                 self._rows(document.rows)
                 if document.recommendation is not None:
                     self.recommendations.append(document.recommendation)
@@ -126,6 +130,7 @@ def gather(documents: Sequence[Any]) -> Gathered:
         for number, (name, run) in enumerate(zip(names_of(pile.runs), pile.runs, strict=True), start=1)
     )
     return Gathered(
+        models=tuple(pile.models),
         entries=entries,
         reference=next((entry for entry in entries if entry.run is first), None),
         failures=pile.failures,

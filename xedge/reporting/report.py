@@ -104,8 +104,10 @@ def page(found: Gathered, data: Path | None = None, title: str | None = None) ->
 
 
 def _title(found: Gathered) -> str:
-    names = dict.fromkeys(found.boards)
-    return f"{len(found.entries)} runs on {', '.join(names)}" if names else "Report"
+    if not found.boards:
+        return "Report"
+    what = f"{', '.join(found.models)}: " if found.models else ""
+    return f"{what}{len(found.entries)} runs on {', '.join(found.boards)}"
 
 
 def _tradeoff(entries: Sequence[Entry]) -> Markup | None:
