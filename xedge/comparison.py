@@ -27,7 +27,7 @@ DoubleArray = npt.NDArray[np.float64]
 Judgement = Literal["better", "worse", "within noise"]
 SIGNIFICANT = 0.05
 # How far two runs of one bundle, each in its own process, were seen apart on a quiet machine (docs/reading.md).
-RUN_TO_RUN = 0.05
+RUN_TO_RUN = 0.15
 RESAMPLES = 2000
 # Two-sided 95 % points of Student's t, by degrees of freedom; beyond the last the normal's will do.
 STUDENT = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
