@@ -19,7 +19,7 @@ from xedge.comparison import _unpaired, compare_runs, latency_difference, names_
 from xedge.documents import read_document
 from xedge.errors import InputError, UsageError
 from xedge.metrics import Accuracy, wilson
-from xedge.rounds import Measured
+from xedge.rounds import Measured, Plan
 from xedge.runner import RunReport
 
 
@@ -172,6 +172,17 @@ def test_the_command_on_files_and_on_bundles(xedge: Command, files: dict[str, Pa
     assert "| against onnx_fp32 |" in done.stdout
     words = xedge("compare", files["tflite_fp32"], bundles / "onnx_int8", *turns).stdout
     assert "McNemar p" in words
+
+
+def test_a_bundle_beside_itself_is_run_twice(bundles: Path) -> None:
+    found = xedge.compare(
+        bundles / "tflite_int8", bundles / "tflite_int8", plan=Plan(rounds=3, runs=10, data=None, limit=5)
+    )
+    first, second = found.sides
+    assert (first.name, second.name) == ("tflite_int8 #1", "tflite_int8 #2")
+    assert first.rounds_ms != second.rounds_ms
+    assert found.versus[0].latency is not None
+    assert found.versus[0].latency.in_turns
 
 
 def damaged(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], str]:

@@ -12,10 +12,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from xedge.bundle import MANIFEST
 from xedge.device.board import Board
 from xedge.documents import read_document
-from xedge.errors import InputError, UsageError
+from xedge.errors import InputError, UsageError, XedgeError
 from xedge.metrics import Accuracy, Drop, drop_of_answers, wilson
 from xedge.remote.run import RemoteRun
 from xedge.rounds import Measured, Plan, measure_in_rounds
@@ -136,16 +135,22 @@ def compare(
         InputError: a file is no run, or a bundle does not run.
     """
     paths = [Path(thing) for thing in things]
-    bundles = [path for path in paths if path.is_dir() or path.suffix == ".zip"]
-    plan = plan or Plan()
-    measured = dict(zip(bundles, measure_in_rounds(bundles, plan, progress) if bundles else [], strict=True))
+    bundles = [path for path in paths if _is_bundle(path)]
+    measured = iter(measure_in_rounds(bundles, plan or Plan(), progress) if bundles else [])
     runs: list[Measured] = []
     for path in paths:
-        found = measured.get(path)
-        if isinstance(found, Exception):
+        if not _is_bundle(path):
+            runs += read_runs(path)
+            continue
+        found = next(measured)
+        if isinstance(found, XedgeError):
             raise found
-        runs += [found] if found is not None else read_runs(path)
+        runs.append(found)
     return compare_runs(runs, across=across)
+
+
+def _is_bundle(path: Path) -> bool:
+    return path.is_dir() or path.suffix == ".zip"
 
 
 def read_runs(path: Path) -> list[Measured]:
@@ -154,14 +159,12 @@ def read_runs(path: Path) -> list[Measured]:
     Raises:
         InputError: it holds none.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: a folder without {MANIFEST}; name a bundle, or a JSON file of `xedge run`")
     document = read_document(path)
     if isinstance(document, RunReport):
         return [Measured(run=document, rounds_ms=())]
     if isinstance(document, RemoteRun):
         return [Measured(run=run, rounds_ms=()) for run in document.runs]
-    rows = getattr(document, "rows", None)
+    rows = getattr(document, "rows", None)  # of a benchmark, which this module does not know
     if rows is None:
         raise InputError(f"{path}: is {document.schema}; give JSON files of run, run --on or benchmark, or bundles")
     return [row.measured for row in rows if row.measured is not None]
