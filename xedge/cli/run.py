@@ -22,7 +22,7 @@ def main(options: argparse.Namespace) -> int:
 
         return run_there(options)
     if len(options.bundles) > 1:
-        raise UsageError("several bundles run on another machine alone (--on); here give one, and --against another")
+        raise UsageError("here one bundle runs at a time: xedge compare times several in turns; --on takes several")
     console = Console(options.json, options.quiet)
     if options.no_accuracy and options.data is not None:
         raise UsageError("--no-accuracy and --data: give one of them")
