@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from xedge.bundle import Bundle, open_bundle
 from xedge.data import CalibrationSet
@@ -21,6 +22,18 @@ from xedge.models.compact import embedded
 from xedge.types import UInt8Array
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+# Whose conformance takes half a minute each.
+LARGE_NETWORKS = ("inception_v3", "resnet50")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Large networks make a test slow, whatever it does with them."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        if parameters is not None and parameters.params.get("name") in LARGE_NETWORKS:
+            item.add_marker(pytest.mark.slow)
 
 
 def run_xedge(*arguments: object, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -44,10 +57,19 @@ def xedge() -> Command:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the embedded default converted by the command: one bundle for each target and precision."""
-    folder = tmp_path_factory.mktemp("bundles")
-    done = run_xedge("convert", "--target", "all", "--precision", "all", "--output", folder)
-    assert done.returncode == 0, done.stderr
+    """A folder with the embedded default converted by the command: one bundle for each target and precision.
+
+    It is made once for all of xdist's workers; tests leave it as it is.
+    """
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    shared = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
+    folder = shared / "bundles"
+    with FileLock(shared / "bundles.lock"):
+        if not folder.exists():
+            making = shared / "making"
+            done = run_xedge("convert", "--target", "all", "--precision", "all", "--output", making)
+            assert done.returncode == 0, done.stderr
+            making.rename(folder)
     return folder
 
 

@@ -58,6 +58,7 @@ def test_photos_of_the_same_kind_fit(bundles: Path) -> None:
         assert found["fits"], target
 
 
+@pytest.mark.slow
 def test_artifacts_with_their_preprocessing_and_without_softmax(xedge: Command, bundles: Path, tmp_path: Path) -> None:
     """The user gets the same probabilities, and the bundle works like any other."""
     made = xedge(

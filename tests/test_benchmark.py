@@ -15,6 +15,7 @@ from xedge.benchmarking import BenchmarkReport, Row, recommend
 from xedge.documents import read_document
 from xedge.rounds import Measured
 
+pytestmark = pytest.mark.slow
 TURNS = ("--rounds", 3, "--runs", 25, "--limit", 60)
 
 

@@ -54,6 +54,7 @@ def test_ordinary_convolutions_cost_what_a_network_with_them_does(order: str, in
     assert all(pair.ratio == pytest.approx(pair.formula) for pair in pairs)
 
 
+@pytest.mark.slow
 def test_the_command(xedge: Command) -> None:
     done = xedge("cost", "--compare", "--json")
     assert done.returncode == 0, done.stderr

@@ -57,7 +57,7 @@ def commands() -> list[tuple[str, str]]:
     """Every command of xedge in an indented block of the docs; those that show a choice in brackets are no commands."""
     found = []
     for page in PAGES:
-        for line in page.read_text().splitlines():
+        for line in page.read_text().replace("\\\n", " ").splitlines():
             if line.startswith("    xedge ") and "[" not in line:
                 found += [(page.name, one.strip()) for one in re.split(r";|&&", line.split("#")[0])]
     return found
@@ -80,6 +80,7 @@ def test_error_messages_in_the_docs_are_real() -> None:
     assert [message for message in table if message not in source] == []
 
 
+@pytest.mark.slow
 def test_documents_fit_their_schemas(xedge: Command, bundles: Path, tmp_path: Path) -> None:
     written = {
         "run": ("run", bundles / "tflite_int8", "--runs", 5, "--limit", 10),

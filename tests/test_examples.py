@@ -47,12 +47,14 @@ def test_the_readme_lists_every_example_and_every_one_is_tested() -> None:
     assert {name for name in files if f'"{name}"' in tests} == files
 
 
+@pytest.mark.slow
 def test_python_api(tmp_path: Path) -> None:
     words = run_example("python_api.py", tmp_path, cwd=tmp_path)
     assert "of fp32's time" in words
     assert "what goes wrong says so in a line" in words
 
 
+@pytest.mark.slow
 def test_convert_your_model(tmp_path: Path) -> None:
     words = run_example("convert_your_model.py", CALIBRATION, "--epochs", 2, "--output", "made", cwd=tmp_path)
     assert words.count("agreement") == 3
@@ -68,6 +70,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_fine_tune_head(photos: Path, tmp_path: Path) -> None:
     """On photos that the convolutions know: a hundred make a head nearly as good as the one that was taken off."""
     words = run_example("fine_tune_head.py", photos, "out", cwd=tmp_path)
@@ -77,6 +80,7 @@ def test_fine_tune_head(photos: Path, tmp_path: Path) -> None:
     assert manifest["accuracy"]["agreement"]["agreement"] > 0.95
 
 
+@pytest.mark.slow
 def test_compare_convolutions(photos: Path, tmp_path: Path) -> None:
     options = ("--epochs", 1, "--seeds", 1, "--size", 71, "--width", 0.125, "--rounds", 3)
     two = ("separable, depthwise first", "ordinary convolutions")

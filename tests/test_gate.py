@@ -123,6 +123,7 @@ def test_a_budget_that_int8_keeps_takes_int8(target: str, gated: Callable[..., t
     assert " met: int8" in words
 
 
+@pytest.mark.slow
 def test_a_budget_that_int8_misses_is_climbed_for(gated: Callable[..., tuple[int, str, Path]]) -> None:
     code, words, output = gated("tflite", "--min-agreement", 99.9)
     assert code == UNDECIDED, words
@@ -147,6 +148,7 @@ def test_out_of_time_the_best_is_kept_and_the_code_says_so(gated: Callable[..., 
     assert "left rungs untried" in words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [

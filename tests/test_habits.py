@@ -64,6 +64,7 @@ def test_progress_is_overwritten_on_a_terminal_and_seldom_in_a_pipe(
     assert lines == [f"calibrate {second}/100 photos" for second in (21, 42, 63, 84)]
 
 
+@pytest.mark.slow
 def test_quiet_prints_the_result_alone(xedge: Command, tmp_path: Path) -> None:
     command = ("convert", "--target", "tflite", "--output", tmp_path / "made")
     assert "read  " in xedge(*command).stdout

@@ -31,6 +31,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grow.keras", "saved"])
 def test_bundles_run_and_name_their_way(xedge: Command, models: Path, tmp_path: Path, name: str) -> None:
     done = xedge(

@@ -214,6 +214,7 @@ def test_the_command_says_where_it_is_and_refuses_what_it_cannot_show(
     assert not (tmp_path / "other.html").exists()
 
 
+@pytest.mark.slow
 def test_convert_writes_one_too(xedge: Command, tmp_path: Path) -> None:
     made = ("--output", tmp_path / "made", "--report", tmp_path / "page.html")
     done = xedge("convert", "--target", "tflite", "--precision", "fp32,dynamic", *made)

@@ -180,6 +180,7 @@ def test_info_audits_an_artifact(xedge: Command, bundles: Path, artifact: str) -
     assert found["audit"]["integer_products"] == 38
 
 
+@pytest.mark.slow
 def test_integer_ends_take_pixels_as_they_are(xedge: Command, tmp_path: Path) -> None:
     arguments = ("--precision", "int8", "--io", "uint8", "--output", tmp_path / "made")
     done = xedge("convert", "--target", "onnx,openvino", *arguments, "--json")
@@ -192,6 +193,7 @@ def test_integer_ends_take_pixels_as_they_are(xedge: Command, tmp_path: Path) ->
     assert "int8 artifacts have float32 or int8" in refused.stderr
 
 
+@pytest.mark.slow
 def test_batches_are_kept_in_the_bundle(xedge: Command, tmp_path: Path) -> None:
     for batch, size in ((4, 4), ("dynamic", -1)):
         out = tmp_path / str(batch)
