@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,9 @@ def extracted(base: Any, photos: PhotoSet, batch: int = 16) -> Any:
     for start in range(0, len(photos.files), batch):
         files = photos.files[start : start + batch]
         rows.append(np.asarray(base(np.stack([preprocessing.photo(file) for file in files]), training=False)))
-        print(f"\rfeatures of {min(start + batch, len(photos.files))}/{len(photos.files)} photos", end="", flush=True)
-    print()
+        if sys.stdout.isatty():
+            print(f"\rfeatures of {len(rows) * batch} of {len(photos.files)} photos", end="\r", flush=True)
+    print(f"features of {len(photos.files)} photos")
     return np.concatenate(rows)
 
 
