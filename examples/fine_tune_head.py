@@ -28,7 +28,6 @@ from xedge.data import PhotoSet, read_folder
 from xedge.models.compact import embedded
 from xedge.preprocess import scheme
 
-
 STEPS, BATCH = 720, 128
 
 
