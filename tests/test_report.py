@@ -12,12 +12,16 @@ from typing import Any
 import pytest
 
 from tests.conftest import Command
+from xedge.benchmarking import BenchmarkReport, Row
 from xedge.device.throttling import Throttling
 from xedge.documents import read_document
 from xedge.errors import InputError
 from xedge.models.compact import embedded
+from xedge.remote.run import Failure, HostFigures, RemoteRun
+from xedge.reporting.figures import numbers
 from xedge.reporting.gather import gather
 from xedge.reporting.report import confusions, page, report, write_report
+from xedge.rounds import Measured
 from xedge.runner import RunReport
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -234,6 +238,29 @@ def test_many_classes_become_a_list(documents: dict[str, Path], tmp_path: Path) 
     text = page(gather([replace(run, accuracy=accuracy, answers=replace(run.answers, labels=labels))]))
     assert "class 38 taken for class 39: 39" in text
     assert 'class="matrix"' not in text
+
+
+def test_runs_of_another_machine_and_of_a_benchmark_are_shown(documents: dict[str, Path]) -> None:
+    run = read_document(documents["float"])
+    measured = Measured(run=run, rounds_ms=(1.0,))
+    row = Row(target="tflite", precision="fp32", error=None, bundle=None, measured=measured)
+    failed = Row(target="tflite", precision="int8", error="no such thing", bundle=None, measured=None)
+    benchmark = BenchmarkReport(model="mine", rounds=1, rows=(row, failed), recommendation=None)
+    there = RemoteRun(
+        destination="pi@pi",
+        doctor={},
+        runs=(hot_pi(run),),
+        host=(HostFigures(ms=None, top1=None),),
+        failures={"big": Failure(message="killed", exit_code=7)},
+    )
+    text = page(gather([benchmark, there]))
+    for words in ("mine: 2 runs on", "pi@pi: big", "killed", "no such thing", "All boards together"):
+        assert words in text
+    assert HOSTILE not in text
+
+
+def test_neighbours_become_a_range() -> None:
+    assert numbers([9, 1, 2, 5, 6, 7, 8]) == "1, 2, 5–9"
 
 
 def test_the_same_documents_make_the_same_page(documents: dict[str, Path], tmp_path: Path) -> None:

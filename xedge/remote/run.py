@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,7 +85,9 @@ def run_there(
     for bundle, folder in zip(bundles, ready.bundles, strict=True):
         report(f"run        {bundle.root.name}")
         try:
-            done.append((bundle, from_json(RunReport, ready.xedge("run", f"@{folder}", *arguments, *data))))
+            run = from_json(RunReport, ready.xedge("run", f"@{folder}", *arguments, *data))
+            # Folders there have a digest behind their names.
+            done.append((bundle, replace(run, bundle=bundle.root.name)))
         except ConnectionLostError:
             raise
         except XedgeError as error:

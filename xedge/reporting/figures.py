@@ -57,12 +57,13 @@ SVG = "http://www.w3.org/2000/svg"
 
 
 def accuracy_against_latency(entries: Sequence[Entry]) -> str:
-    """One board's runs: median latency against top-1 with its 95 % interval, and the frontier as a line."""
+    """Median latency against top-1 with its 95 % interval; of one board's runs also the frontier, as a line."""
+    boards = dict.fromkeys(board_name(entry.run.board) for entry in entries)
     scored = [entry for entry in entries if entry.run.accuracy is not None]
     with mpl.rc_context(STYLE):
         figure, axes = _figure(3.9)
         frontier = sorted((one.run.latency.p50_ms, _top1(one)) for one in scored if one.on_frontier)
-        if len(frontier) > 1:
+        if len(frontier) > 1 and len(boards) == 1:
             axes.step(*zip(*frontier, strict=True), where="post", color=TEXT, linewidth=1, linestyle="--", alpha=0.6)
         for entry in scored:
             _point(axes, entry)
@@ -71,9 +72,8 @@ def accuracy_against_latency(entries: Sequence[Entry]) -> str:
         axes.set_ylabel("top-1, %")
         _numbers(axes, scored)
         _legend(axes, scored)
-        board = board_name(scored[0].run.board)
         words = "; ".join(f"{one.number}: {one.run.latency.p50_ms:.2f} ms, {_top1(one):.2f} %" for one in scored)
-        return _svg(figure, f"Accuracy against latency on {board}", words)
+        return _svg(figure, f"Accuracy against latency on {', '.join(boards)}", words)
 
 
 def _point(axes: Axes, entry: Entry) -> None:
@@ -99,10 +99,21 @@ def _numbers(axes: Axes, entries: Sequence[Entry]) -> None:
             groups.append((x, y, [entry]))
     for x, y, together in groups:
         at = together[0].run.latency.p50_ms, _top1(together[0])
-        words = ", ".join(str(number) for number in sorted(entry.number for entry in together))
+        words = numbers([entry.number for entry in together])
         crowded = any(abs(other[0] - x) < 2 * APART_X and 0 < other[1] - y < 4 * APART_Y for other in groups)
         offset = (0, -21 if crowded else 9)
         axes.annotate(words, at, xytext=offset, textcoords="offset points", ha="center", weight="bold")
+
+
+def numbers(of: Sequence[int]) -> str:
+    """Return numbers in order, three and more neighbours as a range: ``1, 2, 5–9``."""
+    rows: list[list[int]] = []
+    for number in sorted(of):
+        if rows and number == rows[-1][-1] + 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return ", ".join(f"{row[0]}–{row[-1]}" if len(row) > 2 else ", ".join(map(str, row)) for row in rows)
 
 
 def _legend(axes: Axes, entries: Sequence[Entry]) -> None:

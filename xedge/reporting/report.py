@@ -90,6 +90,7 @@ def page(found: Gathered, data: Path | None = None, title: str | None = None) ->
         version=__version__,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         found=found,
+        overall=_tradeoff(found.entries) if len(found.boards) > 1 else None,
         boards=[(name, entries, _tradeoff(entries)) for name, entries in found.boards.items()],
         invalid=lambda entries: grouped({str(one.number): one.run.verdict for one in entries}),
         distributions=Markup(figures.latency_distributions(found.entries)) if found.entries else None,  # noqa: S704
