@@ -17,7 +17,8 @@ import pytest
 
 from tests.conftest import Command
 from xedge.bundle import MANIFEST, Bundle, open_bundle
-from xedge.errors import BundleError, InputError, XedgeError
+from xedge.errors import BundleError, InputError, ResourceError, XedgeError
+from xedge.files import write_file
 
 
 @pytest.fixture
@@ -171,3 +172,16 @@ def test_wrong_photos_are_named(
     assert done.returncode == code
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """Root may rename over a device: `--json /dev/null` must not leave a plain file there."""
+    with pytest.raises(ResourceError, match="no space left"):
+        write_file(Path("/dev/full"), b"text")
+    assert Path("/dev/full").is_char_device()
+    write_file(Path("/dev/null"), b"text")
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(InputError, match="cannot be written"):
+        write_file(tmp_path, b"text")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_file(Path("/proc/page.html"), b"text")

@@ -70,10 +70,16 @@ def _swap(new: Path, destination: Path) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file beside and rename it into place."""
+    """Write a file beside and rename it into place; what is no file, such as /dev/stdout, is written to."""
     with refusals_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        except FileNotFoundError as error:  # such as below /proc
+            raise InputError(f"{path}: cannot be written ({error.strerror}); give another --output") from error
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
