@@ -11,11 +11,10 @@ of the host's packages.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 
+# Type checkers take a variable of this name for typing's, whose import would take longer than all the rest.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xedge.api.analyze import analyze, cost
     from xedge.api.convert import convert
@@ -60,6 +59,8 @@ _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 def __getattr__(name: str) -> object:
     if name not in _PLACES:
         raise AttributeError(f"module 'xedge' has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - as above
+
     return getattr(importlib.import_module(_PLACES[name]), name)
 
 
