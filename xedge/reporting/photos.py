@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +65,11 @@ def changed_photos(reference: Entry, entries: Sequence[Entry], data: Path | None
     ours = reference.run.answers
     assert ours is not None
     others = [entry for entry in entries if entry is not reference and _same_photos(entry.run.answers, ours)]
+    told = {entry.number: dict(_answers(entry)) for entry in (reference, *others)}
     found = []
     for index, photo in enumerate(ours.photos):
-        before = _answer(reference, photo)
-        after = [_answer(entry, photo) for entry in others]
+        before = told[reference.number][photo]
+        after = [told[entry.number][photo] for entry in others]
         different = tuple(one for one in after if one.label != before.label)
         if different:
             found.append((photo, ours.labels[ours.truth[index]], before, different))
@@ -85,17 +86,15 @@ def _same_photos(theirs: Answers | None, ours: Answers) -> bool:
     return theirs is not None and theirs.photos_sha256 == ours.photos_sha256 and set(theirs.photos) == set(ours.photos)
 
 
-def _answer(entry: Entry, photo: str) -> Answer:
+def _answers(entry: Entry) -> Iterator[tuple[str, Answer]]:
+    """Yield every photo's name and what a run answered to it."""
     answers = entry.run.answers
     assert answers is not None
-    index = answers.photos.index(photo)
-    first = answers.first[index]
-    return Answer(
-        number=entry.number,
-        label=answers.labels[first],
-        probability=answers.probability[index],
-        right=first == answers.truth[index],
-    )
+    for photo, truth, first, probability in zip(
+        answers.photos, answers.truth, answers.first, answers.probability, strict=True
+    ):
+        label = answers.labels[first]
+        yield photo, Answer(number=entry.number, label=label, probability=probability, right=first == truth)
 
 
 def _folder(reference: Entry, data: Path | None) -> Path | None:
@@ -107,7 +106,7 @@ def _folder(reference: Entry, data: Path | None) -> Path | None:
 
 
 def _thumbnail(folder: Path | None, photo: str) -> str | None:
-    if folder is None or ".." in Path(photo).parts:
+    if folder is None or Path(photo).is_absolute() or ".." in Path(photo).parts:
         return None
     try:
         image = open_photo(folder / photo).convert("RGB")
