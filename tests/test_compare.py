@@ -201,6 +201,9 @@ def damaged(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, A
         (lambda _: "{}", r"\$.schema is missing"),
         (damaged(lambda d: d.update(schema="xedge.run/99")), "does not read"),
         (damaged(lambda d: d["latency"].pop("p50_ms")), r"\$.latency.p50_ms: is missing"),
+        (damaged(lambda d: d.update(samples_ns=[])), "without samples"),
+        (damaged(lambda d: d["answers"]["photos"].pop()), "not of one length"),
+        (damaged(lambda d: d["answers"].update(labels=["one"])), "index of a label"),
         (damaged(lambda d: d.update(samples_ns=["fast"])), r"\$.samples_ns\[0\]: should be a whole number"),
     ],
 )

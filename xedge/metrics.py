@@ -49,6 +49,12 @@ class Answers:
     first: tuple[int, ...]
     probability: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        if {len(self.truth), len(self.first), len(self.probability)} != {len(self.photos)}:
+            raise ValueError("photos, truth, first and probability are not of one length")
+        if not all(0 <= index < len(self.labels) for index in (*self.truth, *self.first)):
+            raise ValueError("truth or first is not the index of a label")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:

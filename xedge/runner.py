@@ -154,6 +154,10 @@ class RunReport:
     budget: str | None
     verdict: Verdict
 
+    def __post_init__(self) -> None:
+        if not self.samples_ns or not self.readings:
+            raise ValueError("a run without samples or without readings of the board")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
