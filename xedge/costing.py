@@ -120,13 +120,22 @@ class Cost:
         return self.total.multiply_accumulates / self.ordinary.multiply_accumulates
 
 
-def cost(graph: Graph) -> Cost:
-    """Return what a graph costs for one photo."""
+def cost(graph: Graph, network: str | None = None) -> Cost:
+    """Return what a graph costs for one photo.
+
+    Args:
+        graph: the reference graph.
+        network: its name; None takes the graph's.
+    """
     pairs = separables(graph)
     layers = _layers(graph, pairs)
     ordinary = _layers(with_ordinary(graph, pairs), [])
     return Cost(
-        network=graph.name, input=graph.input.shape, layers=layers, total=_totals(layers), ordinary=_totals(ordinary)
+        network=network or graph.name,
+        input=graph.input.shape,
+        layers=layers,
+        total=_totals(layers),
+        ordinary=_totals(ordinary),
     )
 
 
@@ -241,8 +250,3 @@ def _alive(graph: Graph) -> dict[str, int]:
         found[node.name] = sum(existing.values())
         existing = {name: size for name, size in existing.items() if last.get(name, len(last)) > step}
     return found
-
-
-def renamed(found: Cost, network: str) -> Cost:
-    """Return a cost under another name."""
-    return replace(found, network=network)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xedge.analysis import AnalyzeReport
 from xedge.analysis import analyze as measure
-from xedge.costing import Cost, renamed
+from xedge.costing import Cost
 from xedge.costing import cost as count
 from xedge.names import target_names
 from xedge.sources import find_source, load_keras, use_light_backend
@@ -79,5 +79,5 @@ def cost(model: str | Path | None = None, *, allow_code: bool = False) -> Cost:
 
     name = None if model is None else str(model)
     if name in BUILT_IN:
-        return renamed(count(read_keras(NETWORKS[name].build())), name)
-    return renamed(count(read_keras(load_keras(find_source(name), allow_code=allow_code))), name or COMPACT)
+        return count(read_keras(NETWORKS[name].build()), name)
+    return count(read_keras(load_keras(find_source(name), allow_code=allow_code)), name or COMPACT)

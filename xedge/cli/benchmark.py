@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from xedge.bench.verdict import Verdict, grouped
 from xedge.benchmarking import BenchmarkReport, Row, benchmark
@@ -35,18 +34,20 @@ def main(options: argparse.Namespace) -> int:
         report=console.stage,
         progress=console.progress,
     )
-    if options.report is not None:
+    # First what took minutes to measure; a page that cannot be written then takes nothing with it.
+    console.result(found, text(found, markdown if options.markdown else table))
+    if options.report is not None and found.recommendation is not None:
         from xedge.reporting.report import write_report  # noqa: PLC0415 - charts are imported for reports alone
 
         write_report([found], options.report, data=options.data)
-    console.result(found, text(found, markdown if options.markdown else table, options.report))
+        console.stage(f"\nreport: {options.report}")
     return 0 if found.recommendation is not None else CheckError.exit_code
 
 
 HEADER = ["format", "status", "size, MB", "top-1", "drop, points", "ms", "p90 ms", "FPS"]
 
 
-def text(found: BenchmarkReport, tabulate: Tabulate = table, report: Path | None = None) -> str:
+def text(found: BenchmarkReport, tabulate: Tabulate = table) -> str:
     """Return the table that users of exporters know, and the recommendation."""
     parts = [f"{found.model}: median of {found.rounds} rounds in turns, each in a process of its own"]
     parts.append(tabulate([_row(row) for row in found.rows], HEADER))
@@ -59,8 +60,6 @@ def text(found: BenchmarkReport, tabulate: Tabulate = table, report: Path | None
         chosen = found.recommendation
         lines = [f"On this machine take {chosen.target} {chosen.precision}:", *(f"  - {r}" for r in chosen.reasons)]
         parts.append("\n".join(lines))
-    if report is not None:
-        parts.append(f"report: {report}")
     return "\n\n".join(parts)
 
 

@@ -43,13 +43,13 @@ def main(options: argparse.Namespace) -> int:
         report=console.stage,
         progress=console.progress,
     )
+    document = [{"path": str(c.path), "artifact_bytes": c.artifact_bytes, "manifest": c.manifest} for c in made]
+    console.result(document, f"\n{_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}")
     if options.report is not None:
         from xedge.reporting.report import report_bundles  # noqa: PLC0415 - charts are imported for reports alone
 
         report_bundles([one.path for one in made], options.report, data=options.data, progress=console.progress)
         console.stage(f"report     {options.report}")
-    document = [{"path": str(c.path), "artifact_bytes": c.artifact_bytes, "manifest": c.manifest} for c in made]
-    console.result(document, f"\n{_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}")
     return _code(made)
 
 
