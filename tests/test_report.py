@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Command
+from xedge.analysis import AnalyzeReport
 from xedge.benchmarking import BenchmarkReport, Row
 from xedge.device.throttling import Throttling
 from xedge.documents import read_document
@@ -23,6 +24,7 @@ from xedge.reporting.gather import gather
 from xedge.reporting.report import confusions, page, report, write_report
 from xedge.rounds import Measured
 from xedge.runner import RunReport
+from xedge.verification import VerifyReport
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -180,6 +182,30 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Any, written: Path
         " * text.ownerSVGElement.clientWidth / text.ownerSVGElement.viewBox.baseVal.width)"
     )
     assert min(sizes) >= 9
+
+
+def test_names_without_a_place_to_break_do_not_widen_it(
+    browser: Any, documents: dict[str, Path], tmp_path: Path
+) -> None:
+    """Browsers break a path at none of its slashes, and how long it is differs from machine to machine."""
+    endless = "/".join(["unbreakable"] * 12)
+    read = [read_document(path) for path in documents.values()]
+    for index, one in enumerate(read):
+        if isinstance(one, RunReport):
+            assert one.answers is not None
+            labels = tuple(f"{endless}{label}" for label in one.answers.labels)
+            answers = replace(one.answers, labels=labels)
+            board = replace(one.board, model=endless)
+            read[index] = replace(one, bundle=f"/{endless}", data=f"/{endless}", board=board, answers=answers)
+        elif isinstance(one, VerifyReport):
+            read[index] = replace(one, data=f"/{endless}", failures=(endless,))
+        else:
+            assert isinstance(one, AnalyzeReport)
+            read[index] = replace(one, model=endless)
+    path = write_report(read, tmp_path / "report.html", title=endless)
+    tab, _ = opened(browser, path, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+    tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_it_prints_with_everything_unfolded(browser: Any, written: Path, tmp_path: Path) -> None:
