@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import exp, log
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from xedge.codec import from_json, to_json
 from xedge.comparison import _unpaired, compare_runs, latency_difference, names_of, read_runs
 from xedge.documents import read_document
 from xedge.errors import InputError, UsageError
-from xedge.metrics import Accuracy, wilson
+from xedge.metrics import Accuracy, mean95, wilson
 from xedge.rounds import Measured, Plan
 from xedge.runner import RunReport
 
@@ -223,3 +224,12 @@ def test_too_few_and_missing_runs(files: dict[str, Path], tmp_path: Path) -> Non
         xedge.compare(files["tflite_fp32"], tmp_path / "nothing.json")
     with pytest.raises(xedge.XedgeError, match=r"no bundle|manifest"):
         xedge.compare(files["tflite_fp32"], tmp_path)
+
+
+@pytest.mark.parametrize(("values", "point"), [(2, 12.706), (6, 2.571), (12, 2.201), (21, 2.086), (121, 1.980)])
+def test_the_interval_of_a_mean_is_student_s(values: int, point: float) -> None:
+    """The points of the printed table, for one degree of freedom less than there are values."""
+    middle, low, high = mean95([float(i % 2) for i in range(values)])
+    error = stdev([float(i % 2) for i in range(values)]) / values**0.5
+    assert middle == pytest.approx((low + high) / 2)
+    assert (high - middle) / error == pytest.approx(point, abs=0.001)

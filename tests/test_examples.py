@@ -138,8 +138,9 @@ def served(bundle: Path) -> Iterator[str]:
         until(answers)
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(timeout=20)
+        # As systemd would. An interrupt would not arrive where the tests themselves run in a shell's background.
+        server.terminate()
+        assert server.wait(timeout=20) == -signal.SIGTERM
 
 
 def asked(url: str, data: bytes | None = None, kind: str = "image/jpeg") -> tuple[int, dict[str, object]]:

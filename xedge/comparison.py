@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from xedge.device.board import Board
 from xedge.documents import read_document
 from xedge.errors import InputError, UsageError, XedgeError
-from xedge.metrics import Accuracy, Drop, drop_of_answers, wilson
+from xedge.metrics import Accuracy, Drop, drop_of_answers, mean95, wilson
 from xedge.remote.run import RemoteRun
 from xedge.rounds import Measured, Plan, measure_in_rounds
 from xedge.runner import RunReport
@@ -28,8 +27,6 @@ SIGNIFICANT = 0.05
 # How far two runs of one bundle, each in its own process, were seen apart on a quiet machine (docs/reading.md).
 RUN_TO_RUN = 0.15
 RESAMPLES = 2000
-# Two-sided 95 % points of Student's t, by degrees of freedom; beyond the last the normal's will do.
-STUDENT = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,11 +274,8 @@ def latency_difference(run: Measured, first: Measured) -> LatencyDifference:
 
 def _ratio_of_rounds(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
     """The turns' ratios are independent: Student's interval of the mean of their logarithms."""
-    logs = [log(a / b) for a, b in zip(ours, theirs, strict=True)]
-    freedom = len(logs) - 1
-    t = STUDENT[freedom - 1] if freedom <= len(STUDENT) else 2.0
-    middle, half = mean(logs), t * stdev(logs) / sqrt(len(logs))
-    return exp(middle), exp(middle - half), exp(middle + half)
+    middle, low, high = mean95([log(a / b) for a, b in zip(ours, theirs, strict=True)])
+    return exp(middle), exp(low), exp(high)
 
 
 def _ratio_of_samples(ours: Sequence[int], theirs: Sequence[int]) -> tuple[float, float, float]:
