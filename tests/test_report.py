@@ -16,12 +16,12 @@ from xedge.analysis import AnalyzeReport
 from xedge.benchmarking import BenchmarkReport, Row
 from xedge.device.throttling import Throttling
 from xedge.documents import read_document
-from xedge.errors import InputError
+from xedge.errors import InputError, XedgeError
 from xedge.models.compact import embedded
 from xedge.remote.run import Failure, HostFigures, RemoteRun
 from xedge.reporting.figures import numbers
 from xedge.reporting.gather import gather
-from xedge.reporting.report import confusions, page, report, write_report
+from xedge.reporting.report import confusions, page, report, report_bundles, write_report
 from xedge.rounds import Measured
 from xedge.runner import RunReport
 from xedge.verification import VerifyReport
@@ -241,6 +241,18 @@ def test_the_command_says_where_it_is_and_refuses_what_it_cannot_show(
     done = xedge("report", cost, "-o", tmp_path / "other.html")
     assert done.returncode == InputError.exit_code
     assert "not xedge.cost/1" in done.stderr
+    assert not (tmp_path / "other.html").exists()
+
+
+def test_a_bundle_that_does_not_run_is_named_beside_those_that_do(bundles: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(bundles / "onnx_int8", tmp_path / "broken"))
+    next(broken.glob("*.onnx")).write_bytes(b"cut off")
+    text = report_bundles([bundles / "tflite_int8", broken], tmp_path / "page.html").read_text()
+    assert "What did not run" in text
+    assert "<strong>broken</strong>" in text
+    assert text.count("<tr data-run=") == 1
+    with pytest.raises(XedgeError, match="does not match its sha256"):
+        report_bundles([broken], tmp_path / "other.html")
     assert not (tmp_path / "other.html").exists()
 
 

@@ -336,7 +336,8 @@ def _notes(names: Sequence[str], runs: Sequence[RunReport], *, across: bool) -> 
         notes.append("not scored on the same photos: differences of accuracy are between different samples")
     invalid = [name for name, run in zip(names, runs, strict=True) if not run.verdict.valid]
     if invalid:
-        notes.append(f"INVALID timings, not to be quoted: {', '.join(invalid)}")
+        which = "all of them" if len(invalid) == len(names) else ", ".join(invalid)
+        notes.append(f"INVALID timings, not to be quoted: {which}")
     if len({run.weights_sha256 for run in runs}) > 1:
         notes.append("not of one model: the weights differ")
     return notes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,13 +106,17 @@ class _Pile:
                 self.failures[f"{row.target} {row.precision}"] = row.error or "did not run"
 
 
-def gather(documents: Sequence[Any]) -> Gathered:
+def gather(documents: Sequence[Any], failures: Mapping[str, str] | None = None) -> Gathered:
     """Return what a page of these documents shows.
+
+    Args:
+        documents: that were read.
+        failures: what did not run and is in none of them, by name.
 
     Raises:
         InputError: there is nothing in them that it shows.
     """
-    pile = _Pile()
+    pile = _Pile(failures=dict(failures or {}))
     for document in documents:
         pile.add(document)
     if not (pile.runs or pile.verifications or pile.analyses):

@@ -51,7 +51,11 @@ def report(
 
 def write_report(documents: Sequence[Any], output: Path, *, data: Path | None = None, title: str | None = None) -> Path:
     """Make a page of documents that are read already; as ``report``."""
-    write_file(output, page(gather(documents), data, title).encode())
+    return _write(gather(documents), output, data, title)
+
+
+def _write(found: Gathered, output: Path, data: Path | None, title: str | None = None) -> Path:
+    write_file(output, page(found, data, title).encode())
     return output
 
 
@@ -67,12 +71,14 @@ def report_bundles(
     Raises:
         XedgeError: none of the bundles runs.
     """
-    measured = measure_in_rounds(bundles, Plan(data=data), progress)
-    ran = [one for one in measured if not isinstance(one, XedgeError)]
+    measured = dict(zip(bundles, measure_in_rounds(bundles, Plan(data=data), progress), strict=True))
+    ran = {bundle: one.run for bundle, one in measured.items() if not isinstance(one, XedgeError)}
+    failed = {bundle: error for bundle, error in measured.items() if isinstance(error, XedgeError)}
     if not ran:
-        raise next(one for one in measured if isinstance(one, XedgeError))
-    verification = verify(*bundles, data=data, limit=VERIFIED_PHOTOS, progress=progress)
-    return write_report([*(one.run for one in ran), verification], output, data=data)
+        raise next(iter(failed.values()))
+    verification = verify(*ran, data=data, limit=VERIFIED_PHOTOS, progress=progress)
+    found = gather([*ran.values(), verification], {bundle.name: str(error) for bundle, error in failed.items()})
+    return _write(found, output, data)
 
 
 def page(found: Gathered, data: Path | None = None, title: str | None = None) -> str:
