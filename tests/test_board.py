@@ -234,7 +234,7 @@ def test_an_empty_board_is_unknown_not_zero(tmp_path: Path) -> None:
     found, now = read_board(system), read_now(system)
     assert found.model is found.soc is found.memory_bytes is found.jetson is None
     assert (found.core_mhz, found.governors) == ((), ())
-    assert now.temperature_c is now.throttling is now.load_1min is now.swap_used_bytes is now.power is None
+    assert now.temperature_c is now.throttling is now.swap_used_bytes is now.power is None
 
 
 def test_a_board_is_watched_while_it_changes(tmp_path: Path) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +19,7 @@ from xedge.bench.series import throttled_at_s, time_series
 from xedge.bench.verdict import judge
 from xedge.device.board import Board
 from xedge.device.cooldown import Cooldown, cool_down
+from xedge.device.others import Others, Ticks, average, others_between, read_ticks
 from xedge.device.readings import Reading
 from xedge.device.system import System
 from xedge.device.throttling import Throttling
@@ -76,7 +82,6 @@ QUIET = Reading(
     temperatures_c={"cpu": 40.0},
     core_mhz=(1500.0,) * 4,
     throttling=Throttling(),
-    load_1min=0.1,
     memory_available_bytes=1 << 29,
     swap_used_bytes=0,
     power=None,
@@ -88,11 +93,11 @@ def steady() -> Latency:
 
 
 def test_a_quiet_board_is_valid() -> None:
-    assert judge(steady(), BOARD, [QUIET, QUIET]).valid
-    unknown = replace(QUIET, throttling=None, load_1min=None, swap_used_bytes=None, temperatures_c={}, core_mhz=())
-    assert judge(steady(), replace(BOARD, governors=(), core_mhz=()), [unknown, unknown]).valid
+    assert judge(steady(), BOARD, [QUIET, QUIET], Others(processes=0.1, stolen=0.05)).valid
+    unknown = replace(QUIET, throttling=None, swap_used_bytes=None, temperatures_c={}, core_mhz=())
+    assert judge(steady(), replace(BOARD, governors=(), core_mhz=()), [unknown, unknown], None).valid
     old = replace(QUIET, throttling=Throttling(since_boot=("under-voltage",)))
-    assert judge(steady(), BOARD, [old, old]).valid
+    assert judge(steady(), BOARD, [old, old], None).valid
 
 
 @pytest.mark.parametrize(
@@ -100,23 +105,78 @@ def test_a_quiet_board_is_valid() -> None:
     [
         (replace(BOARD, governors=("ondemand",)), QUIET, QUIET, "governor"),
         (replace(BOARD, emulated=True), QUIET, QUIET, "emulated"),
-        (BOARD, replace(QUIET, load_1min=3.0), QUIET, "load"),
         (BOARD, QUIET, replace(QUIET, swap_used_bytes=1 << 25), "swap"),
         (BOARD, QUIET, replace(QUIET, throttling=Throttling(since_boot=("under-voltage",))), "throttling"),
         (BOARD, QUIET, replace(QUIET, throttling=Throttling(events={"oc1": 1})), "throttling"),
     ],
 )
 def test_a_troubled_board_is_not(board: Board, before: Reading, after: Reading, word: str) -> None:
-    verdict = judge(steady(), board, [before, after])
+    verdict = judge(steady(), board, [before, after], None)
     assert not verdict.valid
     assert [reason.split(":")[0] for reason in verdict.reasons] == [word]
 
 
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        (Others(processes=0.25, stolen=0), ["load: other processes had 25 % of the cores' time meanwhile"]),
+        (Others(processes=0, stolen=0.08), ["stolen: the hypervisor gave 8 % of the cores' time to other machines"]),
+    ],
+)
+def test_a_shared_processor_is_not(others: Others, words: list[str]) -> None:
+    assert list(judge(steady(), BOARD, [QUIET, QUIET], others).reasons) == words
+
+
+STAT = "cpu  {user} 0 100 5000 10 0 5 {steal} 0 0\ncpu0 0 0 0 0 0 0 0 0 0 0\n"
+SELF = "77 (a) name) R 1 77 77 0 -1 4194304 500 0 0 0 {user} 20 3 4 20 0 1 0 900 1000 100\n"
+
+
+def processor(root: Path, user: int, own: int, steal: int = 0) -> System:
+    (root / "proc/self").mkdir(parents=True, exist_ok=True)
+    (root / "proc/stat").write_text(STAT.format(user=user, steal=steal))
+    (root / "proc/self/stat").write_text(SELF.format(user=own))
+    return System(root=root)
+
+
+def test_what_others_do_is_what_is_busy_and_not_ours(tmp_path: Path) -> None:
+    before = read_ticks(processor(tmp_path, user=1000, own=50))
+    assert before == Ticks(total=6115, busy=1105, stolen=0, own=77)
+    after = read_ticks(processor(tmp_path, user=1160, own=170, steal=40))
+    assert others_between(before, after) == Others(processes=0.2, stolen=0.2)
+    assert others_between(before, None) is others_between(None, after) is None
+    stands_still = read_ticks(processor(tmp_path, user=1000, own=170))
+    assert others_between(before, before) is others_between(before, stands_still) is None
+    for damage in ("", "cpu", "cpu  a b c d e f g h", "cpu 1 2 3"):
+        (tmp_path / "proc/stat").write_text(damage)
+        assert read_ticks(System(root=tmp_path)) is None
+
+
+def test_turns_are_averaged_where_all_are_known() -> None:
+    turns = [Others(processes=0.1, stolen=0.0), Others(processes=0.3, stolen=0.2)]
+    assert average(turns) == Others(processes=pytest.approx(0.2), stolen=pytest.approx(0.1))
+    assert average([*turns, None]) is average([]) is None
+
+
+def test_another_program_beside_it_makes_it_invalid(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+    """Every core has company."""
+    endless = [sys.executable, "-c", "while True: pass"]
+    with ExitStack() as stack:
+        for _ in range(os.cpu_count() or 1):
+            company = stack.enter_context(subprocess.Popen(endless))
+            stack.callback(company.kill)
+        done = xedge("run", bundles / "tflite_int8", "--no-accuracy", "--json", tmp_path / "run.json")
+    assert done.returncode == 0, done.stderr
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["others"]["processes"] > 0.2
+    assert any(reason.startswith("load: ") for reason in run["verdict"]["reasons"])
+    assert "of the cores' time" in done.stdout
+
+
 def test_troubled_samples_are_not() -> None:
     calm = [QUIET, QUIET]
-    assert "too few samples" in judge(summarize([1_000_000] * 10), BOARD, calm).reasons[0]
+    assert "too few samples" in judge(summarize([1_000_000] * 10), BOARD, calm, None).reasons[0]
     slower = summarize([1_000_000 + 2_000 * i for i in range(200)])
-    assert any(reason.startswith("drift") for reason in judge(slower, BOARD, calm).reasons)
+    assert any(reason.startswith("drift") for reason in judge(slower, BOARD, calm, None).reasons)
 
 
 @pytest.mark.parametrize(

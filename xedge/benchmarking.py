@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xedge.comparison import Judgement, accuracy_difference, latency_difference
-from xedge.device.readings import read_now
-from xedge.device.system import System
 from xedge.errors import XedgeError
 from xedge.names import precision_names, target_names
 from xedge.rounds import Measured, Plan, measure_in_rounds
@@ -91,7 +89,7 @@ def benchmark(
     """
     from xedge.api.convert import convert  # noqa: PLC0415 - the host's packages; reading a report back needs none
 
-    plan, before = plan or Plan(), read_now(System())
+    plan = plan or Plan()
     with ExitStack() as stack:
         folder = output or stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-"))
         errors: dict[tuple[str, Precision], XedgeError] = {}
@@ -108,7 +106,7 @@ def benchmark(
             **conversion,
         )
         paths = {(one.manifest.target, one.manifest.precision): one.path for one in made}
-        found = dict(zip(paths, measure_in_rounds(list(paths.values()), plan, progress, before), strict=True))
+        found = dict(zip(paths, measure_in_rounds(list(paths.values()), plan, progress), strict=True))
         kept = output is not None
         rows = [
             _row(*pair, {**errors, **found}, str(paths[pair]) if kept and pair in paths else None) for pair in wanted

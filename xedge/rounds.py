@@ -16,8 +16,7 @@ from pathlib import Path
 from xedge.bench.latency import summarize
 from xedge.bench.verdict import judge
 from xedge.codec import from_json
-from xedge.device.readings import Reading, read_now
-from xedge.device.system import System
+from xedge.device.others import average
 from xedge.errors import EXIT_CODES, ResourceError, XedgeError
 from xedge.runner import RunReport
 
@@ -71,7 +70,7 @@ class Measured:
 
 
 def measure_in_rounds(
-    bundles: Sequence[Path], plan: Plan, progress: Report = lambda line: None, before: Reading | None = None
+    bundles: Sequence[Path], plan: Plan, progress: Report = lambda line: None
 ) -> list[Measured | XedgeError]:
     """Return what each bundle measured, or why it did not run.
 
@@ -79,9 +78,7 @@ def measure_in_rounds(
         bundles: folders or zips.
         plan: how they are measured.
         progress: told whose turn it is.
-        before: of the board, before anything of this command loaded it; None reads it now.
     """
-    before = before or read_now(System())
     begin = time.monotonic()
     turns: list[list[RunReport]] = [[] for _ in bundles]
     errors: dict[int, XedgeError] = {}
@@ -98,7 +95,7 @@ def measure_in_rounds(
                 continue
             later = tuple(replace(reading, at_s=reading.at_s + started) for reading in run.readings)
             turns[index].append(replace(run, readings=later))
-    return [errors.get(index) or _together(runs, before) for index, runs in enumerate(turns)]
+    return [errors.get(index) or _together(runs) for index, runs in enumerate(turns)]
 
 
 def _run(bundle: Path, arguments: Sequence[str]) -> RunReport:
@@ -115,22 +112,20 @@ def _run(bundle: Path, arguments: Sequence[str]) -> RunReport:
     raise error
 
 
-def _together(runs: Sequence[RunReport], before: Reading) -> Measured:
-    """The turns as one run.
-
-    What loads the machine before a turn is the turn before, so the load is that from before all of them.
-    """
+def _together(runs: Sequence[RunReport]) -> Measured:
+    """The turns as one run."""
     samples = tuple(sample for run in runs for sample in run.samples_ns)
     readings = tuple(reading for run in runs for reading in run.readings)
-    latency = summarize(samples)
+    latency, others = summarize(samples), average([run.others for run in runs])
     pooled = replace(
         runs[0],
         samples_ns=samples,
         latency=latency,
         readings=readings,
+        others=others,
         series=(),
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
         warmup_inferences=sum(run.warmup_inferences for run in runs),
-        verdict=judge(latency, runs[0].board, (before, *readings)),
+        verdict=judge(latency, runs[0].board, readings, others),
     )
     return Measured(run=pooled, rounds_ms=tuple(run.latency.p50_ms for run in runs))

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from xedge.bench.latency import MINIMUM_SAMPLES, Latency
 from xedge.device.board import Board
+from xedge.device.others import Others
 from xedge.device.readings import Reading
 from xedge.device.throttling import new_throttling
 
 LARGEST_DRIFT = 0.05
 LARGEST_SPREAD = 0.10
-BUSY_SHARE = 0.25
+LARGEST_SHARE_OF_OTHERS = 0.10
+LARGEST_SHARE_STOLEN = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +39,16 @@ def grouped(verdicts: Mapping[str, Verdict]) -> dict[str, list[str]]:
     return found
 
 
-def judge(latency: Latency, board: Board, readings: Sequence[Reading]) -> Verdict:
+def judge(latency: Latency, board: Board, readings: Sequence[Reading], others: Others | None) -> Verdict:
     """Return the verdict on a run.
 
     Args:
         latency: its figures.
         board: where it ran.
         readings: of the board before, during and after it, in order; at least one.
+        others: what else the processor did meanwhile; None is unknown.
     """
-    reasons = [*_of_samples(latency), *_of_board(board), *_of_readings(board, readings)]
+    reasons = [*_of_samples(latency), *_of_board(board), *_of_others(others), *_of_readings(readings)]
     return Verdict(valid=not reasons, reasons=tuple(reasons))
 
 
@@ -71,10 +74,17 @@ def _of_board(board: Board) -> list[str]:
     return reasons
 
 
-def _of_readings(board: Board, readings: Sequence[Reading]) -> list[str]:
+def _of_others(others: Others | None) -> list[str]:
+    reasons = []
+    if others is not None and others.processes > LARGEST_SHARE_OF_OTHERS:
+        reasons.append(f"load: other processes had {100 * others.processes:.0f} % of the cores' time meanwhile")
+    if others is not None and others.stolen > LARGEST_SHARE_STOLEN:
+        reasons.append(f"stolen: the hypervisor gave {100 * others.stolen:.0f} % of the cores' time to other machines")
+    return reasons
+
+
+def _of_readings(readings: Sequence[Reading]) -> list[str]:
     reasons, before, after = [], readings[0], readings[-1]
-    if before.load_1min is not None and before.load_1min > BUSY_SHARE * board.cores:
-        reasons.append(f"load: {before.load_1min:.2f} on {board.cores} cores before the run started")
     slowed = [name for reading in readings for name in new_throttling(before.throttling, reading.throttling)]
     if slowed:
         reasons.append(f"throttling: {', '.join(dict.fromkeys(slowed))}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from xedge.device.board import memory
 from xedge.device.power import Power, read_power
-from xedge.device.system import System, number
+from xedge.device.system import System
 from xedge.device.throttling import Throttling, read_throttling
 
 # About once a second: often enough to see a fan, seldom enough to cost nothing.
@@ -29,7 +29,6 @@ class Reading:
         temperatures_c: by thermal zone.
         core_mhz: the clock of each core that tells it, in order of their paths.
         throttling: what slows it.
-        load_1min: processes that ran or waited, averaged over the last minute.
         memory_available_bytes, swap_used_bytes: of the system.
         power: of its own meter.
     """
@@ -38,7 +37,6 @@ class Reading:
     temperatures_c: Mapping[str, float]
     core_mhz: tuple[float, ...]
     throttling: Throttling | None
-    load_1min: float | None
     memory_available_bytes: int | None
     swap_used_bytes: int | None
     power: Power | None
@@ -53,14 +51,12 @@ def read_now(system: System, at_s: float = 0.0) -> Reading:
     """Return what the board says now."""
     known = memory(system)
     swap = known["SwapTotal"] - known["SwapFree"] if {"SwapTotal", "SwapFree"} <= known.keys() else None
-    load = (system.text("proc/loadavg") or "").split()
     clocks = (system.number(p) for p in system.paths("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
     return Reading(
         at_s=at_s,
         temperatures_c=_temperatures(system),
         core_mhz=tuple(clock / 1e3 for clock in clocks if clock is not None and clock > 0),
         throttling=read_throttling(system),
-        load_1min=number(load[0]) if load else None,
         memory_available_bytes=known.get("MemAvailable"),
         swap_used_bytes=swap,
         power=read_power(system),

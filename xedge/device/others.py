@@ -1,0 +1,75 @@
+"""What else the processor did while something was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from xedge.device.system import System
+
+# Columns of the first line of /proc/stat (proc(5)), and where a process' own times begin behind its name in
+# /proc/self/stat. Both count in the same ticks.
+USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, STEAL = range(8)
+OWN = slice(11, 15)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Others:
+    """Shares of the time of all cores, 0 to 1.
+
+    Args:
+        processes: that other processes, and the kernel for them, worked.
+        stolen: that a hypervisor gave to other machines.
+    """
+
+    processes: float
+    stolen: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticks:
+    """Time of all cores since the start of the system.
+
+    Args:
+        total: that passed, idle or not.
+        busy: in which some process or the kernel worked.
+        stolen: that a hypervisor gave to other machines.
+        own: of ``busy``, this process' and that of processes which it started and which have ended.
+    """
+
+    total: int
+    busy: int
+    stolen: int
+    own: int
+
+
+def read_ticks(system: System) -> Ticks | None:
+    """Return the time until now; None where the system does not tell."""
+    first = (system.text("proc/stat") or "").splitlines()[:1]
+    own = (system.text("proc/self/stat") or "").rpartition(")")[2].split()[OWN]
+    try:
+        columns, own_ticks = [int(word) for word in first[0].split()[1 : STEAL + 2]], sum(int(word) for word in own)
+        busy = sum(columns[column] for column in (USER, NICE, SYSTEM, IRQ, SOFTIRQ))
+        return Ticks(total=sum(columns), busy=busy, stolen=columns[STEAL], own=own_ticks)
+    except (IndexError, ValueError):
+        return None
+
+
+def others_between(before: Ticks | None, after: Ticks | None) -> Others | None:
+    """Return what others had between two moments; None where that is unknown."""
+    if before is None or after is None:
+        return None
+    total, busy, own = after.total - before.total, after.busy - before.busy, after.own - before.own
+    # Some sandboxes show a file that stands still.
+    if total <= 0 or busy < own / 2:
+        return None
+    return Others(processes=max(0, busy - own) / total, stolen=max(0, after.stolen - before.stolen) / total)
+
+
+def average(turns: Sequence[Others | None]) -> Others | None:
+    """Return what others had over several turns; None if it is unknown of one."""
+    known = [turn for turn in turns if turn is not None]
+    if not known or len(known) < len(turns):
+        return None
+    return Others(processes=mean(turn.processes for turn in known), stolen=mean(turn.stolen for turn in known))
