@@ -1,4 +1,4 @@
-"""Timing, verdicts and the board, without a clock, a board or a sleep."""
+"""Timing, verdicts and the board; all but the last tests without a clock, a board or a sleep."""
 
 from __future__ import annotations
 
@@ -157,21 +157,6 @@ def test_turns_are_averaged_where_all_are_known() -> None:
     assert average([*turns, None]) is average([]) is None
 
 
-def test_another_program_beside_it_makes_it_invalid(xedge: Command, bundles: Path, tmp_path: Path) -> None:
-    """Every core has company."""
-    endless = [sys.executable, "-c", "while True: pass"]
-    with ExitStack() as stack:
-        for _ in range(os.cpu_count() or 1):
-            company = stack.enter_context(subprocess.Popen(endless))
-            stack.callback(company.kill)
-        done = xedge("run", bundles / "tflite_int8", "--no-accuracy", "--json", tmp_path / "run.json")
-    assert done.returncode == 0, done.stderr
-    run = json.loads((tmp_path / "run.json").read_text())
-    assert run["others"]["processes"] > 0.2
-    assert any(reason.startswith("load: ") for reason in run["verdict"]["reasons"])
-    assert "of the cores' time" in done.stdout
-
-
 def test_troubled_samples_are_not() -> None:
     calm = [QUIET, QUIET]
     assert "too few samples" in judge(summarize([1_000_000] * 10), BOARD, calm, None).reasons[0]
@@ -272,3 +257,18 @@ def test_times_temperatures_and_rates_that_are_none(options: tuple[str, str], xe
     done = xedge("run", "bundle", *options)
     assert done.returncode == UsageError.exit_code
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_another_program_beside_it_makes_it_invalid(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+    """Every core has company."""
+    endless = [sys.executable, "-c", "while True: pass"]
+    with ExitStack() as stack:
+        for _ in range(os.cpu_count() or 1):
+            company = stack.enter_context(subprocess.Popen(endless))
+            stack.callback(company.kill)
+        done = xedge("run", bundles / "tflite_int8", "--no-accuracy", "--json", tmp_path / "run.json")
+    assert done.returncode == 0, done.stderr
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["others"]["processes"] > 0.2
+    assert any(reason.startswith("load: ") for reason in run["verdict"]["reasons"])
+    assert "of the cores' time" in done.stdout
