@@ -128,23 +128,22 @@ def test_a_shared_processor_is_not(others: Others, words: list[str]) -> None:
 
 
 STAT = "cpu  {user} 0 100 5000 10 0 5 {steal} 0 0\ncpu0 0 0 0 0 0 0 0 0 0 0\n"
-SELF = "77 (a) name) R 1 77 77 0 -1 4194304 500 0 0 0 {user} 20 3 4 20 0 1 0 900 1000 100\n"
 
 
-def processor(root: Path, user: int, own: int, steal: int = 0) -> System:
-    (root / "proc/self").mkdir(parents=True, exist_ok=True)
+def ticks(root: Path, user: int, own: int, steal: int = 0) -> Ticks | None:
+    (root / "proc").mkdir(exist_ok=True)
     (root / "proc/stat").write_text(STAT.format(user=user, steal=steal))
-    (root / "proc/self/stat").write_text(SELF.format(user=own))
-    return System(root=root)
+    second = os.sysconf("SC_CLK_TCK")
+    return read_ticks(System(root=root), lambda: (own / second, 20 / second, 3 / second, 4 / second, 900.0))
 
 
 def test_what_others_do_is_what_is_busy_and_not_ours(tmp_path: Path) -> None:
-    before = read_ticks(processor(tmp_path, user=1000, own=50))
+    before = ticks(tmp_path, user=1000, own=50)
     assert before == Ticks(total=6115, busy=1105, stolen=0, own=77)
-    after = read_ticks(processor(tmp_path, user=1160, own=170, steal=40))
+    after = ticks(tmp_path, user=1160, own=170, steal=40)
     assert others_between(before, after) == Others(processes=0.2, stolen=0.2)
     assert others_between(before, None) is others_between(None, after) is None
-    stands_still = read_ticks(processor(tmp_path, user=1000, own=170))
+    stands_still = ticks(tmp_path, user=1000, own=170)
     assert others_between(before, before) is others_between(before, stands_still) is None
     for damage in ("", "cpu", "cpu  a b c d e f g h", "cpu 1 2 3"):
         (tmp_path / "proc/stat").write_text(damage)

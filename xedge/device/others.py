@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
 from xedge.device.system import System
 
-# Columns of the first line of /proc/stat (proc(5)), and where a process' own times begin behind its name in
-# /proc/self/stat. Both count in the same ticks.
+# Columns of the first line of /proc/stat (proc(5)).
 USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, STEAL = range(8)
-OWN = slice(11, 15)
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +44,20 @@ class Ticks:
     own: int
 
 
-def read_ticks(system: System) -> Ticks | None:
-    """Return the time until now; None where the system does not tell."""
+def read_ticks(system: System, times: Callable[[], Sequence[float]] = os.times) -> Ticks | None:
+    """Return the time until now; None where the system does not tell.
+
+    Args:
+        system: whose ``/proc/stat`` is read.
+        times: of this process, in seconds: user, system, and both of children that have ended. Not from
+            ``/proc/self/stat``, which is empty under QEMU.
+    """
     first = (system.text("proc/stat") or "").splitlines()[:1]
-    own = (system.text("proc/self/stat") or "").rpartition(")")[2].split()[OWN]
+    own = round(sum(times()[:4]) * TICKS_A_SECOND)
     try:
-        columns, own_ticks = [int(word) for word in first[0].split()[1 : STEAL + 2]], sum(int(word) for word in own)
+        columns = [int(word) for word in first[0].split()[1 : STEAL + 2]]
         busy = sum(columns[column] for column in (USER, NICE, SYSTEM, IRQ, SOFTIRQ))
-        return Ticks(total=sum(columns), busy=busy, stolen=columns[STEAL], own=own_ticks)
+        return Ticks(total=sum(columns), busy=busy, stolen=columns[STEAL], own=own)
     except (IndexError, ValueError):
         return None
 
