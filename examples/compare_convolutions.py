@@ -230,6 +230,8 @@ def train(name: str, seed: int, budget: Budget, folder: Path, path: Path) -> Non
     kept = xception(config_of(name, budget, len(labels)))
     kept.set_weights(model.get_weights())
     kept.save(path)
+    # Keras would keep all of them until the end.
+    keras.backend.clear_session()
     print(f"{name}, start {seed}: loss {seen[0]:.3f} to {seen[-1]:.3f}", flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import xedge
 from tests.networks import one_channel
 from xedge.cli.parser import parser
 from xedge.errors import BundleError, InputError
+from xedge.memory import caller_set_aside
 from xedge.models.compact import embedded
 
 PHOTO = embedded.test_photos().files[0]
@@ -140,3 +142,22 @@ def test_names_are_checked_as_on_the_command_line(tmp_path: Path) -> None:
         with pytest.raises(xedge.XedgeError, match=r"tflite|int8"):
             xedge.convert(output=tmp_path / "bundle", **one)
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_large_program_around_it_costs_no_time() -> None:
+    """Collections pass over the caller's objects, which are his again afterwards; what he froze himself stays so."""
+    before = [[0]]
+    with caller_set_aside():
+        within = [[0]]
+        looked_at = {id(one) for one in gc.get_objects()}
+        assert id(within) in looked_at
+        assert id(before) not in looked_at
+    assert id(before) in {id(one) for one in gc.get_objects()}
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with caller_set_aside():
+            assert gc.get_freeze_count() <= frozen
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import mmap
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from weakref import WeakSet
 
@@ -34,6 +35,22 @@ def return_large_blocks() -> None:
     """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 4 << 20)
+
+
+@contextmanager
+def caller_set_aside() -> Iterator[None]:
+    """Have garbage collections pass over what there was before: the objects of a program that has trained are millions.
+
+    A caller who has frozen objects himself is left alone, for only all of them together can be thawed.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def give_memory_back() -> None:

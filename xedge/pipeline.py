@@ -16,7 +16,7 @@ from xedge.device.board import usable_cores
 from xedge.errors import InputError, UsageError, XedgeError
 from xedge.ladder import Ladder
 from xedge.manifest import HostAccuracy, Manifest, Speed
-from xedge.memory import give_memory_back, return_large_blocks
+from xedge.memory import caller_set_aside, give_memory_back, return_large_blocks
 from xedge.metrics import accuracy, agreement
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
@@ -68,7 +68,7 @@ def convert(
         raise UsageError("--max-drop and --min-agreement are budgets of int8; add --precision int8")
     stages = Stages(report=report)
     return_large_blocks()
-    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+    with caller_set_aside(), tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         work = Work(request, Path(scratch), stages, progress)
         if request.pixels:
             forms = [replace(form, pixels=work.pixels()) for form in forms]
