@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -43,6 +44,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "pointwise first, ELU between": {"order": "pointwise_first", "intermediate": "elu"},
     "no skip connections": {"residual": False},
     "ordinary convolutions": {"convolution": "ordinary"},
+}
+# One change, wherever it was made: pairs of variants with and without it.
+CHANGES: dict[str, list[tuple[str, str]]] = {
+    "nothing between instead of ReLU": [
+        ("separable, depthwise first", "ReLU between"),
+        ("pointwise first", "pointwise first, ReLU between"),
+    ],
+    "nothing between instead of ELU": [
+        ("separable, depthwise first", "ELU between"),
+        ("pointwise first", "pointwise first, ELU between"),
+    ],
+    "pointwise first instead of depthwise first": [
+        ("pointwise first", "separable, depthwise first"),
+        ("pointwise first, ReLU between", "ReLU between"),
+        ("pointwise first, ELU between", "ELU between"),
+    ],
 }
 
 
@@ -184,10 +201,22 @@ def written(variants: list[Variant], timed: list[Measured | xedge.XedgeError], b
         f"By arithmetic the first costs {found.ratio:.3f} of ordinary convolutions; its {len(ratios)} separable ones "
     )
     sums += f"{min(ratios):.3f} to {max(ratios):.3f} each, which is 1/N + 1/9."
-    return f"{setting}; {scored}; TFLite, timed in turns.\n\n{markdown(rows, HEADER)}\n\n{sums}\n"
+    told = "\n".join(changes({one.name: one.top1 for one in variants}))
+    return f"{setting}; {scored}; TFLite, timed in turns.\n\n{markdown(rows, HEADER)}\n\n{told}\n\n{sums}\n"
 
 
-def points(shares: tuple[float, ...], first: tuple[float, ...]) -> str:
+def changes(top1: dict[str, tuple[float, ...]]) -> list[str]:
+    """Return the points that each change gained, over all pairs of networks that were trained."""
+    lines = []
+    for change, pairs in CHANGES.items():
+        there = [(ours, theirs) for ours, theirs in pairs if ours in top1 and theirs in top1]
+        if there:
+            ours, theirs = ([share for pair in there for share in top1[pair[side]]] for side in (0, 1))
+            lines.append(f"- {change}: {points(ours, theirs)} points, {len(ours)} pairs")
+    return lines
+
+
+def points(shares: Sequence[float], first: Sequence[float]) -> str:
     """Return the points of top-1 gained against the first, with Student's 95 % interval over the random starts."""
     gained = [100 * (ours - theirs) for ours, theirs in zip(shares, first, strict=True)]
     if len(gained) < 2:

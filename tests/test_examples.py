@@ -91,6 +91,22 @@ def test_compare_convolutions(photos: Path, tmp_path: Path) -> None:
     assert float(ordinary[3]) > 4 * float(separable[3])
 
 
+@pytest.mark.slow
+def test_a_change_is_told_over_all_pairs_that_were_trained() -> None:
+    top1 = {
+        "separable, depthwise first": (0.70, 0.72),
+        "ReLU between": (0.69, 0.70),
+        "pointwise first": (0.75, 0.74),
+        "pointwise first, ReLU between": (0.72, 0.70),
+    }
+    code = f"import compare_convolutions as c; print(*c.changes({top1}), sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=EXAMPLES, capture_output=True, text=True, check=True)
+    relu, order = done.stdout.splitlines()
+    # 1, 2, 3 and 4 points; their deviation is 1.291, half of the interval 3.182 times half of that.
+    assert relu == "- nothing between instead of ReLU: +2.5 [+0.4, +4.6] points, 4 pairs"
+    assert order.startswith("- pointwise first instead of depthwise first: +2.5")
+
+
 def test_camera_with_frames_that_are_made(bundles: Path, tmp_path: Path) -> None:
     words = run_example("camera.py", bundles / "tflite_int8", "--frames", 20, cwd=tmp_path)
     assert words.splitlines()[-1].startswith("20 frames")
