@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -147,3 +148,36 @@ def test_json_is_json_whatever_else_is_said(xedge: Command, bundles: Path, tmp_p
         done = xedge(*command, "--json")
         assert done.returncode == 0, done.stderr
         json.loads(done.stdout)
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    done = subprocess.Popen([sys.executable, "-m", "xedge", "cost"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.stdout is not None
+    assert done.stderr is not None
+    with done:
+        done.stdout.close()
+        said = done.stderr.read()
+    assert b"xedge: error" not in said
+    assert b"Traceback" not in said
+    assert done.returncode == -signal.SIGPIPE
+
+
+def test_a_connection_that_is_lost_while_sending_is_told() -> None:
+    """In the process of a command, which once let the system end it there."""
+    code = """
+from xedge.cli.main import main
+from xedge.errors import ConnectionLostError
+from xedge.remote.ssh import Ssh
+
+def feed(pipe):
+    while True:
+        pipe.write(bytes(1 << 16))
+
+main(["info", "nowhere"])
+try:
+    Ssh(destination="pi", program=("sh", "-c", "exit 255")).ask({"do": "receive", "files": {}}, feed)
+except ConnectionLostError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "pi: ssh ended with 255\n")

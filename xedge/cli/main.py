@@ -20,10 +20,21 @@ INTERNAL = 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    # A pipe's reader that leaves (`xedge info ... | head`) is no error of the user's.
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, _terminated)
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()  # at the interpreter's end it would be too late to notice who left
+    except BrokenPipeError:
+        # A reader that leaves (`xedge info ... | head`) is no error of the user's: end as other programs do. Only now,
+        # for otherwise a connection that is lost while something is sent would end xedge without a word.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+        raise
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     verbose = False
     try:
         options = parser().parse_args(arguments)
@@ -34,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its waiting threads take cores from the runtimes
         command = importlib.import_module(f"xedge.cli.{options.command}")
         code: int = command.main(options)
+    except BrokenPipeError:
+        raise
     except (Exception, KeyboardInterrupt) as error:
         if verbose:
             traceback.print_exc()
