@@ -18,6 +18,7 @@ from tests.conftest import Command
 from xedge.cli import console as consoles
 from xedge.cli.console import Console
 from xedge.cli.main import main
+from xedge.errors import ResourceError
 
 
 def on_a_terminal(*arguments: object, **environment: str) -> str:
@@ -166,6 +167,7 @@ def test_a_connection_that_is_lost_while_sending_is_told() -> None:
     """In the process of a command, which once let the system end it there."""
     code = """
 from xedge.cli.main import main
+from xedge.errors import ResourceError
 from xedge.errors import ConnectionLostError
 from xedge.remote.ssh import Ssh
 
@@ -181,3 +183,18 @@ except ConnectionLostError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "pi: ssh ended with 255\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+def test_output_that_cannot_be_written_is_told() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xedge", "cost", "--compare"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == ResourceError.exit_code
+    assert done.stderr.splitlines()[-1].startswith("xedge: error: standard output: No space left on device")
+    assert "Traceback" not in done.stderr

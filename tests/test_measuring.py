@@ -18,8 +18,8 @@ from xedge.bench.latency import Latency, Schedule, in_turns, measure, summarize
 from xedge.bench.series import throttled_at_s, time_series
 from xedge.bench.verdict import judge
 from xedge.device.board import Board
+from xedge.device.contention import Contention, Ticks, average, contention_between, read_ticks
 from xedge.device.cooldown import Cooldown, cool_down
-from xedge.device.others import Others, Ticks, average, others_between, read_ticks
 from xedge.device.readings import Reading
 from xedge.device.system import System
 from xedge.device.throttling import Throttling
@@ -93,7 +93,7 @@ def steady() -> Latency:
 
 
 def test_a_quiet_board_is_valid() -> None:
-    assert judge(steady(), BOARD, [QUIET, QUIET], Others(processes=0.1, stolen=0.05)).valid
+    assert judge(steady(), BOARD, [QUIET, QUIET], Contention(processes=0.1, stolen=0.05)).valid
     unknown = replace(QUIET, throttling=None, swap_used_bytes=None, temperatures_c={}, core_mhz=())
     assert judge(steady(), replace(BOARD, governors=(), core_mhz=()), [unknown, unknown], None).valid
     old = replace(QUIET, throttling=Throttling(since_boot=("under-voltage",)))
@@ -117,14 +117,17 @@ def test_a_troubled_board_is_not(board: Board, before: Reading, after: Reading, 
 
 
 @pytest.mark.parametrize(
-    ("others", "words"),
+    ("contention", "words"),
     [
-        (Others(processes=0.25, stolen=0), ["load: other processes had 25 % of the cores' time meanwhile"]),
-        (Others(processes=0, stolen=0.08), ["stolen: the hypervisor gave 8 % of the cores' time to other machines"]),
+        (Contention(processes=0.25, stolen=0), ["load: other processes had 25 % of the cores' time meanwhile"]),
+        (
+            Contention(processes=0, stolen=0.08),
+            ["stolen: the hypervisor gave 8 % of the cores' time to other machines"],
+        ),
     ],
 )
-def test_a_shared_processor_is_not(others: Others, words: list[str]) -> None:
-    assert list(judge(steady(), BOARD, [QUIET, QUIET], others).reasons) == words
+def test_a_shared_processor_is_not(contention: Contention, words: list[str]) -> None:
+    assert list(judge(steady(), BOARD, [QUIET, QUIET], contention).reasons) == words
 
 
 STAT = "cpu  {user} 0 100 5000 10 0 5 {steal} 0 0\ncpu0 0 0 0 0 0 0 0 0 0 0\n"
@@ -141,18 +144,18 @@ def test_what_others_do_is_what_is_busy_and_not_ours(tmp_path: Path) -> None:
     before = ticks(tmp_path, user=1000, own=50)
     assert before == Ticks(total=6115, busy=1105, stolen=0, own=77)
     after = ticks(tmp_path, user=1160, own=170, steal=40)
-    assert others_between(before, after) == Others(processes=0.2, stolen=0.2)
-    assert others_between(before, None) is others_between(None, after) is None
+    assert contention_between(before, after) == Contention(processes=0.2, stolen=0.2)
+    assert contention_between(before, None) is contention_between(None, after) is None
     stands_still = ticks(tmp_path, user=1000, own=170)
-    assert others_between(before, before) is others_between(before, stands_still) is None
+    assert contention_between(before, before) is contention_between(before, stands_still) is None
     for damage in ("", "cpu", "cpu  a b c d e f g h", "cpu 1 2 3"):
         (tmp_path / "proc/stat").write_text(damage)
         assert read_ticks(System(root=tmp_path)) is None
 
 
 def test_turns_are_averaged_where_all_are_known() -> None:
-    turns = [Others(processes=0.1, stolen=0.0), Others(processes=0.3, stolen=0.2)]
-    assert average(turns) == Others(processes=pytest.approx(0.2), stolen=pytest.approx(0.1))
+    turns = [Contention(processes=0.1, stolen=0.0), Contention(processes=0.3, stolen=0.2)]
+    assert average(turns) == Contention(processes=pytest.approx(0.2), stolen=pytest.approx(0.1))
     assert average([*turns, None]) is average([]) is None
 
 
@@ -268,6 +271,6 @@ def test_another_program_beside_it_makes_it_invalid(xedge: Command, bundles: Pat
         done = xedge("run", bundles / "tflite_int8", "--no-accuracy", "--json", tmp_path / "run.json")
     assert done.returncode == 0, done.stderr
     run = json.loads((tmp_path / "run.json").read_text())
-    assert run["others"]["processes"] > 0.2
+    assert run["contention"]["processes"] > 0.2
     assert any(reason.startswith("load: ") for reason in run["verdict"]["reasons"])
     assert "of the cores' time" in done.stdout

@@ -16,7 +16,7 @@ from pathlib import Path
 from xedge.bench.latency import summarize
 from xedge.bench.verdict import judge
 from xedge.codec import from_json
-from xedge.device.others import average
+from xedge.device.contention import average
 from xedge.errors import EXIT_CODES, ResourceError, XedgeError
 from xedge.runner import RunReport
 
@@ -116,16 +116,16 @@ def _together(runs: Sequence[RunReport]) -> Measured:
     """The turns as one run."""
     samples = tuple(sample for run in runs for sample in run.samples_ns)
     readings = tuple(reading for run in runs for reading in run.readings)
-    latency, others = summarize(samples), average([run.others for run in runs])
+    latency, contention = summarize(samples), average([run.contention for run in runs])
     pooled = replace(
         runs[0],
         samples_ns=samples,
         latency=latency,
         readings=readings,
-        others=others,
+        contention=contention,
         series=(),
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
         warmup_inferences=sum(run.warmup_inferences for run in runs),
-        verdict=judge(latency, runs[0].board, readings, others),
+        verdict=judge(latency, runs[0].board, readings, contention),
     )
     return Measured(run=pooled, rounds_ms=tuple(run.latency.p50_ms for run in runs))

@@ -21,8 +21,8 @@ from xedge.bench.verdict import Verdict, judge
 from xedge.bundle import Bundle
 from xedge.data import PhotoSet
 from xedge.device.board import Board, read_board, usable_cores
+from xedge.device.contention import Contention, contention_between, read_ticks
 from xedge.device.cooldown import Cooldown, cool_down
-from xedge.device.others import Others, others_between, read_ticks
 from xedge.device.readings import Reading, watching
 from xedge.device.system import System
 from xedge.errors import CheckError, InputError
@@ -115,7 +115,7 @@ class RunReport:
         host_top1: what the host measured when it was converted, 0 to 1.
         verdict: whether the latency can be believed.
         readings: of the board before, about once a second during, and after the timing.
-        others: what else the processor did during the timing; None where the system does not tell.
+        contention: what else the processor did during the timing; None where the system does not tell.
         energy_j: of one inference, by the board's own meter; None without one.
         samples_ns: every timed inference.
         frames: with a frame rate.
@@ -137,7 +137,7 @@ class RunReport:
     execution: Execution
     board: Board
     readings: tuple[Reading, ...]
-    others: Others | None
+    contention: Contention | None
     energy_j: float | None
     self_test: SelfTest
     phases: Phases
@@ -242,7 +242,7 @@ def run_bundle(
         execution=classifier.session.execution(),
         board=board,
         readings=timing.readings,
-        others=timing.others,
+        contention=timing.contention,
         energy_j=_energy_j(timing.latency, timing.readings),
         self_test=self_test,
         phases=_phases(started, decode_ms, pixels[0], clock),
@@ -258,7 +258,7 @@ def run_bundle(
         accuracy=scored,
         answers=answers,
         against=against,
-        verdict=judge(timing.latency, board, timing.readings, timing.others),
+        verdict=judge(timing.latency, board, timing.readings, timing.contention),
     )
 
 
@@ -284,7 +284,7 @@ class _Timing:
     measured: Measured
     latency: Latency
     readings: tuple[Reading, ...]
-    others: Others | None
+    contention: Contention | None
     peak_memory_bytes: int
 
 
@@ -297,7 +297,7 @@ def _timed(classifier: Classifier, pixels: UInt8Array, schedule: Schedule, clock
         measured=measured,
         latency=summarize(measured.samples_ns),
         readings=tuple(readings),
-        others=others_between(before, read_ticks(system)),
+        contention=contention_between(before, read_ticks(system)),
         # Of serving photos; scoring a folder afterwards keeps probabilities, which a camera loop would not.
         peak_memory_bytes=_peak_memory_bytes(),
     )

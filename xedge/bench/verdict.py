@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xedge.bench.latency import MINIMUM_SAMPLES, Latency
 from xedge.device.board import Board
-from xedge.device.others import Others
+from xedge.device.contention import Contention
 from xedge.device.readings import Reading
 from xedge.device.throttling import new_throttling
 
@@ -39,16 +39,16 @@ def grouped(verdicts: Mapping[str, Verdict]) -> dict[str, list[str]]:
     return found
 
 
-def judge(latency: Latency, board: Board, readings: Sequence[Reading], others: Others | None) -> Verdict:
+def judge(latency: Latency, board: Board, readings: Sequence[Reading], contention: Contention | None) -> Verdict:
     """Return the verdict on a run.
 
     Args:
         latency: its figures.
         board: where it ran.
         readings: of the board before, during and after it, in order; at least one.
-        others: what else the processor did meanwhile; None is unknown.
+        contention: what else the processor did meanwhile; None is unknown.
     """
-    reasons = [*_of_samples(latency), *_of_board(board), *_of_others(others), *_of_readings(readings)]
+    reasons = [*_of_samples(latency), *_of_board(board), *_of_contention(contention), *_of_readings(readings)]
     return Verdict(valid=not reasons, reasons=tuple(reasons))
 
 
@@ -74,12 +74,14 @@ def _of_board(board: Board) -> list[str]:
     return reasons
 
 
-def _of_others(others: Others | None) -> list[str]:
+def _of_contention(contention: Contention | None) -> list[str]:
     reasons = []
-    if others is not None and others.processes > LARGEST_SHARE_OF_OTHERS:
-        reasons.append(f"load: other processes had {100 * others.processes:.0f} % of the cores' time meanwhile")
-    if others is not None and others.stolen > LARGEST_SHARE_STOLEN:
-        reasons.append(f"stolen: the hypervisor gave {100 * others.stolen:.0f} % of the cores' time to other machines")
+    if contention is not None and contention.processes > LARGEST_SHARE_OF_OTHERS:
+        reasons.append(f"load: other processes had {100 * contention.processes:.0f} % of the cores' time meanwhile")
+    if contention is not None and contention.stolen > LARGEST_SHARE_STOLEN:
+        reasons.append(
+            f"stolen: the hypervisor gave {100 * contention.stolen:.0f} % of the cores' time to other machines"
+        )
     return reasons
 
 

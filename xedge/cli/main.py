@@ -22,10 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        try:
-            return _run(arguments)
-        finally:
-            sys.stdout.flush()  # at the interpreter's end it would be too late to notice who left
+        return _run(arguments)
     except BrokenPipeError:
         # A reader that leaves (`xedge info ... | head`) is no error of the user's: end as other programs do. Only now,
         # for otherwise a connection that is lost while something is sent would end xedge without a word.
@@ -37,14 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     verbose = False
     try:
-        options = parser().parse_args(arguments)
-        verbose = options.verbose
-        if verbose:
-            logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its waiting threads take cores from the runtimes
-        command = importlib.import_module(f"xedge.cli.{options.command}")
-        code: int = command.main(options)
+        try:
+            options = parser().parse_args(arguments)
+            verbose = options.verbose
+            if verbose:
+                logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its waiting threads take cores from the runtimes
+            command = importlib.import_module(f"xedge.cli.{options.command}")
+            code: int = command.main(options)
+        finally:
+            _flush()
     except BrokenPipeError:
         raise
     except (Exception, KeyboardInterrupt) as error:
@@ -52,6 +52,20 @@ def _run(arguments: Sequence[str] | None) -> int:
             traceback.print_exc()
         return _failed(error, arguments)
     return code
+
+
+def _flush() -> None:
+    """Write what was printed while somebody still listens to what goes wrong: the interpreter's end is too late."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What could not be written would be tried once more then.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise ResourceError(f"standard output: {error.strerror}; make room, or send it elsewhere") from None
 
 
 def _failed(error: BaseException, arguments: Sequence[str] | None) -> int:

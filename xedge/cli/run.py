@@ -103,10 +103,10 @@ def _board(report: RunReport) -> list[str]:
     if last.throttling is not None:
         since = ", ".join(last.throttling.since_boot) or "nothing"
         lines.append(("throttling", f"now {', '.join(last.throttling.now) or 'nothing'}; since boot {since}"))
-    if report.others is not None:
-        had = f"{100 * report.others.processes:.0f} % of the cores' time"
-        stolen = f", {100 * report.others.stolen:.0f} % stolen by the hypervisor" if report.others.stolen else ""
-        lines.append(("others", f"{had}{stolen}"))
+    if report.contention is not None:
+        others = report.contention
+        stolen = f", {100 * others.stolen:.0f} % stolen by the hypervisor" if others.stolen else ""
+        lines.append(("others", f"{100 * others.processes:.0f} % of the cores' time{stolen}"))
     if last.power is not None:
         energy = "" if report.energy_j is None else f"; {1000 * report.energy_j:.0f} mJ an inference"
         lines.append(("power", f"{last.power.watts:.2f} W ({last.power.meter}){energy}"))

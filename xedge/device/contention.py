@@ -15,7 +15,7 @@ TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Others:
+class Contention:
     """Shares of the time of all cores, 0 to 1.
 
     Args:
@@ -62,7 +62,7 @@ def read_ticks(system: System, times: Callable[[], Sequence[float]] = os.times) 
         return None
 
 
-def others_between(before: Ticks | None, after: Ticks | None) -> Others | None:
+def contention_between(before: Ticks | None, after: Ticks | None) -> Contention | None:
     """Return what others had between two moments; None where that is unknown."""
     if before is None or after is None:
         return None
@@ -70,12 +70,12 @@ def others_between(before: Ticks | None, after: Ticks | None) -> Others | None:
     # Some sandboxes show a file that stands still.
     if total <= 0 or busy < own / 2:
         return None
-    return Others(processes=max(0, busy - own) / total, stolen=max(0, after.stolen - before.stolen) / total)
+    return Contention(processes=max(0, busy - own) / total, stolen=max(0, after.stolen - before.stolen) / total)
 
 
-def average(turns: Sequence[Others | None]) -> Others | None:
+def average(turns: Sequence[Contention | None]) -> Contention | None:
     """Return what others had over several turns; None if it is unknown of one."""
     known = [turn for turn in turns if turn is not None]
     if not known or len(known) < len(turns):
         return None
-    return Others(processes=mean(turn.processes for turn in known), stolen=mean(turn.stolen for turn in known))
+    return Contention(processes=mean(turn.processes for turn in known), stolen=mean(turn.stolen for turn in known))
