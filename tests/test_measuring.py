@@ -122,7 +122,7 @@ def test_a_troubled_board_is_not(board: Board, before: Reading, after: Reading, 
         (Contention(processes=0.25, stolen=0), ["load: other processes had 25 % of the cores' time meanwhile"]),
         (
             Contention(processes=0, stolen=0.08),
-            ["stolen: the hypervisor gave 8 % of the cores' time to other machines"],
+            ["stolen: a hypervisor gave 8 % of the cores' time to other machines"],
         ),
     ],
 )

@@ -75,13 +75,13 @@ def _of_board(board: Board) -> list[str]:
 
 
 def _of_contention(contention: Contention | None) -> list[str]:
-    reasons = []
-    if contention is not None and contention.processes > LARGEST_SHARE_OF_OTHERS:
-        reasons.append(f"load: other processes had {100 * contention.processes:.0f} % of the cores' time meanwhile")
-    if contention is not None and contention.stolen > LARGEST_SHARE_STOLEN:
-        reasons.append(
-            f"stolen: the hypervisor gave {100 * contention.stolen:.0f} % of the cores' time to other machines"
-        )
+    if contention is None:
+        return []
+    reasons, processes, stolen = [], contention.processes, contention.stolen
+    if processes > LARGEST_SHARE_OF_OTHERS:
+        reasons.append(f"load: other processes had {100 * processes:.0f} % of the cores' time meanwhile")
+    if stolen > LARGEST_SHARE_STOLEN:
+        reasons.append(f"stolen: a hypervisor gave {100 * stolen:.0f} % of the cores' time to other machines")
     return reasons
 
 
