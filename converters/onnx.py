@@ -11,6 +11,7 @@ from xedge.graph.ir import NO_PADDING, Activation, Conv, Dense, Fused, Graph, In
 from xedge.graph.onnx import convolution, kernel_layout, serialized
 from xedge.memory import give_memory_back
 from xedge.onnx_artifact import ArtifactWriter, HalfWriter
+from xedge.quantization import pairs
 from xedge.quantization.affine import LOWEST, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan
 from xedge.target import Form, Target
@@ -63,7 +64,7 @@ class _DynamicWriter(ArtifactWriter):
 
     def _matrix_product(self, node: Conv, source: str, output: str) -> None:
         """A pointwise convolution over pixels in rows, which ONNX Runtime fuses with its scales and its bias."""
-        name, quantized = node.name, quantize_kernel(node.kernel, node.bias)
+        name, quantized = node.name, quantize_kernel(node.kernel, node.bias, pairs.fitting_scales(node.kernel))
         integers, scale, source_zero = self._quantize(source)
         photo = self.emit("Transpose", [integers], f"{name}#nhwc", perm=[0, 2, 3, 1])
         kernel = self.constant(f"{name}#kernel", quantized.values[0, 0])
@@ -250,4 +251,5 @@ TARGET = Target(
     ends=("uint8",),
     batches=True,
     convert=convert,
+    pairs=True,
 )

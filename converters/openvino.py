@@ -296,5 +296,6 @@ TARGET = Target(
     ends=("uint8",),
     batches=True,
     convert=convert,
+    pairs=True,
     freedom=0.1,  # bfloat16 where the processor has it
 )

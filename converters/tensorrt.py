@@ -133,4 +133,5 @@ TARGET = Target(
     batches=True,
     convert=convert,
     symmetric=True,
+    pairs=True,
 )

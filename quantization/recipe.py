@@ -18,6 +18,7 @@ from xedge.types import FloatArray
 ACTIVATIONS = "static, least-squares ranges, channels of streams and depthwise outputs equalized"
 BRANCHES = "ranges of each photo between residual sums"
 WEIGHTS = "adaptive rounding, bias correction"
+PAIRS = "products of pairs within 16 bits"
 
 
 def statistics(
@@ -54,6 +55,7 @@ def int8(
     in_float: Collection[str] = (),
     dynamic: bool = False,
     symmetric: bool = False,
+    fit_pairs: bool = False,
 ) -> tuple[Graph, Plan]:
     """Return an equal graph that quantizes well, and its int8 plan.
 
@@ -65,9 +67,17 @@ def int8(
         in_float: nodes to leave in float beside those that always are.
         dynamic: take the ranges of each photo between float sums, for runtimes that do so at little cost.
         symmetric: no zero points.
+        fit_pairs: keep pairs of weights within 16 bits, for runtimes that add their products there.
     """
     kept = branches(graph) if dynamic and not all_integer else frozenset[str]()
     graph, seen = prepared(graph, seen, kept)
     return graph, static_int8(
-        graph, seen, pixel=pixel, all_integer=all_integer, in_float=in_float, branches=kept, symmetric=symmetric
+        graph,
+        seen,
+        pixel=pixel,
+        all_integer=all_integer,
+        in_float=in_float,
+        branches=kept,
+        symmetric=symmetric,
+        fit_pairs=fit_pairs,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from xedge.graph.ir import (
     Concat,
     Conv,
     Dense,
+    Depthwise,
     Graph,
     Mean,
     Node,
@@ -24,7 +25,7 @@ from xedge.graph.ir import (
     Softmax,
     Weighted,
 )
-from xedge.quantization import adaptive_rounding
+from xedge.quantization import adaptive_rounding, pairs
 from xedge.quantization.affine import LOWEST, Affine, QuantizedKernel, quantize_kernel
 from xedge.quantization.bias_correction import corrected_bias
 from xedge.quantization.plan import Change, Plan
@@ -53,6 +54,7 @@ def static_int8(
     correct_bias: bool = True,
     clip_weights: bool = False,
     symmetric: bool = False,
+    fit_pairs: bool = False,
 ) -> Plan:
     """Return the int8 plan of a graph.
 
@@ -70,6 +72,7 @@ def static_int8(
         correct_bias: take the mean error of rounded weights out of the biases.
         clip_weights: let filters have bounds below their largest weight.
         symmetric: activations have zero point 0 and ranges of least squares, for runtimes that know no other.
+        fit_pairs: keep pairs of weights within 16 bits, for runtimes that add their products there (pairs.py).
     """
     float_nodes = float_by_default(graph, all_integer=all_integer) | frozenset(in_float) | frozenset(branches)
     float_nodes = _with_maxima(graph, float_nodes)
@@ -81,8 +84,9 @@ def static_int8(
         activations[graph.input.name] = Affine(scale=scale, zero_point=0 if symmetric else LOWEST)
         # The integer is the pixel - 128 either way: zero stands for photo + shift at pixel 128 or at pixel 0.
         shift = -pixel[1] + (LOWEST * scale if symmetric else 0.0)
+    rules = _Rules(adapt=adapt_rounding, correct=correct_bias, clip=clip_weights, fit_pairs=fit_pairs)
     kernels = {
-        node.name: _kernel(graph, node, statistics, activations, shift, adapt_rounding, correct_bias, clip_weights)
+        node.name: _kernel(graph, node, statistics, activations, shift, rules)
         for node in graph
         if isinstance(node, Weighted) and (node.name not in float_nodes or node.name in dynamic)
     }
@@ -184,35 +188,48 @@ def takes_exact_pixels(graph: Graph) -> bool:
     return all(isinstance(n, Conv) and n.padding == NO_PADDING and n.groups == 1 for n in readers)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Rules:
+    """How kernels are rounded; see ``static_int8``."""
+
+    adapt: bool
+    correct: bool
+    clip: bool
+    fit_pairs: bool
+
+
 def _kernel(
     graph: Graph,
     node: Weighted,
     statistics: Statistics,
     activations: Mapping[str, Affine],
     shift: float,
-    adapt: bool,
-    correct: bool,
-    clip: bool,
+    rules: _Rules,
 ) -> QuantizedKernel:
     source = node.inputs[0]
-    quantized = quantize_kernel(node.kernel, node.bias)
-    if clip and isinstance(node, Conv) and node.name in statistics[source].covariances:
+    # Depthwise convolutions have one weight for each input and position: their kernels add in 32 bits.
+    fit_pairs = rules.fit_pairs and not isinstance(node, Depthwise)
+    fitting = pairs.fitting_scales(node.kernel) if fit_pairs else None
+    quantized = quantize_kernel(node.kernel, node.bias, fitting)
+    seen = isinstance(node, Conv) and node.name in statistics[source].covariances
+    if rules.clip and seen and not fit_pairs:
         variance = np.diag(_covariance(node, statistics[source]))
         quantized = quantize_kernel(node.kernel, node.bias, clipped_scales(node.kernel, quantized.scales, variance))
-    if adapt and isinstance(node, Conv) and node.name in statistics[source].covariances:
+    if rules.adapt and seen:
         exact = source == graph.input.name and shift
         noise = 0.0 if exact else activations[source].scale ** 2 / 12
-        values = adaptive_rounding.rounded(node.kernel, quantized.scales, _covariance(node, statistics[source]), noise)
+        covariance = _covariance(node, statistics[source])
+        values = adaptive_rounding.rounded(node.kernel, quantized.scales, covariance, noise, fit_pairs=fit_pairs)
         quantized = replace(quantized, values=values)
     bias = node.bias
-    if correct:
+    if rules.correct:
         bias = corrected_bias(node, quantized, statistics[source].mean)
     if source == graph.input.name and shift:
         bias = bias - _sum_over_inputs(node, quantized) * shift
     return replace(quantized, bias=bias.astype(np.float32))
 
 
-def _covariance(node: Conv, seen: TensorStatistics) -> npt.NDArray[np.float64]:
+def _covariance(node: Weighted, seen: TensorStatistics) -> npt.NDArray[np.float64]:
     """Return the covariance of what one output sees, in the tensor's channels as they were changed."""
     covariance = seen.covariances[node.name].astype(np.float64)
     if seen.scale is None:

@@ -64,7 +64,7 @@ class Subject:
         self.statistics = recipe.statistics(self.graph, self.photos)
 
     def quantized(
-        self, *, all_integer: bool = False, dynamic: bool = False, symmetric: bool = False
+        self, *, all_integer: bool = False, dynamic: bool = False, symmetric: bool = False, fit_pairs: bool = False
     ) -> tuple[Graph, Plan]:
         pixel = (1.0, 0.0) if self.graph.name == "transfer" else (1 / 127.5, -1.0)
         return recipe.int8(
@@ -74,13 +74,19 @@ class Subject:
             all_integer=all_integer,
             dynamic=dynamic,
             symmetric=symmetric,
+            fit_pairs=fit_pairs,
         )
 
     def convert(self, target: str, form: Form) -> dict[str, bytes]:
         graph, plan, found = self.graph, None, find_target(target)
         if form.precision == "int8":
             integer = form.io != "float32"
-            graph, plan = self.quantized(all_integer=integer, dynamic=found.dynamic_branches, symmetric=found.symmetric)
+            graph, plan = self.quantized(
+                all_integer=integer,
+                dynamic=found.dynamic_branches,
+                symmetric=found.symmetric,
+                fit_pairs=found.pairs,
+            )
         return dict(found.convert(graph, form, plan))
 
 

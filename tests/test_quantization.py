@@ -18,7 +18,7 @@ from xedge.graph.fold import without_softmax
 from xedge.graph.from_keras import read_keras
 from xedge.graph.ir import Conv, Depthwise, Graph, Weighted
 from xedge.preprocess import pixels_as_int8, scheme
-from xedge.quantization import adaptive_rounding, recipe
+from xedge.quantization import adaptive_rounding, pairs, recipe
 from xedge.quantization import branches as branches_module
 from xedge.quantization.affine import Affine, quantize_kernel
 from xedge.quantization.bias_correction import corrected_bias
@@ -242,6 +242,56 @@ def test_adaptive_rounding_takes_the_nearest_where_inputs_are_independent() -> N
     assert np.array_equal(adaptive_rounding.rounded(kernel, nearest.scales, np.eye(36), noise=0.1), nearest.values)
 
 
+def pair_sums(values: np.ndarray) -> np.ndarray:
+    """The sums that PMADDUBSW has to hold at most: neighbouring weights of one sign, each beside the activation 255."""
+    inputs, rows = values.shape[-2], values.reshape(-1, values.shape[-1]).astype(int)
+    # With an odd number of inputs ONNX Runtime pairs over the flattened kernel, oneDNN within each position.
+    pairings = [rows if len(rows) % 2 == 0 else np.concatenate([rows, np.zeros((1, rows.shape[1]), int)])]
+    if inputs % 2:
+        pixels = values.reshape(-1, inputs, values.shape[-1]).astype(int)
+        pairings.append(np.concatenate([pixels, np.zeros((len(pixels), 1, rows.shape[1]), int)], 1))
+    found = []
+    for pairing in pairings:
+        two = pairing.reshape(-1, 2, rows.shape[1])
+        found += [np.maximum(two, 0).sum(1), np.maximum(-two, 0).sum(1)]
+    return 255 * np.concatenate(found)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 64, 48), (3, 3, 3, 16), (3, 3, 1, 8), (3, 3, 5, 8), (40, 10)])
+@pytest.mark.parametrize("tail", ["normal", "heavy"])
+def test_pairs_of_weights_fit_16_bits(shape: tuple[int, ...], tail: str) -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=shape) if tail == "normal" else rng.standard_t(2, size=shape)
+    kernel = drawn.astype(np.float32)
+    nothing = np.zeros(shape[-1], np.float32)
+    assert pair_sums(quantize_kernel(kernel, nothing).values).max() > 32767
+    fitting = pairs.fitting_scales(kernel)
+    assert pair_sums(quantize_kernel(kernel, nothing, fitting).values).max() <= 32767
+    # No more of the range is given up than the largest pair needs.
+    reach = np.abs(kernel.reshape(-1, shape[-1])).max(0) / 127
+    assert (fitting >= reach).all()
+    assert (fitting <= 2 * reach).all()
+    if len(shape) == 4:
+        weights = int(np.prod(shape[:-1]))
+        seen = rng.normal(size=(4000, 6)) @ rng.normal(size=(6, weights)) + 0.1 * rng.normal(size=(4000, weights))
+        adapted = adaptive_rounding.rounded(kernel, fitting, np.cov(seen.T), noise=0.0, fit_pairs=True)
+        assert pair_sums(adapted).max() <= 32767
+        if tail == "normal":  # where tails are heavy, the scales alone leave room
+            assert pair_sums(adaptive_rounding.rounded(kernel, fitting, np.cov(seen.T), noise=0.0)).max() > 32767
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tensorrt"])
+def test_int8_of_these_targets_has_fitting_pairs(graph: Graph, photos: np.ndarray, target: str) -> None:
+    bare, found = without_softmax(graph), find_target(target)
+    _, plan = recipe.int8(
+        bare, recipe.statistics(bare, photos), symmetric=found.symmetric, fit_pairs=found.pairs, all_integer=True
+    )
+    assert found.pairs
+    dense = [kernel.values for name, kernel in plan.kernels.items() if not isinstance(graph[name], Depthwise)]
+    assert len(dense) > 10
+    assert max(pair_sums(values).max() for values in dense) <= 32767
+
+
 def test_covariances_are_those_of_what_the_convolution_sees(graph: Graph, photos: np.ndarray) -> None:
     conv = graph["block1_conv2"]
     assert isinstance(conv, Conv)
@@ -270,7 +320,7 @@ def test_the_simulator_rounds_as_the_runtime_does(pixels: UInt8Array) -> None:
     """
     model = network("one_channel")
     bare, photos = read_keras(model), photos_for(model, pixels)
-    equal, plan = recipe.int8(bare, recipe.statistics(bare, photos))
+    equal, plan = recipe.int8(bare, recipe.statistics(bare, photos), fit_pairs=True)
     simulated = simulator(equal, plan, rounded_tensors(equal, plan), plan.kernels).output(photos)
     model = find_target("onnx").convert(equal, Form(precision="int8"), plan)[".onnx"]
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

@@ -60,7 +60,7 @@ def graph_recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
     """Return how an artifact was made of the reference graph."""
     weights, activations = target.precisions[form.precision]
     if plan is not None:
-        weights = f"{weights}, {recipe.WEIGHTS}"
+        weights = f"{weights}, {recipe.WEIGHTS}{f', {recipe.PAIRS}' if target.pairs else ''}"
         activations = f"{activations}, {recipe.ACTIVATIONS}"
         if any(plan.is_dynamic(name) for name in plan.kernels):
             activations = f"{activations}, {recipe.BRANCHES}"

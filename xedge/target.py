@@ -76,6 +76,7 @@ class Target:
         convert: writes it.
         dynamic_branches: whether its int8 takes the ranges of each photo between float sums, which costs little there.
         symmetric: whether its int8 activations have no zero points.
+        pairs: whether its int8 kernels add products in pairs, in 16 bits, on some processors.
         freedom: how far a probability may be from the host's because the runtime picks its float type, but at fp32.
     """
 
@@ -88,6 +89,7 @@ class Target:
     convert: Convert
     dynamic_branches: bool = False
     symmetric: bool = False
+    pairs: bool = False
     freedom: float = 0.0
 
     def check(self, form: Form) -> None:

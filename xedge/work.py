@@ -140,7 +140,7 @@ class Work:
         self._statistics: Statistics | None = None
         self._selection: PhotoSet | None = None
         self._evaluated: Statistics | None = None
-        self._plans: dict[tuple[IoType, bool, bool], tuple[Graph, Plan]] = {}
+        self._plans: dict[tuple[IoType, bool, bool, bool], tuple[Graph, Plan]] = {}
         self._reference_rows: FloatArray | None = None
         self.golden_pixels = self._golden_pixels()
         self.golden_reference = self._checked_reference()
@@ -335,7 +335,7 @@ class Work:
 
     def _quantized(self, graph: Graph, target: Target, form: Form, in_float: tuple[str, ...]) -> tuple[Graph, Plan]:
         """Return an equal graph that quantizes well, and its plan; targets share what the recipe gives."""
-        kind = (form.io, target.dynamic_branches, target.symmetric)
+        kind = (form.io, target.dynamic_branches, target.symmetric, target.pairs)
         if kind in self._plans and not in_float:
             return self._plans[kind]
         seen = self.statistics(self.reference.graph or graph)
@@ -350,6 +350,7 @@ class Work:
                 in_float=in_float,
                 dynamic=target.dynamic_branches,
                 symmetric=target.symmetric,
+                fit_pairs=target.pairs,
             )
         if not in_float:
             self._plans[kind] = made
