@@ -4,7 +4,8 @@
     XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER
 
 FOLDER keeps the artifacts; what is there already is not made again. About 20 minutes on two quiet cores, 6 GB of memory
-for the peers' ONNX path. docs/peers.json has the figures and the versions, docs/peers.md the table.
+for the peers' ONNX path. docs/peers.json has the figures and the versions, docs/peers.md the tables: one part for each
+kind of processor that was measured on, the newest in place of an older one of that kind.
 """
 
 from __future__ import annotations
@@ -48,7 +49,12 @@ Written by `XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER`: the ful
 calibration photos, 713 photos of the test and validation splits, top-1 on the 372 of test, all in one run with
 interleaved timing. tv is the mean total variation distance of the probabilities from float's. Ratios are to the best
 int8 peer of the target, in bold.
+
+The two processors differ in one thing that decides about int8: without VNNI, products of uint8 and int8 are added in
+pairs in 16 bits, and what does not fit is cut off ([how xedge keeps within it](quantization.md)).
 """
+# Kinds of processor by what their int8 kernels need.
+KINDS = {"vnni": "A processor with VNNI", "none": "A processor without VNNI"}
 HEADER = "| artifact | top-1, % | agreement, % | tv, % | MB | ms, 1 thread | ms, 2 threads | ratio, 1 | ratio, 2 |"
 PACKAGES = (
     *("xedge", "ai-edge-litert", "litert-quantizer", "tensorflow-cpu", "tensorflow", "keras", "onnx", "onnxruntime"),
@@ -64,9 +70,12 @@ def main() -> int:
     parser.add_argument("--measured", type=Path, help="tell of this JSON of an earlier run, measure nothing")
     options = parser.parse_args()
     rows = json.loads((options.measured or measured(options.folder, options.blocks)).read_text())
-    document = {"versions": versions(), "processor": processor(), "rows": [named(row) for row in rows]}
-    (DOCS / "peers.json").write_text(json.dumps(document, indent=1) + "\n")
-    (DOCS / "peers.md").write_text(markdown(document))
+    name, kind = processor()
+    part = {"kind": kind, "processor": name, "versions": versions(), "rows": [named(row) for row in rows]}
+    kept = [one for one in json.loads((DOCS / "peers.json").read_text()) if one["kind"] != kind]
+    parts = sorted([*kept, part], key=lambda one: list(KINDS).index(one["kind"]))
+    (DOCS / "peers.json").write_text(json.dumps(parts, indent=1) + "\n")
+    (DOCS / "peers.md").write_text("\n".join([INTRODUCTION, *map(markdown, parts)]))
     return 0
 
 
@@ -115,23 +124,26 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: installed[name] for name in PACKAGES if name in installed}}
 
 
-def processor() -> str:
-    """Return the processor's name and the extensions that int8 and bf16 kernels look for."""
+def processor() -> tuple[str, str]:
+    """Return the processor's name with the extensions that int8 and bf16 kernels look for, and its kind."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
     telling = ("avx2", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-    return f"{name}, {os.cpu_count()} cores, {' '.join(flag for flag in telling if flag in flags)}"
+    has = [flag for flag in telling if flag in flags]
+    return f"{name}, {os.cpu_count()} cores, {' '.join(has)}", "vnni" if any("vnni" in flag for flag in has) else "none"
 
 
-def markdown(document: dict[str, Any]) -> str:
-    """Return the tables, one for each target; the last columns are ratios to its best int8 peer."""
-    tools = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-    parts = [INTRODUCTION, f"{document['processor']}. {tools}.\n"]
+def markdown(part: dict[str, Any]) -> str:
+    """Return the tables of one processor, one for each target; the last columns are ratios to its best int8 peer."""
+    tools = ", ".join(f"{name} {version}" for name, version in part["versions"].items())
+    parts = [f"## {KINDS[part['kind']]}\n", f"{part['processor']}. {tools}.\n"]
+    if "remark" in part:
+        parts.append(f"{part['remark']}\n")
     for target in TARGETS:
-        rows = [row for row in document["rows"] if row["target"] == target]
+        rows = [row for row in part["rows"] if row["target"] == target]
         base = next(row for row in rows if row["file"] == BEST_INT8[target])["median_ms"]
-        parts.append(f"## {target}\n")
+        parts.append(f"### {target}\n")
         parts.append(HEADER)
         parts.append("|---|---|---|---|---|---|---|---|---|")
         parts.extend(line(row, base, bold=row["file"] == BEST_INT8[target]) for row in rows)

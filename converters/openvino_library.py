@@ -59,4 +59,6 @@ def _compressed(model: Any, photos: Iterable[FloatArray] | None) -> Any:
         if photos is None:
             return nncf.compress_weights(model)
         samples = [photo[None] for photo in photos]
-        return nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples))
+        # Without it products overflow 16 bits on x86 without VNNI.
+        advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+        return nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), advanced_parameters=advanced)
