@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -122,6 +123,35 @@ def test_all_integer_artifacts_take_and_give_integers(
     assert all(row.dtype == form.io for row in rows)
     got = np.concatenate([end.dequantize((row.astype(np.int16) - shift).astype(np.int8)) for row in rows])
     assert noise(got, one.expected) <= NOISE["int8"]
+
+
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
+@pytest.mark.parametrize(("size", "inputs"), [(1, 64), (3, 16), (3, 5), (3, 3), (3, 1)])
+def test_the_largest_products_do_not_overflow(
+    target: str, precision: Precision, size: int, inputs: int, tmp_path: Path
+) -> None:
+    """Every activation and every weight is the largest of its tensor, which sums in 16 bits hold least.
+
+    Processors with VNNI, and Arm, have no such sums and pass in any case; ``pairs`` has its own tests.
+    """
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((6, 6, inputs)),
+            layers.Conv2D(8, size, use_bias=False, kernel_initializer="ones"),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+    graph, plan, found = read_keras(model), None, find_target(target)
+    photos = np.ones((4, 6, 6, inputs), np.float32)
+    if precision == "int8":
+        graph, plan = recipe.int8(
+            graph, recipe.statistics(graph, photos), symmetric=found.symmetric, fit_pairs=found.pairs
+        )
+        assert plan.kernels
+    session = opened(dict(found.convert(graph, Form(precision=precision), plan)), target, tmp_path)
+    got = session.run(fed(photos[0], target))
+    assert np.abs(got / (size * size * inputs) - 1).max() <= 0.01
 
 
 @pytest.mark.parametrize("target", TARGETS)
