@@ -99,7 +99,11 @@ def row(
     cells, fits = [], ""
     for target in map(find_target, TARGETS):
         equal, plan = recipe.int8(
-            without_softmax(graph), seen, pixel=work.preprocessing.pixel, dynamic=target.dynamic_branches
+            without_softmax(graph),
+            seen,
+            pixel=work.preprocessing.pixel,
+            dynamic=target.dynamic_branches,
+            fit_pairs=target.pairs,
         )
         if not target.dynamic_branches and not fits:
             found = coverage(equal, plan, seen, evaluated)
