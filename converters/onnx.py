@@ -11,15 +11,15 @@ from xedge.graph.ir import NO_PADDING, Activation, Conv, Dense, Fused, Graph, In
 from xedge.graph.onnx import convolution, kernel_layout, serialized
 from xedge.memory import give_memory_back
 from xedge.onnx_artifact import ArtifactWriter, HalfWriter
-from xedge.quantization import pairs
 from xedge.quantization.affine import LOWEST, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan
 from xedge.target import Form, Target
 from xedge.vocabulary import Batch
 
 # uint8 holds what the plan's int8 holds, moved by 128. Activations so, because kernels that multiply uint8 by int8
-# are the fast ones on x86 and a ReLU is then the saturation at 0; the weights of ConvInteger so, because it runs
-# uint8 weights five times as fast as int8 ones (ONNX Runtime 1.32).
+# are the fast ones on x86 and a ReLU is then the saturation at 0; the weights of dynamic range so, because ConvInteger
+# runs uint8 weights five times as fast as int8 ones (ONNX Runtime 1.32), and because products of two uint8 do not
+# overflow on x86 without VNNI (pairs.py), so that weights keep all their steps.
 UINT8_SHIFT = 128
 
 
@@ -64,11 +64,11 @@ class _DynamicWriter(ArtifactWriter):
 
     def _matrix_product(self, node: Conv, source: str, output: str) -> None:
         """A pointwise convolution over pixels in rows, which ONNX Runtime fuses with its scales and its bias."""
-        name, quantized = node.name, quantize_kernel(node.kernel, node.bias, pairs.fitting_scales(node.kernel))
+        name, quantized = node.name, quantize_kernel(node.kernel, node.bias)
         integers, scale, source_zero = self._quantize(source)
         photo = self.emit("Transpose", [integers], f"{name}#nhwc", perm=[0, 2, 3, 1])
-        kernel = self.constant(f"{name}#kernel", quantized.values[0, 0])
-        zero = self.constant(f"{name}#kernel_zero_point", np.int8(0).reshape(()))
+        kernel = self.constant(f"{name}#kernel", _as_uint8(quantized.values[0, 0]))
+        zero = self.constant(f"{name}#kernel_zero_point", np.uint8(UINT8_SHIFT).reshape(()))
         total = self.emit("MatMulInteger", [photo, kernel, source_zero, zero], f"{name}#sums")
         real = self.emit("Cast", [total], f"{name}#steps", to=TensorProto.FLOAT)
         scales = self.constant(f"{name}#kernel_scales", quantized.scales)
@@ -79,8 +79,7 @@ class _DynamicWriter(ArtifactWriter):
     def _integer_product(self, node: Conv | Dense, source: str, output: str) -> None:
         """Multiply integers, then return to real values with both scales."""
         name, quantized = node.name, quantize_kernel(node.kernel, node.bias)
-        values = (kernel_layout(node, quantized.values).astype(np.int16) + UINT8_SHIFT).astype(np.uint8)
-        kernel = self.constant(f"{name}#kernel", values)
+        kernel = self.constant(f"{name}#kernel", _as_uint8(kernel_layout(node, quantized.values)))
         zero = self.constant(f"{name}#kernel_zero_point", np.uint8(UINT8_SHIFT).reshape(()))
         integers, scale, source_zero = self._quantize(source)
         inputs = [integers, kernel, source_zero, zero]
@@ -230,6 +229,10 @@ class _QdqWriter(HalfWriter):
             self.constant(f"{name}#zero_point", np.zeros(len(scales), values.dtype)),
         ]
         return self.emit("DequantizeLinear", parts, name, axis=axis)
+
+
+def _as_uint8(values: np.ndarray) -> np.ndarray:
+    return (values.astype(np.int16) + UINT8_SHIFT).astype(np.uint8)
 
 
 def _is_product(node: Conv) -> bool:
