@@ -40,10 +40,10 @@ from xedge.quantization.static import RangeRule, static_int8
 from xedge.quantization.statistics import Statistics
 from xedge.quantization.streams import equalized_streams
 from xedge.runtimes import Settings, choose_runtime
-from xedge.sources import find_source
-from xedge.target import Form, find_target
+from xedge.sources.sources import find_source
+from xedge.converters import Form, find_target
 from xedge.types import FloatArray
-from xedge.work import Request, Stages, Work, selection_photos
+from xedge.conversion.work import Request, Stages, Work, selection_photos
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 Step = Callable[[Graph, Statistics], tuple[Graph, Plan]]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xedge.data import PhotoSet, read_folder
+from xedge.photos.sets import PhotoSet, read_folder
 from xedge.graph.fold import without_softmax
 from xedge.metrics import agreement, softmax
 from xedge.quantization import recipe
@@ -25,11 +25,11 @@ from xedge.quantization.calibration import calibrate
 from xedge.quantization.coverage import coverage
 from xedge.quantization.statistics import Statistics
 from xedge.runtimes import Settings, choose_runtime
-from xedge.sources import find_source
-from xedge.target import Form, find_target
+from xedge.sources.sources import find_source
+from xedge.converters import Form, find_target
 from xedge.types import FloatArray
 from xedge.vocabulary import TARGETS
-from xedge.work import Request, Stages, Work
+from xedge.conversion.work import Request, Stages, Work
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 HEADER = """# What calibration photos do

@@ -113,8 +113,8 @@ def train(name: str, photos: Path, file: Path) -> None:
 
 def split(folder: Path, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return the photos of a split (N, H, W, C) uint8 and their classes (N,)."""
-    from xedge.data import read_folder  # noqa: PLC0415
-    from xedge.preprocess import scheme  # noqa: PLC0415
+    from xedge.photos.sets import read_folder  # noqa: PLC0415
+    from xedge.photos.preprocess import scheme  # noqa: PLC0415
 
     found, preprocessing = read_folder(folder), scheme("tf", *size)
     return np.stack([preprocessing.pixels(file) for file in found.files]), np.array(found.truth)

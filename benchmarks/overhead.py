@@ -86,7 +86,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="xedge-") as folder:
         python = environment(Path(folder))
         bare = seconds([python, "-c", "pass"])
-        for words in ("xedge", "xedge.cli.main", "xedge.runner", "ai_edge_litert.interpreter"):
+        for words in ("xedge", "xedge.cli.main", "xedge.measuring.run", "ai_edge_litert.interpreter"):
             print(
                 f"import {words}: {1000 * (seconds([python, '-c', f'import {words}']) - bare):.0f} ms over bare Python"
             )

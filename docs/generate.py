@@ -29,9 +29,9 @@ from pydantic import TypeAdapter
 
 import xedge
 from xedge.cli.parser import parser
-from xedge.documents import KINDS
+from xedge.api.documents import KINDS
 from xedge.errors import EXIT_CODES
-from xedge.manifest import Manifest
+from xedge.bundle.manifest import Manifest
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py from the program; change it there. -->"

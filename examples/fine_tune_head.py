@@ -24,9 +24,9 @@ import keras
 import numpy as np
 
 import xedge
-from xedge.data import PhotoSet, read_folder
+from xedge.photos.sets import PhotoSet, read_folder
 from xedge.models.compact import embedded
-from xedge.preprocess import scheme
+from xedge.photos.preprocess import scheme
 
 STEPS, BATCH = 720, 128
 

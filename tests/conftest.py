@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from xedge.bundle import Bundle, open_bundle
-from xedge.data import CalibrationSet
+from xedge.bundle.reading import Bundle, open_bundle
+from xedge.photos.sets import CalibrationSet
 from xedge.models.compact import embedded
 from xedge.types import UInt8Array
 

@@ -11,9 +11,9 @@ import pytest
 
 import xedge
 from tests.conftest import Command
-from xedge.benchmarking import BenchmarkReport, Row, recommend
-from xedge.documents import read_document
-from xedge.rounds import Measured
+from xedge.measuring.recommendation import BenchmarkReport, Row, recommend
+from xedge.api.documents import read_document
+from xedge.measuring.rounds import Measured
 
 pytestmark = pytest.mark.slow
 TURNS = ("--rounds", 3, "--runs", 25, "--limit", 60)
@@ -117,7 +117,7 @@ def test_without_accuracy_nothing_quantized_is_promised(report: BenchmarkReport)
 
 
 def test_bundles_are_kept_where_asked_and_a_single_one_too(tmp_path: Path) -> None:
-    from xedge.rounds import Plan
+    from xedge.measuring.rounds import Plan
 
     found = xedge.benchmark(target="tflite", precision="int8", output=tmp_path, plan=Plan(rounds=1, runs=5, limit=5))
     assert found.rows[0].bundle is not None

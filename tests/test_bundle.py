@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command
-from xedge.bundle import MANIFEST, Bundle, open_bundle
+from xedge.bundle.reading import MANIFEST, Bundle, open_bundle
 from xedge.errors import BundleError, InputError, ResourceError, XedgeError
 from xedge.files import write_file
 

@@ -16,12 +16,12 @@ import pytest
 import xedge
 from tests.conftest import Command
 from xedge.codec import from_json, to_json
-from xedge.comparison import _unpaired, compare_runs, latency_difference, names_of, read_runs
-from xedge.documents import read_document
+from xedge.measuring.comparison import _unpaired, compare_runs, latency_difference, names_of, read_runs
+from xedge.api.documents import read_document
 from xedge.errors import InputError, UsageError
 from xedge.metrics import Accuracy, mean95, wilson
-from xedge.rounds import Measured, Plan
-from xedge.runner import RunReport
+from xedge.measuring.rounds import Measured, Plan
+from xedge.measuring.run import RunReport
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ from tests.networks import NETWORKS, network, photos_for
 from xedge.errors import UnsupportedError
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_softmax
-from xedge.graph.from_keras import read_keras
+from xedge.sources.keras.layers import read_keras
 from xedge.graph.ir import Graph
 from xedge.quantization import recipe
 from xedge.quantization.plan import Plan
 from xedge.runtimes import Session, Settings, choose_runtime
-from xedge.target import Form, Pixels, find_target
+from xedge.converters import Form, Pixels, find_target
 from xedge.types import FloatArray, UInt8Array
 from xedge.vocabulary import NAMED_TARGETS, PRECISIONS, TARGETS, Precision
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from tests.conftest import Command
-from xedge.costing import cost
-from xedge.graph.from_keras import read_keras
+from xedge.inspection.costing import cost
+from xedge.sources.keras.layers import read_keras
 from xedge.models.xception import XceptionConfig, xception
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from xedge.bundle import Bundle
+from xedge.bundle.reading import Bundle
 
 pytestmark = pytest.mark.installs
 ROOT = Path(__file__).resolve().parent.parent

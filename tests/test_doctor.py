@@ -12,9 +12,9 @@ import pytest
 
 from tests.conftest import Command
 from tests.test_board import BOARDS, board
-from xedge.device.doctor import Finding, examine, examine_bundle
-from xedge.device.place import Place
-from xedge.device.probe import Finished, probe_import, start
+from xedge.doctor.examination import Finding, examine, examine_bundle
+from xedge.doctor.place import Place
+from xedge.doctor.probe import Finished, probe_import, start
 from xedge.errors import CheckError
 
 

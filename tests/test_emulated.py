@@ -35,7 +35,7 @@ CRASH = re.compile(r"uncaught target signal|ended with -|Segmentation fault")
 OUTPUTS = """
 import json, sys
 from pathlib import Path
-from xedge.bundle import open_bundle
+from xedge.bundle.reading import open_bundle
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier
 bundle = open_bundle(Path(sys.argv[1]))

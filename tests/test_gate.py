@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Command
-from xedge.bundle import open_bundle
+from xedge.bundle.reading import open_bundle
 from xedge.errors import UNDECIDED, CheckError, InputError, UsageError
 from xedge.metrics import drop, mcnemar
 from xedge.models.compact import embedded

@@ -10,7 +10,7 @@ from keras import layers
 from tests.networks import NETWORKS, network, photos_for
 from xedge.errors import UnsupportedError
 from xedge.graph.evaluate import Evaluator
-from xedge.graph.from_keras import read_keras
+from xedge.sources.keras.layers import read_keras
 from xedge.graph.ir import Activation, Conv, Graph, Input, Pad, Scale, same_padding
 from xedge.types import UInt8Array
 

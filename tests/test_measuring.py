@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command
-from xedge.bench.latency import Latency, Schedule, in_turns, measure, summarize
-from xedge.bench.series import throttled_at_s, time_series
-from xedge.bench.verdict import judge
+from xedge.measuring.latency import Latency, Schedule, in_turns, measure, summarize
+from xedge.measuring.series import throttled_at_s, time_series
+from xedge.measuring.verdict import judge
 from xedge.device.board import Board
 from xedge.device.contention import Contention, Ticks, average, contention_between, read_ticks
 from xedge.device.cooldown import Cooldown, cool_down
@@ -24,7 +24,7 @@ from xedge.device.readings import Reading
 from xedge.device.system import System
 from xedge.device.throttling import Throttling
 from xedge.errors import ResourceError, UsageError
-from xedge.manifest import Speed
+from xedge.bundle.manifest import Speed
 
 
 class Clock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xedge.bench.percentile import early_stopping_estimate, samples_needed
+from xedge.measuring.percentile import early_stopping_estimate, samples_needed
 
 
 @pytest.mark.parametrize(("percentile", "samples"), [(0.90, 64), (0.95, 130), (0.99, 662)])

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.networks import network, photos_for
-from xedge.data import CalibrationSet
+from xedge.photos.sets import CalibrationSet
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_softmax
-from xedge.graph.from_keras import read_keras
+from xedge.sources.keras.layers import read_keras
 from xedge.graph.ir import Conv, Depthwise, Graph, Weighted
-from xedge.preprocess import pixels_as_int8, scheme
+from xedge.photos.preprocess import pixels_as_int8, scheme
 from xedge.quantization import adaptive_rounding, pairs, recipe
 from xedge.quantization import branches as branches_module
 from xedge.quantization.affine import Affine, quantize_kernel
@@ -42,7 +42,7 @@ from xedge.quantization.statistics import BIN_CENTRES, CHANNEL_BINS, CHANNEL_PLA
 from xedge.quantization.streams import equalized_streams, streams
 from xedge.quantization.weight_clipping import clipped_scales
 from xedge.runtimes import Settings, choose_runtime
-from xedge.target import Form, find_target
+from xedge.converters import Form, find_target
 from xedge.types import UInt8Array
 
 ranges = st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)).filter(lambda r: r[0] != r[1])

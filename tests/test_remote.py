@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import Command, run_xedge
 from tests.machine import Machine, serving, until
-from xedge.data import PhotoSet
+from xedge.photos.sets import PhotoSet
 from xedge.errors import ConnectionLostError, InputError, ResourceError
 from xedge.remote.deploy import _photos
 from xedge.remote.ssh import Ssh

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 
 from tests.conftest import Command
-from xedge.analysis import AnalyzeReport
-from xedge.benchmarking import BenchmarkReport, Row
+from xedge.inspection.analysis import AnalyzeReport
+from xedge.measuring.recommendation import BenchmarkReport, Row
 from xedge.device.throttling import Throttling
-from xedge.documents import read_document
+from xedge.api.documents import read_document
 from xedge.errors import InputError, XedgeError
 from xedge.models.compact import embedded
 from xedge.remote.run import Failure, HostFigures, RemoteRun
 from xedge.reporting.figures import numbers
 from xedge.reporting.gather import gather
-from xedge.reporting.report import confusions, page, report, report_bundles, write_report
-from xedge.rounds import Measured
-from xedge.runner import RunReport
-from xedge.verification import VerifyReport
+from xedge.reporting.page import confusions, page, report, report_bundles, write_report
+from xedge.measuring.rounds import Measured
+from xedge.measuring.run import RunReport
+from xedge.inspection.verification import VerifyReport
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]

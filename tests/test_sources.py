@@ -12,9 +12,9 @@ from tests.conftest import Command
 from tests.networks import network
 from xedge.errors import InputError, XedgeError
 from xedge.graph.evaluate import Evaluator
-from xedge.graph.from_keras import read_keras
+from xedge.sources.keras.layers import read_keras
 from xedge.models.xception import xception
-from xedge.sources import find_source, load_keras
+from xedge.sources.sources import find_source, load_keras
 
 DATA = Path(__file__).parent / "data"
 

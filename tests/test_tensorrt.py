@@ -12,14 +12,14 @@ import onnxruntime
 import pytest
 
 from tests.conftest import Command
-from xedge.bundle import open_bundle
+from xedge.bundle.reading import open_bundle
 from xedge.device.accelerator import accelerator_name, engine_key, tensorrt_version
 from xedge.device.system import System
 from xedge.errors import UnsupportedError
-from xedge.runner import RunOptions
+from xedge.measuring.run import RunOptions
 from xedge.runtimes import Settings
 from xedge.runtimes.onnxruntime import PROVIDERS, OnnxSession, placement, provider_options
-from xedge.trtexec import trtexec
+from xedge.converters.tensorrt.trtexec import trtexec
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from pathlib import Path
 from tests.networks import network, photos_for
 from tests.test_conformance import opened
 from xedge.converters import tflite
-from xedge.graph.from_keras import read_keras
+from xedge.sources.keras.layers import read_keras
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.static import static_int8
-from xedge.target import Form
+from xedge.converters import Form
 from xedge.types import UInt8Array
 
 

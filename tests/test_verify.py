@@ -12,11 +12,11 @@ import onnx
 import pytest
 
 from tests.conftest import Command
-from xedge.bundle import open_bundle
+from xedge.bundle.reading import open_bundle
 from xedge.files import sha256
 from xedge.runtimes import Operation, Settings, choose_runtime
 from xedge.runtimes.audit import audit
-from xedge.verification import snr_db
+from xedge.inspection.verification import snr_db
 from xedge.vocabulary import PRECISIONS, TARGETS, Precision
 
 TFLITE_INT8 = "tflite_int8/xception_compact_int8.tflite"

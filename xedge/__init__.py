@@ -11,24 +11,73 @@ of the host's packages.
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from xedge._version import __version__
 
 # Type checkers take a variable of this name for typing's, whose import would take longer than all the rest.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xedge.api.analyze import analyze, cost
+    from xedge.api.benchmark import benchmark
+    from xedge.api.compare import compare
     from xedge.api.convert import convert
-    from xedge.api.inspect import verify
     from xedge.api.model import Model, Prediction, load
+    from xedge.api.report import report
     from xedge.api.run import run, run_on
-    from xedge.benchmarking import benchmark
-    from xedge.comparison import compare
+    from xedge.api.verify import verify
+    from xedge.bundle.manifest import Manifest
+    from xedge.conversion.pipeline import Converted
+    from xedge.device.cooldown import Cooldown
     from xedge.errors import XedgeError
-    from xedge.reporting.report import report
+    from xedge.inspection.analysis import AnalyzeReport
+    from xedge.inspection.costing import Cost
+    from xedge.inspection.verification import VerifyReport
+    from xedge.measuring.comparison import Comparison
+    from xedge.measuring.recommendation import BenchmarkReport
+    from xedge.measuring.report import RunReport
+    from xedge.measuring.rounds import Plan
+    from xedge.remote.run import RemoteRun
+    from xedge.runtimes import Execution
+
+_MODULES = {
+    "xedge.api.analyze": ("analyze", "cost"),
+    "xedge.api.benchmark": ("benchmark",),
+    "xedge.api.compare": ("compare",),
+    "xedge.api.convert": ("convert",),
+    "xedge.api.model": ("Model", "Prediction", "load"),
+    "xedge.api.report": ("report",),
+    "xedge.api.run": ("run", "run_on"),
+    "xedge.api.verify": ("verify",),
+    "xedge.bundle.manifest": ("Manifest",),
+    "xedge.conversion.pipeline": ("Converted",),
+    "xedge.device.cooldown": ("Cooldown",),
+    "xedge.errors": ("XedgeError",),
+    "xedge.inspection.analysis": ("AnalyzeReport",),
+    "xedge.inspection.costing": ("Cost",),
+    "xedge.inspection.verification": ("VerifyReport",),
+    "xedge.measuring.comparison": ("Comparison",),
+    "xedge.measuring.recommendation": ("BenchmarkReport",),
+    "xedge.measuring.report": ("RunReport",),
+    "xedge.measuring.rounds": ("Plan",),
+    "xedge.remote.run": ("RemoteRun",),
+    "xedge.runtimes": ("Execution",),
+}
+_PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "AnalyzeReport",
+    "BenchmarkReport",
+    "Comparison",
+    "Converted",
+    "Cooldown",
+    "Cost",
+    "Execution",
+    "Manifest",
     "Model",
+    "Plan",
     "Prediction",
+    "RemoteRun",
+    "RunReport",
+    "VerifyReport",
     "XedgeError",
     "__version__",
     "analyze",
@@ -42,18 +91,6 @@ __all__ = [
     "run_on",
     "verify",
 ]
-_MODULES = {
-    "xedge.api.analyze": ("analyze", "cost"),
-    "xedge.api.convert": ("convert",),
-    "xedge.api.inspect": ("verify",),
-    "xedge.api.model": ("Model", "Prediction", "load"),
-    "xedge.api.run": ("run", "run_on"),
-    "xedge.benchmarking": ("benchmark",),
-    "xedge.comparison": ("compare",),
-    "xedge.errors": ("XedgeError",),
-    "xedge.reporting.report": ("report",),
-}
-_PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:

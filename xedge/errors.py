@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Callable, Sequence
+
+# Around the names of parameters in messages; these characters are in no text that people write.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+
+
+def parameter(name: str) -> str:
+    """Return the name of a parameter for the message of an ``XedgeError``.
+
+    Whoever shows the message says what the parameter is called there: in Python it is ``max_drop_points``, on the
+    command line ``--max-drop``.
+    """
+    return f"{_OPEN}{name}{_CLOSE}"
+
 
 class XedgeError(Exception):
     """Anything that ends a command with one line instead of a traceback."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return self.worded(lambda name: name)
+
+    def worded(self, called: Callable[[str], str]) -> str:
+        """Return the message with each parameter under the name by which its reader knows it.
+
+        Args:
+            called: A function from the Python name of a parameter to the name to show.
+        """
+        return re.sub(f"{_OPEN}(.*?){_CLOSE}", lambda found: called(found.group(1)), super().__str__())
 
 
 class UsageError(XedgeError):
@@ -74,3 +101,16 @@ EXIT_CODES: dict[int, str] = {
     ConnectionLostError.exit_code: "another machine cannot be reached, or not any more",
     INTERRUPTED: "interrupted",
 }
+
+
+def not_known(what: str, value: str, known: Sequence[str]) -> str:
+    """Return a message that says that a name is not known, with a guess at what was meant.
+
+    Args:
+        what: The kind of thing that was named, such as ``target``.
+        value: The name that was given.
+        known: The names that there are.
+    """
+    close = difflib.get_close_matches(value, known, 1, 0.5)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return f"unknown {what} {value!r}; {meant}there are {', '.join(known)}"

@@ -21,11 +21,11 @@ def refusals_explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(f"{path}: no space left on the disk; free some or give --output elsewhere") from error
+            raise ResourceError(f"{path}: no space left on the disk; free some, or write elsewhere") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise ResourceError(f"{path}: no permission to write here; give --output elsewhere") from error
+            raise ResourceError(f"{path}: no permission to write here; write elsewhere") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EISDIR):
-            raise InputError(f"{path}: cannot be written ({error.strerror}); give another --output") from error
+            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
         raise
 
 
@@ -79,7 +79,7 @@ def write_file(path: Path, data: bytes) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         except FileNotFoundError as error:  # such as below /proc
-            raise InputError(f"{path}: cannot be written ({error.strerror}); give another --output") from error
+            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)

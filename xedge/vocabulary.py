@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from xedge.errors import UsageError, not_known
 
 Precision = Literal["fp32", "fp16", "dynamic", "int8"]
 IoType = Literal["float32", "int8", "uint8"]
@@ -11,12 +14,23 @@ Crop = Literal["none", "center"]
 
 # Stands in artifacts between the name of a node of the reference graph and what is only a part of it.
 PART = "#"
-TARGETS = ("tflite", "onnx", "openvino")
-# Made only when asked for by name: "all" is for boards without an accelerator.
-NAMED_TARGETS = ("tensorrt",)
-TARGET_ALIASES = {"litert": "tflite", "onnxruntime": "onnx", "ov": "openvino", "trt": "tensorrt"}
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "dynamic", "int8")
 SCHEMES = ("tf", "torch", "caffe", "unit", "raw")
 COMPACT = "xception_compact"
 # Built-in networks, and the preprocessing that their published weights were trained with.
 BUILT_IN = {"xception": "tf", "inception_v3": "tf", "resnet50": "caffe"}
+
+
+def precision_names(named: str | Sequence[str]) -> tuple[Precision, ...]:
+    """Return precisions as users give them: one, several with commas or in a sequence, or ``all``; each once.
+
+    Raises:
+        UsageError: There is no such precision.
+    """
+    if named == "all":
+        return PRECISIONS
+    words = [word.strip() for word in (named.split(",") if isinstance(named, str) else named)]
+    for word in words:
+        if word not in PRECISIONS:
+            raise UsageError(not_known("precision", word, [*PRECISIONS, "all"]))
+    return cast("tuple[Precision, ...]", tuple(dict.fromkeys(words)))

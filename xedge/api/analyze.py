@@ -2,82 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
-from xedge.analysis import AnalyzeReport
-from xedge.analysis import analyze as measure
-from xedge.costing import Cost
-from xedge.costing import cost as count
-from xedge.names import target_names
-from xedge.sources import find_source, load_keras, use_light_backend
-from xedge.vocabulary import BUILT_IN, COMPACT, Crop
-from xedge.work import Request
+from xedge.conversion.options import (
+    AnalyzeOptions,
+    CalibrationOptions,
+    Callbacks,
+    ConvertOptions,
+    ModelOptions,
+    documented,
+    taking,
+)
+from xedge.conversion.request import resolved
+from xedge.inspection import analysis, costing
+from xedge.inspection.analysis import AnalyzeReport
+from xedge.inspection.costing import Cost
+from xedge.sources.finding import find_source
+from xedge.vocabulary import BUILT_IN, COMPACT
 
-Report = Callable[[str], None]
-Pathlike = str | Path
 
-
-def analyze(
-    model: str | Path | None = None,
-    *,
-    target: str = "onnx",
-    weights: str | None = None,
-    calibration: Pathlike | None = None,
-    calibration_count: int = 100,
-    seed: int = 0,
-    data: Pathlike | None = None,
-    photos: int = 8,
-    preprocess: str | None = None,
-    crop: Crop = "none",
-    allow_code: bool = False,
-    report: Report = lambda line: None,
-    progress: Report = lambda line: None,
-) -> AnalyzeReport:
+@taking(AnalyzeOptions)
+def analyze(options: AnalyzeOptions) -> AnalyzeReport:
     """Measure every layer's noise, ranges, clipping and time in int8.
 
-    Args:
-        model: as for ``convert``, but no model in memory.
-        target: whose int8; ``tflite`` tells no times.
-        weights, calibration, calibration_count, seed, preprocess, crop, allow_code: as for ``convert``.
-        data: photos to measure noise on; None takes calibration's others.
-        photos: how many of them.
-        report, progress: told a line as each stage ends, and how far a long one is.
-
     Raises:
-        UnsupportedError: the model has operations outside the reference graph.
+        UnsupportedError: The model has operations outside the reference graph.
+        XedgeError: Something cannot be read; the message says what, where, and what to do.
     """
-    request = Request(
-        source=find_source(None if model is None else str(model), weights),
-        targets=target_names(target),
-        precisions=("int8",),
-        calibration=None if calibration is None else Path(calibration),
-        calibration_count=calibration_count,
-        seed=seed,
-        selection=None if data is None else Path(data),
-        preprocess=preprocess,
-        crop=crop,
-        allow_code=allow_code,
-    )
-    return measure(request, photos, report, progress)
+    shared = {
+        name: getattr(options, name)
+        for kind in (ModelOptions, CalibrationOptions, Callbacks)
+        for name in documented(kind)
+    }
+    wanted = ConvertOptions(**shared, target=options.target, precision="int8", selection=options.data)
+    with ExitStack() as stack:
+        return analysis.analyze(resolved(wanted, stack), options.photos)
 
 
 def cost(model: str | Path | None = None, *, allow_code: bool = False) -> Cost:
     """Count parameters, multiply-accumulates, memory traffic and activation memory, layer by layer.
 
     Args:
-        model: as for ``analyze``; built-in names need no weights, for none are looked at.
-        allow_code: run code that the model file brings.
+        model: The model, as for ``convert``, but not one in memory. Built-in names need no weights, because the values
+            of weights do not matter here.
+        allow_code: Run code that the model file brings, such as Lambda layers.
 
     Raises:
-        UnsupportedError: the model has operations outside the reference graph.
+        UnsupportedError: The model has operations outside the reference graph.
     """
-    use_light_backend()
-    # They import keras, whose backend is chosen by now.
-    from xedge.graph.from_keras import read_keras  # noqa: PLC0415
-    from xedge.models.zoo import NETWORKS  # noqa: PLC0415
-
     name = None if model is None else str(model)
     if name in BUILT_IN:
-        return count(read_keras(NETWORKS[name].build()), name)
-    return count(read_keras(load_keras(find_source(name), allow_code=allow_code)), name or COMPACT)
+        from xedge.sources.keras.file import read_built_in  # noqa: PLC0415 - chooses Keras' backend first
+
+        return costing.cost(read_built_in(name), name)
+    source = find_source(name)
+    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+        read = source.kind.read(source, Path(scratch), allow_code=allow_code)
+        return costing.cost(read.graph, name or COMPACT)

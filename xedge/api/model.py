@@ -11,12 +11,12 @@ from types import TracebackType
 import numpy as np
 from PIL import Image
 
-from xedge.bundle import Bundle, open_bundle
+from xedge.bundle.manifest import Manifest
+from xedge.bundle.reading import Bundle, open_bundle
 from xedge.errors import InputError
-from xedge.manifest import Manifest
-from xedge.runner import RunOptions
-from xedge.runtimes import Execution, choose_runtime
-from xedge.runtimes.classifier import Classifier
+from xedge.measuring.run import RunOptions
+from xedge.runtimes import Execution
+from xedge.runtimes.classifier import open_classifier
 from xedge.types import FloatArray, UInt8Array
 
 Photo = str | Path | Image.Image | UInt8Array
@@ -39,8 +39,7 @@ class Model:
     def __init__(self, bundle: Bundle, options: RunOptions, scratch: tempfile.TemporaryDirectory[str]) -> None:
         self._bundle = bundle
         self._finalizer = weakref.finalize(self, scratch.cleanup)
-        runtime = choose_runtime(bundle.manifest.target, options.runtime)
-        self._classifier = Classifier(runtime.open(bundle.artifact, options.settings(bundle)), bundle.manifest)
+        self._classifier = open_classifier(bundle.artifact, bundle.manifest, options.settings(bundle), options.runtime)
 
     @property
     def labels(self) -> tuple[str, ...]:

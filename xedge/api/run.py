@@ -8,13 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import EllipsisType
 
-from xedge.bench.latency import Schedule
-from xedge.bundle import open_bundle
+from xedge.bundle.opening import opened, photos_for
+from xedge.bundle.reading import open_bundle
 from xedge.device.cooldown import Cooldown
-from xedge.opening import opened, photos_for
+from xedge.measuring.latency import Schedule
+from xedge.measuring.report import RunReport
+from xedge.measuring.run import RunOptions, run_bundle
 from xedge.remote.run import RemoteRun, run_there
 from xedge.remote.ssh import Ssh
-from xedge.runner import RunOptions, RunReport, run_bundle
 
 Report = Callable[[str], None]
 Pathlike = str | Path

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from xedge.analysis import AnalyzeReport, LayerReport
 from xedge.api.analyze import analyze
 from xedge.cli.console import Console, percent, table
+from xedge.cli.options import chosen
+from xedge.conversion.options import AnalyzeOptions
+from xedge.inspection.analysis import AnalyzeReport, LayerReport
 
 
 def main(options: argparse.Namespace) -> int:
     """Print what every layer loses in int8."""
     console = Console(options.json, options.quiet)
-    report = analyze(
-        options.model,
-        target=options.target,
-        weights=options.weights,
-        calibration=options.calibration,
-        calibration_count=options.calibration_count,
-        seed=options.seed,
-        data=options.data,
-        photos=options.photos,
-        preprocess=options.preprocess,
-        crop=options.crop,
-        allow_code=options.allow_code,
-        report=console.stage,
-        progress=console.progress,
-    )
+    report = analyze(**chosen(options, AnalyzeOptions), report=console.stage, progress=console.progress)
     console.result(report, text(report, options.top))
     return 0
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 
-from xedge.bench.verdict import Verdict, grouped
-from xedge.benchmarking import BenchmarkReport, Row, benchmark
+from xedge.api.benchmark import BenchmarkOptions, benchmark
 from xedge.cli.console import Console, Tabulate, markdown, percent, table
+from xedge.cli.options import chosen
 from xedge.errors import CheckError
-from xedge.rounds import Plan
+from xedge.measuring.recommendation import BenchmarkReport, Row
+from xedge.measuring.rounds import Plan
+from xedge.measuring.verdict import Verdict, grouped
 
 
 def main(options: argparse.Namespace) -> int:
@@ -18,29 +20,15 @@ def main(options: argparse.Namespace) -> int:
     plan = Plan(
         rounds=options.rounds, runs=options.runs, data=options.data, limit=options.limit, threads=options.threads
     )
-    found = benchmark(
-        options.model,
-        target=options.target,
-        precision=options.precision,
-        output=options.output,
-        plan=plan,
-        tolerated_points=options.tolerate,
-        weights=options.weights,
-        calibration=options.calibration,
-        data=options.data,
-        labels=options.labels,
-        preprocess=options.preprocess,
-        allow_code=options.allow_code,
-        report=console.stage,
-        progress=console.progress,
-    )
+    given = chosen(options, BenchmarkOptions)
+    found = benchmark(**given, plan=plan, report=console.stage, progress=console.progress)
     # First what took minutes to measure; a page that cannot be written then takes nothing with it.
     console.result(found, text(found, markdown if options.markdown else table))
-    if options.report is not None and found.recommendation is not None:
-        from xedge.reporting.report import write_report  # noqa: PLC0415 - charts are imported for reports alone
+    if options.page is not None and found.recommendation is not None:
+        from xedge.api.report import write_report  # noqa: PLC0415 - charts are imported for reports alone
 
-        write_report([found], options.report, data=options.data)
-        console.stage(f"\nreport: {options.report}")
+        write_report([found], options.page, data=options.data)
+        console.stage(f"\nreport: {options.page}")
     return 0 if found.recommendation is not None else CheckError.exit_code
 
 

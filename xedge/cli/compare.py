@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from xedge.api.compare import compare
 from xedge.cli.console import Console, Tabulate, markdown, megabytes, percent, table
-from xedge.comparison import AccuracyDifference, Comparison, LatencyDifference, Side, compare
-from xedge.rounds import Plan
+from xedge.measuring.comparison import AccuracyDifference, Comparison, LatencyDifference, Side
+from xedge.measuring.rounds import Plan
 
 
 def main(options: argparse.Namespace) -> int:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import shtab
-
 from xedge.cli.parser import parser
+from xedge.errors import MissingRuntimeError
+
+try:
+    import shtab
+except ImportError as error:
+    raise MissingRuntimeError("shtab makes the completions and is not installed: pip install shtab") from error
 
 
 def main(options: argparse.Namespace) -> int:

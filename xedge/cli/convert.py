@@ -6,50 +6,27 @@ import argparse
 import shlex
 
 from xedge.api.convert import convert
+from xedge.bundle.manifest import Gate
 from xedge.cli.console import Console, megabytes, percent, table
+from xedge.cli.options import chosen
+from xedge.conversion.options import ConvertOptions
+from xedge.conversion.pipeline import Converted
+from xedge.converters import find_target
 from xedge.errors import UNDECIDED, CheckError
-from xedge.manifest import Gate
-from xedge.pipeline import Converted
-from xedge.trtexec import trtexec
 
 
 def main(options: argparse.Namespace) -> int:
     """Make the bundles that the options ask for and say what was made."""
     console = Console(options.json, options.quiet)
-    made = convert(
-        options.model,
-        target=options.target,
-        precision=options.precision,
-        output=options.output,
-        weights=options.weights,
-        io=options.io,
-        batch=options.batch,
-        pixels=options.pixels,
-        logits=options.logits,
-        calibration=options.calibration,
-        calibration_count=options.calibration_count,
-        seed=options.seed,
-        data=options.data,
-        max_drop_points=options.max_drop,
-        min_agreement=options.min_agreement / 100 if options.min_agreement is not None else None,
-        time_budget_s=options.time_budget,
-        selection=options.selection,
-        selection_count=options.selection_count,
-        labels=options.labels,
-        preprocess=options.preprocess,
-        crop=options.crop,
-        zipped=options.zip,
-        allow_code=options.allow_code,
-        report=console.stage,
-        progress=console.progress,
-    )
+    given = chosen(options, ConvertOptions)
+    made = convert(**given, report=console.stage, progress=console.progress)
     document = [{"path": str(c.path), "artifact_bytes": c.artifact_bytes, "manifest": c.manifest} for c in made]
     console.result(document, f"\n{_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}")
-    if options.report is not None:
-        from xedge.reporting.report import report_bundles  # noqa: PLC0415 - charts are imported for reports alone
+    if options.page is not None:
+        from xedge.api.report import report_bundles  # noqa: PLC0415 - charts are imported for reports alone
 
-        report_bundles([one.path for one in made], options.report, data=options.data, progress=console.progress)
-        console.stage(f"report     {options.report}")
+        report_bundles([one.path for one in made], options.page, data=options.data, progress=console.progress)
+        console.stage(f"report     {options.page}")
     return _code(made)
 
 
@@ -129,13 +106,6 @@ def _next(made: list[Converted], options: argparse.Namespace) -> str:
         data = " --data PHOTOS"
     lines = [f"Next:\n  xedge run {first}{data}\n  xedge predict {first} PHOTO.jpg\n  xedge info {first}"]
     for one in made:
-        lines += _engines(one) if one.manifest.target == "tensorrt" else []
+        next_steps = find_target(one.manifest.target).next_steps
+        lines += next_steps(one.path, one.manifest) if next_steps is not None else []
     return "\n".join(lines)
-
-
-def _engines(made: Converted) -> list[str]:
-    """How an engine is made of a bundle on the device."""
-    manifest = made.manifest
-    lines = trtexec(str(made.path / manifest.artifact), manifest.precision, manifest.input.shape, manifest.input.name)
-    word = {version: f"TensorRT {version}" for version in lines}
-    return ["On the Jetson:", *(f"  {word[version]:<12} {line}" for version, line in lines.items())]

@@ -6,7 +6,7 @@ import argparse
 
 from xedge.api.analyze import cost
 from xedge.cli.console import Console, table
-from xedge.costing import Cost, Totals
+from xedge.inspection.costing import Cost, Totals
 from xedge.vocabulary import BUILT_IN
 
 

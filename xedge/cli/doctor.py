@@ -6,11 +6,12 @@ import argparse
 import platform
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from xedge.cli import last_error
 from xedge.cli.console import Console, fields
-from xedge.device.doctor import Examination, Finding, examine, examine_bundle
-from xedge.device.place import Place
+from xedge.doctor.examination import Examination, Finding, examine, examine_bundle
+from xedge.doctor.place import Place
 from xedge.errors import CheckError, InputError
 
 MARKS = {"ok": "ok", "warning": "WARNING", "problem": "PROBLEM", "unknown": "-"}
@@ -40,6 +41,13 @@ def text(examination: Examination) -> str:
         parts.append("\n".join(["What to do:", *todo]))
     parts.append(_summary(examination.findings))
     return "\n\n".join(parts)
+
+
+def findings_text(doctor: Any) -> str:
+    """Return what another machine's doctor would mend, from its JSON document."""
+    found = [one for one in doctor["findings"] if one["status"] in ("problem", "warning")]
+    lines = [f"  {one['status']}: {one['name']}: {one['found']}" for one in found]
+    return "\n".join(["doctor: nothing to mend" if not lines else "doctor:", *lines])
 
 
 PACKAGES = ("numpy", "pillow", "ai-edge-litert", "tflite-runtime", "onnxruntime", "openvino", "keras", "tensorflow-cpu")

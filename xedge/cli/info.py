@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from xedge.bundle import MANIFEST, Bundle
+from xedge.bundle.manifest import TensorSpec
+from xedge.bundle.opening import opened
+from xedge.bundle.reading import MANIFEST, Bundle
 from xedge.cli.console import Console, fields, megabytes, percent
 from xedge.cli.verify import audit_text
 from xedge.codec import to_json
 from xedge.errors import InputError
-from xedge.opening import opened
-from xedge.runner import RunOptions
-from xedge.runtimes import Session, Settings, choose_runtime
+from xedge.measuring.run import RunOptions
+from xedge.runtimes import Session, Settings, choose_runtime, runtimes
 from xedge.runtimes.audit import audit
-
-ARTIFACTS = {".tflite": "tflite", ".onnx": "onnx", ".xml": "openvino"}
 
 
 def main(options: argparse.Namespace) -> int:
@@ -24,11 +23,11 @@ def main(options: argparse.Namespace) -> int:
     path = Path(options.thing)
     if (path.is_dir() and (path / MANIFEST).is_file()) or path.suffix == ".zip":
         with opened(path) as bundle:
-            found = audit(_session(bundle.artifact, bundle.manifest.target))
+            found = audit(_session(bundle.artifact))
             document = {**to_json(bundle.manifest), "audit": to_json(found)}
             console.result(document, f"{fields(_bundle(bundle))}\n\n{audit_text(found)}")
-    elif path.suffix in ARTIFACTS:
-        session = _session(path, ARTIFACTS[path.suffix])
+    elif any(path.suffix in runtime.suffixes for runtime in runtimes()):
+        session = _session(path)
         found = audit(session)
         facts = _artifact(path, session)
         console.result({**dict(facts), "audit": to_json(found)}, f"{fields(facts)}\n\n{audit_text(found)}")
@@ -68,9 +67,9 @@ def _bundle(bundle: Bundle) -> list[tuple[str, str]]:
     return lines
 
 
-def _end(spec: object) -> str:
-    shape = "x".join(str(size) for size in spec.shape)  # type: ignore[attr-defined]
-    return f"{spec.name} {shape} {spec.dtype}"  # type: ignore[attr-defined]
+def _end(spec: TensorSpec) -> str:
+    shape = "x".join(str(size) for size in spec.shape)
+    return f"{spec.name} {shape} {spec.dtype}"
 
 
 def _preprocessing(bundle: Bundle) -> str:
@@ -79,10 +78,10 @@ def _preprocessing(bundle: Bundle) -> str:
     return f"{p.resize} to {p.height}x{p.width}, crop {p.crop}, {p.colour}, pixel * ({scale}) + ({offset})"
 
 
-def _session(artifact: Path, target: str) -> Session:
+def _session(artifact: Path) -> Session:
     if not artifact.is_file():
-        raise InputError(f"{artifact}: no such artifact")
-    return choose_runtime(target).open(artifact, Settings(threads=RunOptions().thread_count()))
+        raise InputError(f"{artifact}: there is no such artifact")
+    return choose_runtime(artifact).open(artifact, Settings(threads=RunOptions().thread_count()))
 
 
 def _artifact(path: Path, session: Session) -> list[tuple[str, str]]:
@@ -99,20 +98,19 @@ def _artifact(path: Path, session: Session) -> list[tuple[str, str]]:
 def _model(options: argparse.Namespace) -> list[tuple[str, str]]:
     import tempfile  # noqa: PLC0415 - describing a bundle on a device needs none of these
 
-    from xedge.reference import Wanted, read_reference  # noqa: PLC0415
-    from xedge.sources import find_source  # noqa: PLC0415
+    from xedge.conversion.reference import GraphReference, read_reference  # noqa: PLC0415
+    from xedge.sources.finding import find_source  # noqa: PLC0415
 
     source = find_source(options.thing, options.weights)
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
-        reference = read_reference(source, Path(scratch), Wanted(), allow_code=options.allow_code)
-    way = "the reference graph" if reference.graph else f"TensorFlow's converter ({reference.reason})"
-    lines = [
-        ("model", f"{source}, {reference.parameters / 1e6:.2f} M parameters (batch normalization folded)"),
-        ("input", "x".join(map(str, reference.input_shape))),
-        ("classes", str(reference.classes)),
-        ("output", "probabilities" if reference.probabilities else "logits"),
-        ("converts by", way),
-    ]
-    if reference.graph:
-        lines.append(("nodes", str(len(reference.graph.nodes))))
+        reference = read_reference(source, Path(scratch), allow_code=options.allow_code)
+        lines = [
+            ("model", f"{source}, {reference.parameters / 1e6:.2f} M parameters (batch normalization folded)"),
+            ("input", "x".join(map(str, reference.input_shape))),
+            ("classes", str(reference.classes)),
+            ("output", "probabilities" if reference.probabilities else "logits"),
+            ("converts by", f"the {reference.way}"),
+        ]
+        if isinstance(reference, GraphReference):
+            lines.append(("nodes", str(len(reference.graph.nodes))))
     return lines

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from xedge.cli import last_error
-from xedge.cli.parser import parser
+from xedge.cli.options import option_called
+from xedge.cli.parser import commands_of, parser
 from xedge.errors import INTERRUPTED, MissingRuntimeError, ResourceError, XedgeError
 
 INTERNAL = 1
@@ -70,17 +71,25 @@ def _flush() -> None:
 
 def _failed(error: BaseException, arguments: Sequence[str] | None) -> int:
     """Say in one line what went wrong, and return the exit code."""
-    message, code = _explained(error)
+    message, code = _explained(error, _command(sys.argv[1:] if arguments is None else arguments))
     if code == INTERNAL:
         last_error.keep(error, sys.argv[1:] if arguments is None else arguments)
     sys.stderr.write(f"xedge: error: {message}\n")
     return code
 
 
-def _explained(error: BaseException) -> tuple[str, int]:
+def _command(arguments: Sequence[str]) -> str | None:
+    """The command that was asked for, which decides what parameters are called."""
+    return next((word for word in map(str, arguments) if not word.startswith("-")), None)
+
+
+def _explained(error: BaseException, command: str | None) -> tuple[str, int]:
     match error:
         case XedgeError():
-            return str(error), error.exit_code
+            parsers = commands_of(parser())
+            # Options of other commands are named where the one at hand has none: "convert with --labels".
+            known = [parsers[name] for name in (command, "convert", "run") if name in parsers]
+            return error.worded(lambda name: option_called(known, name)), error.exit_code
         case ModuleNotFoundError() if not str(error.name).startswith("xedge"):
             # Commands of the host import its packages at the top of their modules; a device has none of them.
             message = f"{error.name} is needed and not installed: pip install 'xedge[host]'"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from xedge.api.report import report
 from xedge.cli.console import Console
-from xedge.reporting.report import report
 
 
 def main(options: argparse.Namespace) -> int:

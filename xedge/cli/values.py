@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from xedge.converters import target_names
 from xedge.errors import UsageError
-from xedge.names import target_names
-from xedge.vocabulary import Batch
+from xedge.vocabulary import Batch, precision_names
+
+__all__ = ["precision_names", "target_names"]  # also what text on the command line becomes
 
 
 def one_target(text: str) -> str:
     """Return a single target."""
     names = target_names(text)
     if len(names) != 1:
-        raise UsageError(f"--target {text}: one target is analyzed at a time")
+        raise UsageError(f"{text!r} names {len(names)} targets; one is analyzed at a time")
     return names[0]
 
 
@@ -43,6 +45,11 @@ def percent(text: str) -> float:
     return _bounded(text, 100, "a percentage")
 
 
+def share(text: str) -> float:
+    """Return a percentage as a share from 0 to 1."""
+    return percent(text) / 100
+
+
 def points(text: str) -> float:
     """Return percentage points."""
     return _bounded(text, 100, "a number of percentage points")
@@ -52,7 +59,7 @@ def rate(text: str) -> float:
     """Return frames per second."""
     rate = _bounded(text, 100_000, "a number of frames per second")
     if not rate:
-        raise UsageError("--rate 0: no frame would ever come")
+        raise UsageError("0 frames per second: no frame would ever come")
     return rate
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from xedge.api.inspect import verify
+from xedge.api.verify import verify
 from xedge.cli.console import Console, fields, percent, table
 from xedge.errors import CheckError
+from xedge.inspection.verification import Pair, TensorDifference, VerifyReport
 from xedge.runtimes.audit import Audit
-from xedge.verification import Pair, TensorDifference, VerifyReport
 
 
 def main(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from xedge.device.readings import read_now
 from xedge.device.system import System
-from xedge.errors import ResourceError
+from xedge.errors import ResourceError, parameter
 
 LONGEST_S = 1800.0
 
@@ -49,11 +49,15 @@ def cool_down(
     while True:
         warmest = read_now(system).temperature_c
         if warmest is None:
-            raise ResourceError("--cooldown: this board tells no temperature; give a time, such as --cooldown 60s")
+            raise ResourceError(
+                f"{parameter('cooldown')}: this board does not tell its temperature; wait for a time "
+                "instead, such as 60 s"
+            )
         if warmest <= cooldown.temperature_c:
             return clock() - start
         if clock() - start > LONGEST_S:
             raise ResourceError(
-                f"--cooldown: still {warmest:.0f} C after {LONGEST_S / 60:.0f} minutes; give a higher temperature"
+                f"{parameter('cooldown')}: still {warmest:.0f} C after {LONGEST_S / 60:.0f} minutes; give a higher "
+                "temperature"
             )
         sleep(1.0)

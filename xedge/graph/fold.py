@@ -113,7 +113,7 @@ def fold_padding(graph: Graph) -> Graph:
         if not isinstance(node, Pad) or node.name == graph.output:
             continue
         readers = [changed.get(reader.name, reader) for reader in graph.consumers(node.name)]
-        never_negative = _never_negative(graph, node.inputs[0])
+        never_negative = graph[node.inputs[0]].is_never_negative
         padded = [_padded(reader, node.padding, never_negative) for reader in readers]
         if readers and all(padded):
             changed.update({reader.name: reader for reader in padded if reader is not None})
@@ -129,11 +129,6 @@ def _padded(reader: Node, padding: Padding, never_negative: bool) -> Node | None
         total = ((top + own_top, bottom + own_bottom), (left + own_left, right + own_right))
         return replace(reader, padding=total)
     return None
-
-
-def _never_negative(graph: Graph, name: str) -> bool:
-    node = graph[name]
-    return isinstance(node, Activation) and node.kind in ("relu", "relu6", "sigmoid")
 
 
 def fuse_activations(graph: Graph) -> Graph:

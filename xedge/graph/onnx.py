@@ -15,6 +15,7 @@ from xedge.graph.ir import (
     Add,
     Concat,
     Conv,
+    Dense,
     Depthwise,
     Fused,
     Graph,
@@ -29,6 +30,7 @@ from xedge.graph.ir import (
     Softmax,
     Weighted,
 )
+from xedge.graph.writing import expanded, writer_of, writes
 from xedge.types import Tensor
 
 # The first opset with scales per channel. Its IR version 7 is read by ONNX Runtime 1.6 and TensorRT 8, so by
@@ -46,7 +48,9 @@ def shared_model(
     Its input is NCHW (N, C, H, W); the tensors named in ``outputs`` are outputs beside the graph's own,
     NCHW where they have height and width. Another ``writer`` of this graph may compute something else.
     """
-    writer = writer or SharingWriter(graph)
+    if writer is None:
+        graph = expanded("onnx", graph)
+        writer = SharingWriter(graph)
     for node in graph:
         writer.write(node)
     return writer.model((graph.output, *(name for name in outputs if name != graph.output))), writer.shared
@@ -104,35 +108,13 @@ class OnnxWriter:
         )
 
     def write(self, node: Node) -> None:
-        """Add what one node of the reference graph needs."""
+        """Add what one node of the reference graph needs.
+
+        The function that is registered for its class is called with this writer, the node, the float tensors that it
+        reads, and what its float result is called.
+        """
         inputs, output = [self.read(name) for name in node.inputs], self.result(node)
-        match node:
-            case Input():
-                pass
-            case Weighted():
-                self._weighted(node, inputs[0], output)
-            case Add():
-                self.fused("Add", node.activation, inputs, output)
-            case Multiply():
-                self.emit("Mul", inputs, output)
-            case Concat():
-                self.emit("Concat", inputs, output, axis=1)
-            case Activation():
-                self._activation(node, inputs[0], output)
-            case Pool():
-                self._pool(node, inputs, output)
-            case Mean():
-                self._mean(node, inputs, output)
-            case Pad():
-                (top, bottom), (left, right) = node.padding
-                pads = self.constant(f"{node.name}#pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
-                self.emit("Pad", [*inputs, pads], output)
-            case Reshape():
-                self._reshape(node, inputs[0], output)
-            case Softmax():
-                self.emit("Softmax", inputs, output, axis=1)
-            case _:
-                raise UnsupportedError(f"{node.name}: {type(node).__name__} has no ONNX form here")
+        writer_of("onnx", node)(self, node, inputs, output)
 
     def model(self, outputs: Iterable[str]) -> Any:
         """Return the finished model."""
@@ -153,9 +135,10 @@ class OnnxWriter:
             self.emit(kind, inputs, output, **attributes)
             return
         linear = self.emit(kind, inputs, f"{output}#linear", **attributes)
-        self._rectified(activation, linear, output)
+        self.rectified(activation, linear, output)
 
-    def _rectified(self, kind: str, source: str, output: str) -> None:
+    def rectified(self, kind: str, source: str, output: str) -> None:
+        """Add a ReLU, or one with the bound 6."""
         if kind == "relu":
             self.emit("Relu", [source], output)
             return
@@ -163,74 +146,120 @@ class OnnxWriter:
         high = self.constant(f"{output}#high", np.float32(6.0).reshape(()))
         self.emit("Clip", [source, low, high], output)
 
-    def _weighted(self, node: Weighted, source: str, output: str) -> None:
-        inputs = [source, *self.kernel_and_bias(node)]
-        if isinstance(node, Conv):
-            self.fused("Conv", node.activation, inputs, output, group=node.groups, **convolution(node))
-        elif isinstance(node, Depthwise):
-            groups = self.graph.shape(node.inputs[0])[-1]
-            self.fused("Conv", node.activation, inputs, output, group=groups, **convolution(node))
-        else:
-            self.fused("Gemm", node.activation, inputs, output)
-
-    def _activation(self, node: Activation, source: str, output: str) -> None:
-        match node.kind:
-            case "relu" | "relu6":
-                self._rectified(node.kind, source, output)
-            case "leaky_relu":
-                self.emit("LeakyRelu", [source], output, alpha=node.alpha)
-            case "silu":
-                gate = self.gate(node, "Sigmoid", source)
-                self.emit("Mul", [source, gate], output)
-            case "hard_sigmoid":
-                self.emit("HardSigmoid", [source], output, alpha=1 / 6, beta=0.5)
-            case "hard_silu":
-                gate = self.gate(node, "HardSigmoid", source, alpha=1 / 6, beta=0.5)
-                self.emit("Mul", [source, gate], output)
-            case "gelu":
-                self._gelu(node.name, source, output)
-            case kind:
-                self.emit(SIMPLE_ACTIVATIONS[kind], [source], output)
-
     def gate(self, node: Activation, kind: str, source: str, **attributes: Any) -> str:
         """Add the factor in [0, 1] of an activation that multiplies by one."""
         return self.emit(kind, [source], f"{node.name}#gate", **attributes)
 
-    def _gelu(self, name: str, source: str, output: str) -> None:
-        """Compute x / 2 * (1 + erf(x / sqrt 2)); Hendrycks and Gimpel, 2016, section 2."""
-        root, one, half = (
-            self.constant(f"{name}#{key}", np.float32(value).reshape(()))
-            for key, value in (("root", np.sqrt(0.5)), ("one", 1.0), ("half", 0.5))
-        )
-        scaled = self.emit("Mul", [source, root], f"{name}#scaled")
-        error = self.emit("Erf", [scaled], f"{name}#erf")
-        gate = self.emit("Add", [error, one], f"{name}#gate")
-        product = self.emit("Mul", [source, gate], f"{name}#product")
-        self.emit("Mul", [product, half], output)
 
-    def _pool(self, node: Pool, inputs: list[str], output: str) -> None:
-        attributes = {"kernel_shape": node.size, "strides": node.strides, "pads": _pads(node.padding)}
-        if node.kind == "average":
-            self.emit("AveragePool", inputs, output, count_include_pad=0, **attributes)
-        else:
-            self.emit("MaxPool", inputs, output, **attributes)
+@writes("onnx", Input)
+def _input(writer: OnnxWriter, node: Input, inputs: list[str], output: str) -> None:
+    del writer, node, inputs, output  # the ends of a model are written apart
 
-    def _mean(self, node: Mean, inputs: list[str], output: str) -> None:
-        if node.keepdims:
-            self.emit("GlobalAveragePool", inputs, output)
-        else:
-            pooled = self.emit("GlobalAveragePool", inputs, f"{node.name}#pool")
-            self.emit("Flatten", [pooled], output)
 
-    def _reshape(self, node: Reshape, source: str, output: str) -> None:
-        if len(self.graph.shape(node.inputs[0])) == 3:
-            source = self.emit("Transpose", [source], f"{node.name}#nhwc", perm=[0, 2, 3, 1])
-        wanted = self.constant(f"{node.name}#shape", np.array([-1, *node.shape], np.int64))
-        if len(node.shape) == 3:
-            nhwc = self.emit("Reshape", [source, wanted], f"{node.name}#values")
-            self.emit("Transpose", [nhwc], output, perm=[0, 3, 1, 2])
-        else:
-            self.emit("Reshape", [source, wanted], output)
+@writes("onnx", Conv, Depthwise)
+def _convolution(writer: OnnxWriter, node: Conv | Depthwise, inputs: list[str], output: str) -> None:
+    groups = node.groups if isinstance(node, Conv) else writer.graph.shape(node.inputs[0])[-1]
+    read = [*inputs, *writer.kernel_and_bias(node)]
+    writer.fused("Conv", node.activation, read, output, group=groups, **convolution(node))
+
+
+@writes("onnx", Dense)
+def _dense(writer: OnnxWriter, node: Dense, inputs: list[str], output: str) -> None:
+    writer.fused("Gemm", node.activation, [*inputs, *writer.kernel_and_bias(node)], output)
+
+
+@writes("onnx", Add)
+def _add(writer: OnnxWriter, node: Add, inputs: list[str], output: str) -> None:
+    writer.fused("Add", node.activation, inputs, output)
+
+
+@writes("onnx", Multiply)
+def _multiply(writer: OnnxWriter, node: Multiply, inputs: list[str], output: str) -> None:
+    del node
+    writer.emit("Mul", inputs, output)
+
+
+@writes("onnx", Concat)
+def _concat(writer: OnnxWriter, node: Concat, inputs: list[str], output: str) -> None:
+    del node
+    writer.emit("Concat", inputs, output, axis=1)
+
+
+@writes("onnx", Softmax)
+def _softmax(writer: OnnxWriter, node: Softmax, inputs: list[str], output: str) -> None:
+    del node
+    writer.emit("Softmax", inputs, output, axis=1)
+
+
+@writes("onnx", Pad)
+def _pad(writer: OnnxWriter, node: Pad, inputs: list[str], output: str) -> None:
+    (top, bottom), (left, right) = node.padding
+    pads = writer.constant(f"{node.name}#pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
+    writer.emit("Pad", [*inputs, pads], output)
+
+
+@writes("onnx", Activation)
+def _activation(writer: OnnxWriter, node: Activation, inputs: list[str], output: str) -> None:
+    (source,) = inputs
+    match node.kind:
+        case "relu" | "relu6":
+            writer.rectified(node.kind, source, output)
+        case "leaky_relu":
+            writer.emit("LeakyRelu", [source], output, alpha=node.alpha)
+        case "silu":
+            writer.emit("Mul", [source, writer.gate(node, "Sigmoid", source)], output)
+        case "hard_sigmoid":
+            writer.emit("HardSigmoid", [source], output, alpha=1 / 6, beta=0.5)
+        case "hard_silu":
+            writer.emit("Mul", [source, writer.gate(node, "HardSigmoid", source, alpha=1 / 6, beta=0.5)], output)
+        case "gelu":
+            _gelu(writer, node.name, source, output)
+        case kind:
+            writer.emit(SIMPLE_ACTIVATIONS[kind], [source], output)
+
+
+def _gelu(writer: OnnxWriter, name: str, source: str, output: str) -> None:
+    """Compute x / 2 * (1 + erf(x / sqrt 2)); Hendrycks and Gimpel, 2016, section 2."""
+    root, one, half = (
+        writer.constant(f"{name}#{key}", np.float32(value).reshape(()))
+        for key, value in (("root", np.sqrt(0.5)), ("one", 1.0), ("half", 0.5))
+    )
+    scaled = writer.emit("Mul", [source, root], f"{name}#scaled")
+    error = writer.emit("Erf", [scaled], f"{name}#erf")
+    gate = writer.emit("Add", [error, one], f"{name}#gate")
+    product = writer.emit("Mul", [source, gate], f"{name}#product")
+    writer.emit("Mul", [product, half], output)
+
+
+@writes("onnx", Pool)
+def _pool(writer: OnnxWriter, node: Pool, inputs: list[str], output: str) -> None:
+    attributes = {"kernel_shape": node.size, "strides": node.strides, "pads": _pads(node.padding)}
+    if node.kind == "average":
+        writer.emit("AveragePool", inputs, output, count_include_pad=0, **attributes)
+    else:
+        writer.emit("MaxPool", inputs, output, **attributes)
+
+
+@writes("onnx", Mean)
+def _mean(writer: OnnxWriter, node: Mean, inputs: list[str], output: str) -> None:
+    if node.keepdims:
+        writer.emit("GlobalAveragePool", inputs, output)
+    else:
+        pooled = writer.emit("GlobalAveragePool", inputs, f"{node.name}#pool")
+        writer.emit("Flatten", [pooled], output)
+
+
+@writes("onnx", Reshape)
+def _reshape(writer: OnnxWriter, node: Reshape, inputs: list[str], output: str) -> None:
+    (source,) = inputs
+    if len(writer.graph.shape(node.inputs[0])) == 3:
+        source = writer.emit("Transpose", [source], f"{node.name}#nhwc", perm=[0, 2, 3, 1])
+    wanted = writer.constant(f"{node.name}#shape", np.array([-1, *node.shape], np.int64))
+    if len(node.shape) == 3:
+        nhwc = writer.emit("Reshape", [source, wanted], f"{node.name}#values")
+        writer.emit("Transpose", [nhwc], output, perm=[0, 3, 1, 2])
+    else:
+        writer.emit("Reshape", [source, wanted], output)
 
 
 class SharingWriter(OnnxWriter):

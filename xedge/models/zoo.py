@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from xedge.errors import InputError
+from xedge.errors import InputError, parameter
 from xedge.models.xception import xception
 from xedge.vocabulary import BUILT_IN
 
@@ -65,7 +65,10 @@ def load_weights(model: Any, file: Path) -> None:
         InputError: the file is missing, unreadable, or of another network.
     """
     if not file.is_file():
-        raise InputError(f"{file}: no such weights file; give --weights imagenet or a .weights.h5, .keras or .h5 file")
+        raise InputError(
+            f"{file}: there is no such file of weights; give {parameter('weights')} imagenet, or a .weights.h5, "
+            ".keras or .h5 file"
+        )
     try:
         with warnings.catch_warnings():  # what Keras warns of before it fails is in the error
             warnings.simplefilter("ignore")
@@ -85,7 +88,8 @@ def _download(url: str) -> Path:
         return Path(keras.utils.get_file(url.rsplit("/", 1)[1], url, cache_subdir="models"))
     except Exception as error:  # Keras raises a bare Exception with the URL in it
         raise InputError(
-            f"{url}: cannot be downloaded ({_cause(error)}); fetch it elsewhere and give --weights FILE"
+            f"{url}: cannot be downloaded ({_cause(error)}); fetch it elsewhere and give the file as "
+            f"{parameter('weights')}"
         ) from error
 
 

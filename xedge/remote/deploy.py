@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from xedge.bundle import MANIFEST, Bundle
-from xedge.data import PhotoSet
-from xedge.errors import EXIT_CODES, InputError, MissingRuntimeError, XedgeError
+from xedge.bundle.reading import MANIFEST, Bundle
+from xedge.errors import EXIT_CODES, InputError, MissingRuntimeError, XedgeError, parameter
 from xedge.files import sha256
+from xedge.photos.sets import PhotoSet
 from xedge.remote.ssh import Ssh
 from xedge.remote.wheel import write_wheel
-from xedge.runtimes import RUNTIMES
+from xedge.runtimes import first_runtime
 
 Report = Callable[[str], None]
 OLDEST_PYTHON = (3, 10)
@@ -124,7 +124,9 @@ def _wheels(folder: Path | None) -> list[Sent]:
         return []
     found = sorted(folder.glob("*.whl"))
     if not found:
-        raise InputError(f"--wheels {folder}: no wheels there; fetch them with pip download for that machine")
+        raise InputError(
+            f"{parameter('wheels')} {folder}: there are no wheels; fetch them with pip download for that machine"
+        )
     return [_sent(f"wheels/{path.name}", path) for path in found]
 
 
@@ -148,9 +150,9 @@ def _send(ssh: Ssh, files: Sequence[Sent]) -> None:
 
 
 def _extras(bundles: Sequence[Bundle]) -> tuple[str, ...]:
-    """The extras whose runtimes the bundles want."""
-    targets = {bundle.manifest.target for bundle in bundles}
-    return tuple(next(one.name for one in RUNTIMES if target in one.targets) for target in sorted(targets))
+    """The extras of the runtimes that open the bundles' artifacts."""
+    suffixes = {bundle.artifact.suffix for bundle in bundles}
+    return tuple(first_runtime(suffix).name for suffix in sorted(suffixes))
 
 
 def _install(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from xedge.bundle import Bundle
+from xedge.bundle.reading import Bundle
 from xedge.codec import from_json
-from xedge.data import PhotoSet
 from xedge.errors import ConnectionLostError, XedgeError
+from xedge.measuring.report import RunReport
+from xedge.photos.sets import PhotoSet
 from xedge.remote.deploy import deploy
 from xedge.remote.ssh import Ssh
-from xedge.runner import RunReport
 
 Report = Callable[[str], None]
 

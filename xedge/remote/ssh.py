@@ -45,7 +45,7 @@ class Ssh:
 
     def __post_init__(self) -> None:
         if not self.destination or self.destination.startswith("-") or any(c.isspace() for c in self.destination):
-            raise InputError(f"--on {self.destination!r}: not a destination of ssh; say user@host")
+            raise InputError(f"{self.destination!r} is not a destination of ssh; say user@host")
 
     def ask(self, request: dict[str, Any], feed: Feed = _nothing) -> dict[str, Any]:
         """Have the agent do something there and return its answer.

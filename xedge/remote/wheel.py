@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import xedge
+from xedge._version import __version__
 
 # The same files give the same bytes, so that an unchanged wheel is not sent again.
 MOMENT = (1980, 1, 1, 0, 0, 0)
@@ -18,7 +18,7 @@ SKIPPED = ("__pycache__", ".pyc")
 
 def write_wheel(folder: Path) -> Path:
     """Write the wheel into a folder and return its path."""
-    name = f"xedge-{xedge.__version__}"
+    name = f"xedge-{__version__}"
     path = folder / f"{name}-py3-none-any.whl"
     contents = dict(_package())
     about = f"{name}.dist-info"
@@ -44,7 +44,7 @@ def _metadata() -> str:
 
 def _package() -> Iterator[tuple[str, bytes]]:
     """Yield the package's files; the links in a checkout are followed."""
-    root = Path(xedge.__file__).parent
+    root = Path(__file__).resolve().parents[1]
     for path in sorted(_below(root)):
         if not any(part.endswith(SKIPPED) for part in path.parts):
             yield f"xedge/{path.relative_to(root).as_posix()}", path.read_bytes()

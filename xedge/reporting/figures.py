@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from xedge.analysis import AnalyzeReport
-from xedge.comparison import board_name
+from xedge.inspection.analysis import AnalyzeReport
+from xedge.measuring.comparison import board_name
+from xedge.measuring.report import RunReport
 from xedge.reporting.gather import Entry
-from xedge.runner import RunReport
 
 # Colours that stand for variables of the page's style, so that one chart serves light and dark.
 TEXT, GRID, ALARM = "#010101", "#010102", "#010103"

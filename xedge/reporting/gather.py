@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xedge.analysis import AnalyzeReport
-from xedge.benchmarking import BenchmarkReport, Recommendation, Row
-from xedge.comparison import AccuracyDifference, accuracy_difference, board_name, names_of
 from xedge.errors import InputError
+from xedge.inspection.analysis import AnalyzeReport
+from xedge.inspection.verification import VerifyReport
+from xedge.measuring.comparison import AccuracyDifference, accuracy_difference, board_name, names_of
+from xedge.measuring.recommendation import BenchmarkReport, Recommendation, Row
+from xedge.measuring.report import RunReport
 from xedge.remote.run import RemoteRun
-from xedge.runner import RunReport
-from xedge.verification import VerifyReport
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

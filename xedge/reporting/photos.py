@@ -13,7 +13,7 @@ from PIL import Image
 from xedge.errors import InputError
 from xedge.metrics import Answers
 from xedge.models.compact import embedded
-from xedge.preprocess import open_photo
+from xedge.photos.preprocess import open_photo
 from xedge.reporting.gather import Entry
 
 MOST = 24

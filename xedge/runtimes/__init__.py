@@ -1,4 +1,8 @@
-"""The runtimes that execute artifacts on a device, behind one small protocol."""
+"""The runtimes that execute artifacts on a device, behind one small protocol.
+
+A runtime's folder declares it (``RUNTIME`` in ``__init__.py``, which imports nothing heavy) and holds the module that
+imports its package. Other packages add runtimes by the entry-point group ``xedge.runtimes``.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from xedge.errors import MissingRuntimeError, UsageError
-from xedge.types import FloatArray, Tensor
+from xedge.errors import MissingRuntimeError, UnsupportedError, UsageError, parameter
+from xedge.plugins import parts
+
+if TYPE_CHECKING:
+    from xedge.types import FloatArray, Tensor
 
 Role = Literal["integer", "float", "conversion"]
 
@@ -21,14 +28,15 @@ class Execution:
     """What a runtime really does with an artifact.
 
     Args:
-        runtime, version: the package.
-        threads: that were set.
-        provider: the processor or backend that was really obtained.
-        delegate: the accelerator that took part of the graph, or None.
-        operators: in the artifact.
-        delegated: of those, taken by the delegate; None if the runtime does not tell.
-        partitions: pieces that the delegate took; None if the runtime does not tell.
-        options: what else was set.
+        runtime: The runtime's package.
+        version: The package's version.
+        threads: The number of threads that was set.
+        provider: The processor or backend that was really obtained.
+        delegate: The accelerator that took part of the graph; None if there is none.
+        operators: The number of operators in the artifact; None if the runtime does not tell.
+        delegated: How many of those the delegate took; None if the runtime does not tell.
+        partitions: The number of pieces that the delegate took; None if the runtime does not tell.
+        options: What else was set.
     """
 
     runtime: str
@@ -47,12 +55,12 @@ class Settings:
     """How an artifact is to be run.
 
     Args:
-        threads: for one inference.
-        provider: a processor or backend of the runtime; None takes its CPU.
-        exact: compute float32 in float32 where the runtime would prefer something narrower.
-        few: only a few photos follow; spare memory rather than time.
-        integers: the artifact is quantized, for accelerators that have to be told.
-        engines: a folder where what an accelerator compiles may be kept; None keeps nothing.
+        threads: The number of threads for one inference.
+        provider: A processor or backend of the runtime; None takes its CPU.
+        exact: Compute float32 in float32 where the runtime would prefer something narrower.
+        few: Only a few photos follow, so spare memory rather than time.
+        integers: The artifact is quantized, which some accelerators have to be told.
+        engines: A folder in which what an accelerator compiles may be kept; None keeps nothing.
     """
 
     threads: int
@@ -68,11 +76,12 @@ class Operation:
     """One operation as a runtime executes it.
 
     Args:
-        kind: the runtime's name for it.
-        precision: in which it computes.
-        role: whether it computes in integers or in float, or only converts between them.
-        product: whether it is a convolution or a matrix product, which is where the time goes.
-        multiply_accumulates: of a product, for one photo; None where the runtime tells no shapes.
+        kind: The runtime's name for the operation.
+        precision: The precision in which it computes.
+        role: Whether it computes in integers or in float, or only converts between them.
+        product: Whether it is a convolution or a matrix product, which is where the time goes.
+        multiply_accumulates: The multiply-accumulates of a product, for one photo; None where the runtime does not tell
+            shapes.
     """
 
     kind: str
@@ -95,33 +104,69 @@ class Session(Protocol):
         """Return what the runtime really does."""
 
     def operations(self) -> list[Operation]:
-        """Return the operations that are really executed; constants that are unpacked once are none."""
+        """Return the operations that are really executed; constants that are unpacked once do not count."""
 
     def times(self, photo: Tensor) -> dict[str, float]:
         """Return milliseconds of each executed operation, by its name; empty where the runtime does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """What is known of a runtime's wheels, as found in November 2026 by importing them where a tag is wrong.
+
+    Args:
+        probe: The module whose import shows that the runtime works.
+        glibc: The version of the C library that the wheel really needs, whatever its tag says.
+        oldest_python: The minor version of the oldest Python 3 with wheels.
+        newest_python: The minor version of the newest Python 3 with wheels.
+        machines: The architectures with wheels.
+        numpy_1: Whether the wheel was built for NumPy 1.
+    """
+
+    probe: str
+    glibc: tuple[int, int]
+    oldest_python: int = 10
+    newest_python: int = 14
+    machines: tuple[str, ...] = ("x86_64", "aarch64")
+    numpy_1: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """A runtime that xedge knows; its module is imported only when it is used."""
+    """A runtime that xedge knows.
+
+    Args:
+        name: The name as users type it, which is also that of xedge's extra.
+        package: The package's name on the package index.
+        import_name: The package's name in Python.
+        session: The module with ``open_session`` and ``read_tensors``, imported only when it is used.
+        suffixes: The suffixes of the artifacts that the runtime opens.
+        wheel: What is known of the package's wheels.
+        rank: The runtime's place in lists and among those that open the same artifacts; smaller numbers come first.
+        providers: The processors and backends that it can be asked for.
+    """
 
     name: str
     package: str
     import_name: str
-    module: str
-    targets: tuple[str, ...]
+    session: str
+    suffixes: tuple[str, ...]
+    wheel: Wheel
+    rank: int = 100
     providers: tuple[str, ...] = ("cpu",)
 
     def open(self, artifact: Path, settings: Settings) -> Session:
         """Load an artifact.
 
         Raises:
-            UsageError: the runtime knows no such provider.
-            MissingRuntimeError: the package cannot be imported, or was built without the provider.
-            BundleError: the runtime does not take the artifact.
+            UsageError: The runtime knows no such provider.
+            MissingRuntimeError: The package cannot be imported, or was built without the provider.
+            BundleError: The runtime does not take the artifact.
         """
         if settings.provider is not None and settings.provider not in self.providers:
-            raise UsageError(f"--provider {settings.provider}: {self.package} has {', '.join(self.providers)}")
+            raise UsageError(
+                f"{parameter('provider')} {settings.provider}: {self.package} has {', '.join(self.providers)}"
+            )
         opener: Callable[[Path, Settings], Session] = self.load().open_session
         return opener(artifact, settings)
 
@@ -129,7 +174,7 @@ class Runtime:
         """Return the tensors of one inference by name, as real values, NHWC.
 
         Raises:
-            MissingRuntimeError: a package that is needed for looking inside cannot be imported.
+            MissingRuntimeError: A package that is needed for looking inside cannot be imported.
         """
         reader: Callable[[Path, Tensor], dict[str, FloatArray]] = self.load().read_tensors
         return reader(artifact, photo)
@@ -138,69 +183,60 @@ class Runtime:
         """Import the runtime.
 
         Raises:
-            MissingRuntimeError: the package cannot be imported.
+            MissingRuntimeError: The package cannot be imported.
         """
         try:
-            return importlib.import_module(self.module)
+            return importlib.import_module(self.session)
         except ImportError as error:
             raise MissingRuntimeError(
                 f"{self.package} cannot be imported ({error}); install it: pip install 'xedge[{self.name}]'"
             ) from error
 
 
-RUNTIMES = (
-    Runtime(
-        name="litert",
-        package="ai-edge-litert",
-        import_name="ai_edge_litert",
-        module="xedge.runtimes.litert",
-        targets=("tflite",),
-    ),
-    Runtime(
-        name="tflite",
-        package="tflite-runtime",
-        import_name="tflite_runtime",
-        module="xedge.runtimes.tflite_runtime",
-        targets=("tflite",),
-    ),
-    Runtime(
-        name="onnxruntime",
-        package="onnxruntime",
-        import_name="onnxruntime",
-        module="xedge.runtimes.onnxruntime",
-        targets=("onnx", "tensorrt"),
-        providers=("cpu", "cuda", "tensorrt"),
-    ),
-    Runtime(
-        name="openvino",
-        package="openvino",
-        import_name="openvino",
-        module="xedge.runtimes.openvino",
-        targets=("openvino",),
-        providers=("cpu", "gpu", "npu"),
-    ),
-)
+def runtimes() -> tuple[Runtime, ...]:
+    """Return all runtimes, xedge's own and those that other packages add, in the order of their ranks."""
+    return parts("xedge.runtimes", "RUNTIME", "xedge.runtimes")
 
 
-def choose_runtime(target: str, name: str | None = None) -> Runtime:
-    """Return the named runtime, or the first installed one for a target.
+def fitting_runtimes(suffix: str) -> tuple[Runtime, ...]:
+    """Return the runtimes that open artifacts with a suffix, the preferred one first.
 
     Raises:
-        UsageError: there is no such runtime, or it does not run this target.
-        MissingRuntimeError: none for the target is installed.
+        UnsupportedError: There is none.
     """
-    fitting = [runtime for runtime in RUNTIMES if target in runtime.targets]
+    found = tuple(runtime for runtime in runtimes() if suffix in runtime.suffixes)
+    if not found:
+        known = ", ".join(dict.fromkeys(known for runtime in runtimes() for known in runtime.suffixes))
+        raise UnsupportedError(f"no runtime opens {suffix or 'such'} files; there are runtimes for {known}")
+    return found
+
+
+def first_runtime(suffix: str) -> Runtime:
+    """Return the preferred runtime for artifacts with a suffix, installed here or not; errors as above."""
+    return fitting_runtimes(suffix)[0]
+
+
+def choose_runtime(artifact: Path, name: str | None = None) -> Runtime:
+    """Return the runtime with a name, or the first installed one that opens an artifact.
+
+    Args:
+        artifact: The artifact's file, whose suffix says which runtimes open it.
+        name: The runtime's name; None takes the first one that is installed.
+
+    Raises:
+        UsageError: There is no runtime of this name that opens the artifact.
+        UnsupportedError: No runtime opens such an artifact.
+        MissingRuntimeError: No runtime that opens the artifact is installed.
+    """
+    fitting = fitting_runtimes(artifact.suffix)
     if name is not None:
         named = [runtime for runtime in fitting if runtime.name == name]
         if not named:
             known = ", ".join(runtime.name for runtime in fitting)
-            raise UsageError(f"--runtime {name}: does not run {target} artifacts; {known} do")
+            raise UsageError(f"{parameter('runtime')} {name} does not open {artifact.suffix} files; {known} can")
         return named[0]
     for runtime in fitting:
         if importlib.util.find_spec(runtime.import_name) is not None:
             return runtime
     wanted = " or ".join(f"pip install 'xedge[{runtime.name}]'" for runtime in fitting)
-    raise MissingRuntimeError(f"no runtime for {target} artifacts is installed; {wanted}")
-
-
-__all__ = ["RUNTIMES", "Execution", "Operation", "Role", "Runtime", "Session", "Settings", "Tensor", "choose_runtime"]
+    raise MissingRuntimeError(f"no runtime for {artifact.suffix} files is installed; {wanted}")

@@ -11,8 +11,8 @@ import numpy as np
 
 from xedge.errors import BundleError
 from xedge.native_log import native_log
-from xedge.runtimes import Execution, Operation, Settings, Tensor
-from xedge.types import FloatArray
+from xedge.runtimes import Execution, Operation, Settings
+from xedge.types import FloatArray, Tensor
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 

@@ -1,22 +1,24 @@
-"""A bundle on a runtime: pixels in, probabilities out."""
+"""A bundle's artifact on a runtime: pixels in, probabilities out."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from xedge.manifest import Manifest
+from xedge.bundle.manifest import Manifest
 from xedge.metrics import softmax
-from xedge.preprocess import pixels_as_int8
-from xedge.runtimes import Session, Tensor
-from xedge.types import FloatArray, UInt8Array
+from xedge.photos.preprocess import pixels_as_int8
+from xedge.runtimes import Runtime, Session, Settings, choose_runtime
+from xedge.types import FloatArray, Tensor, UInt8Array
 
 
 class Classifier:
     """The steps around a session that the manifest prescribes.
 
     Args:
-        session: the loaded artifact.
-        manifest: what it expects.
+        session: The loaded artifact.
+        manifest: What the artifact expects.
     """
 
     def __init__(self, session: Session, manifest: Manifest) -> None:
@@ -56,3 +58,23 @@ class Classifier:
             assert spec.zero_point is not None
             values = (values - spec.zero_point) * np.float32(spec.scale)
         return softmax(values) if self.manifest.output_kind == "logits" else values
+
+
+def open_classifier(
+    artifact: Path, manifest: Manifest, settings: Settings, runtime: Runtime | str | None = None
+) -> Classifier:
+    """Load an artifact into a runtime.
+
+    Args:
+        artifact: The artifact's file.
+        manifest: What is known of the artifact.
+        settings: How it is to be run.
+        runtime: The runtime or its name; None takes the first installed one that opens the artifact.
+
+    Raises:
+        UsageError: The runtime does not open the artifact, or has no such provider.
+        MissingRuntimeError: No runtime for the artifact is installed.
+        BundleError: The runtime does not take the artifact.
+    """
+    chosen = runtime if isinstance(runtime, Runtime) else choose_runtime(artifact, runtime)
+    return Classifier(chosen.open(artifact, settings), manifest)

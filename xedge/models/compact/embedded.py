@@ -6,7 +6,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from xedge.data import CalibrationSet, PhotoSet, read_folder
+from xedge.photos.sets import CalibrationSet, PhotoSet, read_folder
 
 ROOT = Path(__file__).resolve().parent
 MODEL = ROOT / "model.keras"

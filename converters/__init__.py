@@ -1,1 +1,0 @@
-"""From the reference graph to artifacts: one file per target."""

@@ -1,0 +1,68 @@
+"""Put runs side by side: those in JSON files, and bundles that are run for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from xedge.api.documents import read_document
+from xedge.errors import InputError, XedgeError
+from xedge.measuring.comparison import Comparison, compare_runs
+from xedge.measuring.recommendation import BenchmarkReport
+from xedge.measuring.report import RunReport
+from xedge.measuring.rounds import Measured, Plan, measure_in_rounds
+from xedge.remote.run import RemoteRun
+
+Report = Callable[[str], None]
+
+
+def compare(
+    *things: str | Path, across: bool = False, plan: Plan | None = None, progress: Report = lambda line: None
+) -> Comparison:
+    """Compare runs.
+
+    Args:
+        things: JSON files that ``run``, ``run --on`` or ``benchmark`` wrote, and bundles, which are run here in turns.
+        across: Also compare timings of different boards.
+        plan: How bundles are run.
+        progress: A function that is told what is being done.
+
+    Raises:
+        UsageError: There are fewer than two runs.
+        InputError: A file is not a run, or a bundle does not run.
+    """
+    paths = [Path(thing) for thing in things]
+    bundles = [path for path in paths if _is_bundle(path)]
+    measured = iter(measure_in_rounds(bundles, plan or Plan(), progress) if bundles else [])
+    runs: list[Measured] = []
+    for path in paths:
+        if not _is_bundle(path):
+            runs += read_runs(path)
+            continue
+        found = next(measured)
+        if isinstance(found, XedgeError):
+            raise found
+        runs.append(found)
+    return compare_runs(runs, across=across)
+
+
+def _is_bundle(path: Path) -> bool:
+    return path.is_dir() or path.suffix == ".zip"
+
+
+def read_runs(path: Path) -> list[Measured]:
+    """Return the runs of a JSON file.
+
+    Raises:
+        InputError: The file holds none.
+    """
+    document = read_document(path)
+    match document:
+        case RunReport():
+            return [Measured(run=document, rounds_ms=())]
+        case RemoteRun():
+            return [Measured(run=run, rounds_ms=()) for run in document.runs]
+        case BenchmarkReport():
+            return [row.measured for row in document.rows if row.measured is not None]
+        case _:
+            raise InputError(f"{path}: is {document.schema}; give JSON files of run, run --on or benchmark, or bundles")

@@ -1,0 +1,53 @@
+"""Read back what commands wrote with ``--json``: every document names what it is and its version."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from xedge.codec import from_json
+from xedge.errors import BundleError, InputError
+
+# What each document is read as; modules are imported when one of theirs is read, for some need the host's packages.
+KINDS = {
+    "xedge.run/1": ("xedge.measuring.report", "RunReport"),
+    "xedge.run-on/1": ("xedge.remote.run", "RemoteRun"),
+    "xedge.verify/1": ("xedge.inspection.verification", "VerifyReport"),
+    "xedge.analyze/1": ("xedge.inspection.analysis", "AnalyzeReport"),
+    "xedge.benchmark/1": ("xedge.measuring.recommendation", "BenchmarkReport"),
+    "xedge.compare/1": ("xedge.measuring.comparison", "Comparison"),
+    "xedge.cost/1": ("xedge.inspection.costing", "Cost"),
+    "xedge.doctor/1": ("xedge.doctor.examination", "Examination"),
+}
+
+
+def read_document(path: Path) -> Any:
+    """Return what a JSON file of xedge holds, as the dataclass that its ``schema`` names.
+
+    Raises:
+        InputError: the file is missing, no JSON, of another kind or version, or a field is wrong.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; `xedge run BUNDLE --json FILE` writes one") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema not in KINDS:
+        raise InputError(f"{path}: {_foreign(data, schema)}; give what `xedge run BUNDLE --json FILE` writes")
+    module, name = KINDS[schema]
+    try:
+        return from_json(getattr(importlib.import_module(module), name), data)
+    except BundleError as error:
+        raise InputError(f"{path}: {error}; write it again with this version of xedge") from error
+
+
+def _foreign(data: Any, schema: object) -> str:
+    if schema is not None:
+        return f"is {str(schema)[:40]!r}, which this version of xedge does not read ({', '.join(KINDS)})"
+    if isinstance(data, list):
+        return "is a list, such as `xedge convert --json` writes, not a run"
+    return "is no document of xedge ($.schema is missing)"

@@ -1,0 +1,93 @@
+"""Compare bundles with each other and with the model that they were made of."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+from xedge.bundle.opening import opened, photos_for
+from xedge.bundle.reading import Bundle
+from xedge.errors import InputError
+from xedge.inspection.verification import (
+    BundleMember,
+    KerasMember,
+    Member,
+    Thresholds,
+    Truth,
+    VerifyReport,
+    find_original,
+    names_of,
+    same_model,
+)
+from xedge.inspection.verification import verify as compare_members
+from xedge.measuring.run import RunOptions, bundle_truth
+from xedge.types import UInt8Array
+
+Report = Callable[[str], None]
+Pathlike = str | Path
+
+
+def verify(
+    *bundles: Pathlike,
+    data: Pathlike | None = None,
+    limit: int | None = None,
+    model: Pathlike | None = None,
+    min_agreement: float = 0.95,
+    max_difference: float | None = None,
+    threads: int | None = None,
+    provider: str | None = None,
+    report: Report = lambda line: None,
+    progress: Report = lambda line: None,
+) -> VerifyReport:
+    """Compare bundles of one model with each other and with Keras, and tell whether int8 is int8.
+
+    Args:
+        bundles: folders or zips.
+        data: photos; None takes the bundle's golden ones, or the embedded model's own.
+        limit: so many of them, chosen by a fixed seed.
+        model: the Keras file, where it does not lie beside the bundles.
+        min_agreement: demanded of every pair, 0 to 1.
+        max_difference: greatest difference of a probability allowed; None allows any.
+        threads, provider: as for ``load``.
+        report, progress: told what is left out, and what is being done.
+
+    Returns:
+        The comparison; ``failures`` says what misses a threshold.
+    """
+    with ExitStack() as stack:
+        open_ones = [stack.enter_context(opened(Path(path))) for path in bundles]
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
+        same_model(open_ones)
+        keras = _keras(open_ones, None if model is None else Path(model), scratch, report)
+        options = RunOptions(threads=threads, provider=provider)
+        named = zip(names_of(open_ones), open_ones, strict=True)
+        members = [*keras, *(BundleMember(name, bundle, options) for name, bundle in named)]
+        pixels, source, truth = _photos(open_ones[0], None if data is None else Path(data), limit)
+        thresholds = Thresholds(min_agreement=min_agreement, max_difference=max_difference)
+        return compare_members(members, pixels, source, truth, thresholds, progress)
+
+
+def _keras(bundles: list[Bundle], model: Path | None, scratch: Path, report: Report) -> list[Member]:
+    floats = [bundle for bundle in bundles if bundle.manifest.input.dtype == "float32"]
+    original = find_original(bundles[0], model)
+    if original is None:
+        report("keras      left out: the model's file is not beside the bundles; say where it is to compare with it")
+    elif find_spec("keras") is None or not floats:
+        report("keras      left out: " + ("not installed" if floats else "no bundle with a float input"))
+    else:
+        return [KerasMember(original, floats[0].manifest.preprocessing, scratch)]
+    return []
+
+
+def _photos(bundle: Bundle, data: Path | None, limit: int | None) -> tuple[list[UInt8Array], str, Truth]:
+    photos = photos_for(bundle, data, limit)
+    if photos is None:
+        return list(bundle.golden().pixels), "the bundle's golden photos", None
+    if not photos.files:
+        raise InputError(f"{data}: no photos")
+    pixels = [bundle.manifest.preprocessing.pixels(file) for file in photos.files]
+    truth = (bundle_truth(bundle, photos), bundle.labels) if photos.labelled else None
+    return pixels, str(photos.root), truth

@@ -1,1 +1,0 @@
-"""Measuring: latency with its phases and its doubts."""

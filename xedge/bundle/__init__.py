@@ -1,0 +1,1 @@
+"""Bundles: what one says about itself, and how it is written and opened."""

@@ -1,0 +1,170 @@
+"""Open a bundle: one folder, or one zip, with everything that a device needs to run an artifact and to check it."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from xedge.bundle import manifest as manifests
+from xedge.bundle.manifest import Manifest
+from xedge.errors import BundleError, InputError
+from xedge.files import sha256
+from xedge.types import FloatArray, UInt8Array
+
+MANIFEST = "manifest.json"
+LABELS = "labels.txt"
+OUTPUTS = "golden/outputs.npz"
+# What was done to the channels of tensors, for those who compare tensors; no runtime needs it.
+CHANGES = "changes.npz"
+Changes = Mapping[str, tuple[FloatArray, FloatArray]]
+# A zip may not unpack to more than this many times a plausible artifact.
+LARGEST_ZIP_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GoldenData:
+    """The self-test's data.
+
+    Args:
+        pixels: (N, H, W, C) uint8, colour order as the model takes it.
+        reference: (N, classes) the float reference's probabilities.
+        expected: (N, classes) the artifact's own probabilities on the host.
+    """
+
+    pixels: UInt8Array
+    reference: FloatArray
+    expected: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bundle:
+    """An opened bundle whose files match their hashes.
+
+    Args:
+        root: the folder with its files; of a zip, where it was unpacked.
+        source: the folder or the zip as it was named.
+        manifest, labels: read.
+    """
+
+    root: Path
+    source: Path
+    manifest: Manifest
+    labels: tuple[str, ...]
+
+    @property
+    def artifact(self) -> Path:
+        """The model file."""
+        return self.root / self.manifest.artifact
+
+    @property
+    def artifact_bytes(self) -> int:
+        """The size of the artifact, weights included."""
+        names = [name for name in self.manifest.files if PurePosixPath(name).stem == self.artifact.stem]
+        return sum((self.root / name).stat().st_size for name in names)
+
+    @property
+    def engines(self) -> Path:
+        """The folder beside the bundle for what a runtime compiles from its artifact; made when something is."""
+        path = self.source.resolve()
+        return path.with_name(f"{path.name if path.is_dir() else path.stem}.engines")
+
+    def golden(self) -> GoldenData:
+        """Read the golden photos and outputs."""
+        try:
+            outputs = np.load(self.root / OUTPUTS, allow_pickle=False)
+            images = [Image.open(self.root / name) for name in self.manifest.golden.photos]
+            shape = (self.manifest.preprocessing.height, self.manifest.preprocessing.width, -1)
+            pixels = np.stack([np.asarray(image, np.uint8).reshape(shape) for image in images])
+            return GoldenData(pixels=pixels, reference=outputs["reference"], expected=outputs["expected"])
+        except (OSError, ValueError, KeyError) as error:
+            raise BundleError(f"{self.root}: the golden photos cannot be read ({error}); convert again") from error
+
+    def changes(self) -> dict[str, tuple[FloatArray, FloatArray]]:
+        """Read what was done to the channels of tensors: by name (scale, shift); nothing where nothing was done."""
+        if CHANGES not in self.manifest.files:
+            return {}
+        try:
+            stored = np.load(self.root / CHANGES, allow_pickle=False)
+            return {name: (stored[name][0], stored[name][1]) for name in stored.files}
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise BundleError(f"{self.root}/{CHANGES}: cannot be read ({error}); convert again") from error
+
+
+def open_bundle(path: Path, scratch: Path | None = None) -> Bundle:
+    """Open a bundle's folder or zip and check every file against its hash.
+
+    Args:
+        path: the folder or the zip.
+        scratch: where a zip may be unpacked; needed for zips.
+
+    Raises:
+        InputError: nothing is there, or it is no bundle.
+        BundleError: it is damaged.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such bundle; `xedge convert` makes one and prints its name")
+    source = path
+    if path.is_file():
+        path = _unpacked(path, scratch)
+    if not (path / MANIFEST).is_file():
+        raise InputError(f"{path}: no bundle ({MANIFEST} is missing); name the folder that `xedge convert` printed")
+    manifest = _read_manifest(path)
+    _check_hashes(path, manifest)
+    labels = tuple((path / LABELS).read_text(encoding="utf-8").splitlines())
+    if len(labels) != manifest.model.classes:
+        raise BundleError(f"{path}/{LABELS}: {len(labels)} labels for {manifest.model.classes} classes; convert again")
+    return Bundle(root=path, source=source, manifest=manifest, labels=labels)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        return manifests.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}/{MANIFEST}: cannot be read ({error})") from error
+    except BundleError as error:
+        raise BundleError(f"{path}/{MANIFEST}: {error}; convert again with this version") from error
+
+
+def _check_hashes(path: Path, manifest: Manifest) -> None:
+    for name, expected in manifest.files.items():
+        if not _inside(name):
+            raise BundleError(f"{path}/{MANIFEST}: the file name {name!r} leads out of the bundle; do not trust it")
+        file = path / name
+        if not file.is_file():
+            raise BundleError(f"{file}: is missing from the bundle; copy it again or convert again")
+        if sha256(file) != expected:
+            raise BundleError(f"{file}: does not match its sha256 in {MANIFEST}; copy it again or convert again")
+    for name in (manifest.artifact, LABELS, OUTPUTS, *manifest.golden.photos):
+        if name not in manifest.files:
+            raise BundleError(f"{path}/{MANIFEST}: $.files: has no hash for {name}; convert again")
+
+
+def _inside(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not PurePosixPath(name).is_absolute() and ".." not in parts and "\\" not in name
+
+
+def _unpacked(path: Path, scratch: Path | None) -> Path:
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: is a file, neither a bundle's folder nor its zip; name what `xedge convert` printed")
+    assert scratch is not None, "a zip needs a place to be unpacked"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if any(not _inside(member.filename) or stat.S_ISLNK(member.external_attr >> 16) for member in members):
+                raise BundleError(f"{path}: a member leads out of the bundle; do not trust this file")
+            if sum(member.file_size for member in members) > LARGEST_ZIP_BYTES:
+                raise BundleError(f"{path}: unpacks to more than 4 GiB, which no bundle does; do not trust this file")
+            archive.extractall(scratch)
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise BundleError(f"{path}: a damaged zip ({error}); copy it again or convert again") from error
+    folders = [entry for entry in scratch.iterdir() if (entry / MANIFEST).is_file()]
+    if len(folders) != 1:
+        raise InputError(f"{path}: holds {len(folders)} bundles; one is expected")
+    return folders[0]

@@ -1,0 +1,100 @@
+"""Write a bundle: the artifact's files, its manifest, labels and golden photos, in one folder or one zip."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from xedge.bundle.manifest import Manifest
+from xedge.bundle.reading import CHANGES, LABELS, MANIFEST, OUTPUTS, Changes, GoldenData
+from xedge.errors import InputError, parameter
+from xedge.files import new_folder, sha256, write_file
+from xedge.types import FloatArray
+
+
+def write_bundle(
+    destination: Path,
+    manifest: Manifest,
+    labels: tuple[str, ...],
+    files: Mapping[str, Path],
+    golden: GoldenData,
+    changes: Changes | None = None,
+    *,
+    zipped: bool = False,
+) -> Path:
+    """Write a bundle and return its path; nothing is left half-made.
+
+    Args:
+        destination: the folder to make or replace; with ``zipped``, ``.zip`` is added.
+        manifest: its ``files`` are filled in here.
+        labels: class names in the order of the outputs.
+        files: the artifact's files, by the name that each gets; they are copied.
+        golden: the self-test.
+        changes: by name, scale and shift (channels,) of the artifact's tensors that hold (reference - shift) / scale.
+        zipped: write one zip instead of a folder.
+    """
+    contents = {LABELS: ("\n".join(labels) + "\n").encode(), **_golden_files(manifest, golden)}
+    if changes:
+        contents[CHANGES] = _npz({name: np.stack(change) for name, change in changes.items()})
+    if zipped:
+        path = destination.with_name(destination.name + ".zip")
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / destination.name
+            _write_folder(folder, manifest, files, contents)
+            write_file(path, _zip(folder))
+        return path
+    if destination.exists() and not _replaceable(destination):
+        raise InputError(
+            f"{destination}: exists and is not a bundle; choose another {parameter('output')}, or remove it"
+        )
+    with new_folder(destination) as folder:
+        _write_folder(folder, manifest, files, contents)
+    return destination
+
+
+def _replaceable(destination: Path) -> bool:
+    return destination.is_dir() and ((destination / MANIFEST).is_file() or not any(destination.iterdir()))
+
+
+def _write_folder(folder: Path, manifest: Manifest, files: Mapping[str, Path], contents: dict[str, bytes]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, file in files.items():
+        shutil.copyfile(file, folder / name)
+    for name, data in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    hashes = {name: sha256(folder / name) for name in sorted([*files, *contents])}
+    (folder / MANIFEST).write_text(replace(manifest, files=hashes).dumps())
+
+
+def _golden_files(manifest: Manifest, golden: GoldenData) -> dict[str, bytes]:
+    files = {}
+    for name, pixels in zip(manifest.golden.photos, golden.pixels, strict=True):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+        files[name] = buffer.getvalue()
+    return {**files, OUTPUTS: _npz({"reference": golden.reference, "expected": golden.expected})}
+
+
+def _npz(arrays: Mapping[str, FloatArray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # names may be any, numpy's stub knows allow_pickle
+    return buffer.getvalue()
+
+
+def _zip(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder.parent).as_posix())
+    return buffer.getvalue()

@@ -1,0 +1,63 @@
+"""Options on the command line: made of the dataclasses that define them, and named for messages."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from xedge.cli import values
+from xedge.conversion.options import Option, documented
+
+
+def add_options(parser: argparse.ArgumentParser, options: type, only: Collection[str] | None = None) -> None:
+    """Add an option to a parser for each field of a dataclass of options.
+
+    Args:
+        parser: The command's parser.
+        options: The dataclass.
+        only: The names of the fields to take; None takes all.
+    """
+    for one in dataclasses.fields(options):
+        known = documented(options)[one.name]
+        if known.flag != "" and (only is None or one.name in only):
+            _add(parser, one, known)
+
+
+def _add(parser: argparse.ArgumentParser, one: dataclasses.Field[Any], known: Option) -> None:
+    if not one.kw_only:
+        parser.add_argument(one.name, nargs="?", metavar=known.metavar, help=known.words)
+        return
+    required = one.default is dataclasses.MISSING
+    named: dict[str, Any] = {"dest": one.name, "help": known.words}
+    if known.kind == "switch":
+        named["action"] = "store_true"
+    else:
+        named["type"] = {"text": str, "int": int, "Path": Path}.get(known.kind) or getattr(values, known.kind)
+        named |= {"required": required, "choices": known.choices, "metavar": known.metavar}
+        if not required:
+            named["default"] = one.default
+            if one.default is not None:
+                named["help"] += " (default: %(default)s)"
+    parser.add_argument(known.flag or f"--{one.name.replace('_', '-')}", **named)
+
+
+def chosen(namespace: argparse.Namespace, options: type) -> dict[str, Any]:
+    """Return the arguments that a parsed command line gives for a dataclass of options, by the fields' names."""
+    return {name: getattr(namespace, name) for name in documented(options) if name in namespace}
+
+
+def option_called(parsers: Collection[argparse.ArgumentParser], name: str) -> str:
+    """Return what an argument of the Python API is called on the command line.
+
+    Args:
+        parsers: The parsers to look in, the command's own first.
+        name: The argument's name in Python.
+    """
+    for parser in parsers:
+        for action in parser._actions:
+            if action.dest == name:
+                return action.option_strings[0] if action.option_strings else str(action.metavar or name)
+    return name

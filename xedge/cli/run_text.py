@@ -1,0 +1,189 @@
+"""A run's report, as a person reads it."""
+
+from __future__ import annotations
+
+import textwrap
+
+from xedge.cli.console import fields, megabytes, milliseconds, percent, table
+from xedge.measuring.report import RunReport
+
+# From so many stretches of time on, their course is shown.
+LONG = 20
+
+
+def text(report: RunReport) -> str:
+    """Return the report as a person reads it."""
+    parts = [fields(_what(report)), *_board(report), fields(_latency(report)), fields(_phases(report))]
+    parts += [*_series(report), *_accuracy(report)]
+    return "\n\n".join([*parts, *_against(report), _verdict(report)])
+
+
+def _against(report: RunReport) -> list[str]:
+    """How it compares with another bundle, and whether its precision pays here."""
+    against = report.against
+    if against is None:
+        return []
+    ratio, low, high = against.speed.ratio
+    pays = {True: "pays here", False: "does not pay here: it is slower", None: "may not pay here: the turns disagree"}
+    lines = [
+        ("against", f"{against.other} ({against.precision}), {against.speed.float_ms:.2f} ms"),
+        ("ratio", f"{ratio:.2f} [{low:.2f}, {high:.2f}]: {report.precision} {pays[against.speed.pays]}"),
+    ]
+    if against.agreement is not None:
+        low, high = against.agreement.interval95
+        same = f"{percent(against.agreement.agreement)} [{100 * low:.1f}, {100 * high:.1f}]"
+        lines.append(("agreement", f"{same} with it on {against.agreement.photos} photos"))
+    if report.budget is not None:
+        lines.append(("budget", f"{report.budget} on the host"))
+    return [fields(lines)]
+
+
+def _what(report: RunReport) -> list[tuple[str, str]]:
+    execution, board, test = report.execution, report.board, report.self_test
+    return [
+        ("bundle", f"{report.bundle}: {report.target} {report.precision}, {megabytes(report.artifact_bytes)}"),
+        ("board", f"{board.model or 'unknown'} ({board.machine}), {board.cores} cores"),
+        ("runtime", f"{execution.runtime} {execution.version} on {execution.provider}, {execution.threads} threads"),
+        ("options", ", ".join(f"{key}={value}" for key, value in execution.options.items()) or "the runtime's own"),
+        ("delegate", _delegate(report)),
+        ("self-test", f"passed: {test.photos} golden photos within {test.max_difference:.2g} of the host's outputs"),
+    ]
+
+
+def _board(report: RunReport) -> list[str]:
+    """What the board said of itself meanwhile; nothing where it says nothing."""
+    first, last = report.readings[0], report.readings[-1]
+    warmest = [one.temperature_c for one in report.readings if one.temperature_c is not None]
+    clocks = [max(one.core_mhz) for one in report.readings if one.core_mhz]
+    lines = []
+    if report.board.jetson is not None:
+        jetson = report.board.jetson
+        lines.append(("JetPack", f"{jetson.jetpack or '?'} (L4T {jetson.release}), mode {jetson.power_mode or '?'}"))
+    if report.board.governors:
+        lines.append(("governor", ", ".join(report.board.governors)))
+    if clocks:
+        lines.append(("clock", f"{min(clocks):.0f} to {max(clocks):.0f} MHz"))
+    if first.temperature_c is not None and last.temperature_c is not None:
+        lines.append(
+            ("temperature", f"{first.temperature_c:.1f} to {last.temperature_c:.1f} C, {max(warmest):.1f} at most")
+        )
+    if last.throttling is not None:
+        since = ", ".join(last.throttling.since_boot) or "nothing"
+        lines.append(("throttling", f"now {', '.join(last.throttling.now) or 'nothing'}; since boot {since}"))
+    if report.contention is not None:
+        others = report.contention
+        stolen = f", {100 * others.stolen:.0f} % stolen by the hypervisor" if others.stolen else ""
+        lines.append(("others", f"{100 * others.processes:.0f} % of the cores' time{stolen}"))
+    if last.power is not None:
+        energy = "" if report.energy_j is None else f"; {1000 * report.energy_j:.0f} mJ an inference"
+        lines.append(("power", f"{last.power.watts:.2f} W ({last.power.meter}){energy}"))
+    return [fields(lines)] if lines else []
+
+
+def _series(report: RunReport) -> list[str]:
+    """A long run's course in ten lines, and what became of frames."""
+    parts = []
+    if report.frames is not None:
+        frames = report.frames
+        parts.append(
+            fields([("frames", f"{frames.rate:g}/s: {frames.done} done, {frames.late} late, {frames.dropped} dropped")])
+        )
+    if len(report.series) >= LONG:
+        shown = report.series[:: max(1, len(report.series) // 10)]
+        rows = [
+            [f"{w.at_s:.0f} s", _or_dash(w.median_ms), _or_dash(w.max_ms), _or_dash(w.temperature_c)] for w in shown
+        ]
+        parts.append(table(rows, ["at", "median ms", "max ms", "C"]))
+    if report.throttled_at_s is not None:
+        parts.append(f"throttling began after {report.throttled_at_s:.0f} s")
+    return parts
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _delegate(report: RunReport) -> str:
+    execution = report.execution
+    if execution.operators is None:
+        return "the runtime does not tell"
+    if execution.delegate is None:
+        return f"none: {execution.operators} operators on the runtime's own kernels"
+    return (
+        f"{execution.delegate}: {execution.delegated} of {execution.operators} operators, "
+        f"{execution.partitions} partition{'s' if execution.partitions != 1 else ''}"
+    )
+
+
+def _latency(report: RunReport) -> list[tuple[str, str]]:
+    latency = report.latency
+    drift = "too few samples" if latency.drift is None else f"{100 * latency.drift:+.1f} %"
+    return [
+        (
+            "latency p50",
+            f"{latency.p50_ms:.2f} ms   ({latency.samples} samples after {report.warmup_inferences} to warm up)",
+        ),
+        ("p90", milliseconds(latency.p90_ms)),
+        ("p95", milliseconds(latency.p95_ms)),
+        ("p99", milliseconds(latency.p99_ms)),
+        ("min, mean", f"{latency.min_ms:.2f} ms, {latency.mean_ms:.2f} ms"),
+        ("throughput", _throughput(report)),
+        ("spread, drift", f"{100 * latency.spread:.1f} %, {drift}"),
+        ("peak memory", megabytes(report.peak_memory_bytes)),
+    ]
+
+
+def _throughput(report: RunReport) -> str:
+    if report.frames is not None:
+        return f"{report.frames.done / report.series[-1].at_s:.1f} of {report.frames.rate:g} frames/s"
+    return f"{report.latency.per_second:.1f} inferences/s, one after another"
+
+
+def _phases(report: RunReport) -> list[tuple[str, str]]:
+    phases = report.phases
+    decode = "" if phases.decode_ms is None else f"decode and resize {phases.decode_ms:.2f} ms, "
+    return [
+        ("import", f"{phases.import_ms:.0f} ms"),
+        ("load", f"{phases.load_ms:.0f} ms"),
+        ("first inference", f"{phases.first_ms:.1f} ms"),
+        ("start to result", f"{phases.start_to_first_result_ms:.0f} ms"),
+        ("around inference", f"{decode}scale {phases.preprocess_ms:.2f} ms, output {phases.postprocess_ms:.2f} ms"),
+    ]
+
+
+def _accuracy(report: RunReport) -> list[str]:
+    scored = report.accuracy
+    if scored is None:
+        return ["accuracy          not measured: give --data with labelled photos in class folders"]
+    low, high = scored.interval95
+    lines = [
+        (
+            "top-1",
+            f"{percent(scored.top1)}   (95 % interval {100 * low:.1f} to {100 * high:.1f}, {scored.photos} photos)",
+        )
+    ]
+    if scored.top5 is not None:
+        lines.append(("top-5", percent(scored.top5)))
+    if report.host_top1 is not None:
+        lines.append(("on the host", f"{percent(report.host_top1)} when it was converted"))
+    classes = [[name, percent(share)] for name, share in scored.per_class.items()]
+    return [fields(lines), table(classes, ["class", "top-1"]), *_confusion(report)]
+
+
+def _confusion(report: RunReport) -> list[str]:
+    """The confusion matrix, if it fits a terminal."""
+    scored = report.accuracy
+    assert scored is not None
+    names = list(scored.per_class)
+    if len(scored.confusion) != len(names) or len(names) > 12:
+        return []
+    short = [textwrap.shorten(name, 9, placeholder="") or name[:9] for name in names]
+    rows = [[name, *map(str, row)] for name, row in zip(names, scored.confusion, strict=True)]
+    return [table(rows, ["truth \\ answer", *short])]
+
+
+def _verdict(report: RunReport) -> str:
+    verdict = report.verdict
+    if verdict.valid:
+        return "VALID"
+    return "\n".join(["INVALID: the latency above should not be quoted", *(f"  - {r}" for r in verdict.reasons)])

@@ -1,0 +1,178 @@
+"""What is learnt of a request's photos when it is first needed: statistics, reference outputs, plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from xedge.conversion.artifact import Artifact
+from xedge.conversion.reference import graph_of
+from xedge.conversion.stages import Stages
+from xedge.conversion.subject import Subject
+from xedge.converters import Form, Target
+from xedge.errors import InputError, parameter
+from xedge.graph.ir import Graph
+from xedge.models.compact import embedded
+from xedge.photos.sets import CalibrationSet, PhotoSet, read_calibration, read_folder
+from xedge.quantization import recipe
+from xedge.quantization.calibration import calibrate
+from xedge.quantization.coverage import Coverage, coverage
+from xedge.quantization.plan import Plan
+from xedge.quantization.rules import Rules
+from xedge.quantization.statistics import Statistics
+from xedge.types import FloatArray, IntArray
+from xedge.vocabulary import IoType
+
+# So many of the labelled photos show whether the calibrated ranges fit them.
+COVERAGE_PHOTOS = 16
+
+
+class Calibrated:
+    """A subject with its photos.
+
+    Args:
+        subject: The model and what was decided of it.
+        stages: Told what is done.
+    """
+
+    def __init__(self, subject: Subject, stages: Stages) -> None:
+        self.subject, self.stages = subject, stages
+        self._plans: dict[tuple[IoType, Rules], tuple[Graph, Plan]] = {}
+
+    @cached_property
+    def photos(self) -> CalibrationSet:
+        """The photos that fix int8 ranges."""
+        options, source = self.subject.request.options, self.subject.request.source
+        if options.calibration is not None:
+            shape = self.subject.reference.input_shape
+            return read_calibration(Path(options.calibration), options.calibration_count, options.seed, shape)
+        if not source.embedded:
+            self.stages.note(
+                "no calibration photos were given: the ranges come from the embedded clothing photos; photos like "
+                "yours would fit better"
+            )
+        return embedded.calibration_photos()
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """What calibration saw of every tensor of the reference graph."""
+        graph, photos = graph_of(self.subject.reference, "calibration"), self.photos
+        with self.stages.stage("calibrate") as words:
+            seen = recipe.statistics(
+                graph,
+                photos.inputs(self.subject.preprocessing),
+                lambda done: self.stages.progress(f"calibrate {done}/{len(photos)} photos"),
+            )
+            words.append(f"{len(photos)} photos from {photos.source}")
+        return seen
+
+    @cached_property
+    def selection(self) -> PhotoSet:
+        """The photos that a budget is judged on: neither calibrated on nor reported.
+
+        Raises:
+            InputError: There are no such photos, or they lack the labels that the budget needs.
+        """
+        request = self.subject.request
+        options = request.options
+        folder = options.selection or options.calibration
+        if folder is None or not Path(folder).is_dir():
+            raise InputError(
+                f"photos are needed that are not calibrated on: give {parameter('selection')}, a folder of them, or a "
+                f"{parameter('calibration')} folder with more photos"
+            )
+        found, reported = read_folder(Path(folder)), self.subject.photos
+        taken = {file.resolve() for file in self.photos.photos if isinstance(file, Path)}
+        taken |= {file.resolve() for file in reported.files} if reported is not None else set()
+        chosen = found.only([index for index, file in enumerate(found.files) if file.resolve() not in taken])
+        if not chosen.files:
+            raise InputError(
+                f"{folder}: every photo is calibrated on or reported; give others with {parameter('selection')}"
+            )
+        if options.max_drop_points is not None and not chosen.labelled:
+            raise InputError(
+                f"{folder}: {parameter('max_drop_points')} needs labelled photos in class folders; give "
+                f"{parameter('selection')}"
+            )
+        return chosen.sample(options.selection_count, options.seed)
+
+    @cached_property
+    def reference_rows(self) -> FloatArray:
+        """The reference's probabilities (N, classes) of the labelled photos."""
+        photos = self.subject.photos
+        assert photos is not None, "asked for without labelled photos"
+        with self.stages.stage("reference") as words:
+            rows = self.subject.reference.predict(self.subject.preprocessed(photos, "reference", self.stages))
+            words.append(f"float outputs of {len(photos.files)} photos")
+        return rows
+
+    @cached_property
+    def _evaluated(self) -> Statistics:
+        """What a few of the labelled photos show of every tensor."""
+        photos, graph = self.subject.photos, graph_of(self.subject.reference, "coverage")
+        assert photos is not None, "asked for without labelled photos"
+        few = photos.sample(COVERAGE_PHOTOS, self.subject.request.options.seed)
+        return calibrate(graph, [self.subject.preprocessing.photo(file) for file in few.files], products=False)
+
+    def selection_truth(self) -> IntArray | None:
+        """Return each selection photo's class (N,); None where the folders are not the classes and nobody asks."""
+        subject, photos = self.subject, self.selection
+        if subject.labels_known and photos.labelled:
+            return subject.truth(photos)
+        if len(photos.classes) != subject.reference.classes and subject.request.budget.max_drop_points is None:
+            return None
+        return subject.truth(photos)
+
+    def inputs(self) -> Iterator[FloatArray]:
+        """Yield the calibration photos as the model's input (H, W, C) float32."""
+        return self.photos.inputs(self.subject.preprocessing)
+
+    def quantized(self, graph: Graph, target: Target, form: Form, in_float: tuple[str, ...]) -> tuple[Graph, Plan]:
+        """Return an equal graph that quantizes well, and its plan; targets with the same rules share them."""
+        kind = (form.io, target.rules)
+        if kind in self._plans and not in_float:
+            return self._plans[kind]
+        seen = self.statistics
+        with self.stages.stage("quantize") as words:
+            words.append(f"{', '.join(recipe.activation_words())}; {', '.join(recipe.weight_words())}")
+            made = recipe.int8(
+                graph,
+                seen,
+                rules=target.rules,
+                pixel=self.subject.preprocessing.pixel,
+                all_integer=form.io != "float32",
+                in_float=in_float,
+            )
+        if not in_float:
+            self._plans[kind] = made
+        return made
+
+    def coverage(self, made: Artifact) -> Coverage | None:
+        """Return how an int8 artifact's ranges fit the photos that accuracy is measured on, and tell a misfit."""
+        photos = self.subject.photos
+        if photos is None or made.plan is None or made.graph is None:
+            return None
+        found = coverage(made.graph, made.plan, self.statistics, self._evaluated)
+        if found is not None and not found.fits:
+            self.stages.note(
+                f"the calibration photos do not fit {photos.root}: {100 * found.evaluated:.2f} % of its values lie "
+                f"beyond the ranges, {100 * found.calibrated:.2f} % in calibration (most in {found.worst}); calibrate "
+                "on photos like those that the model will see"
+            )
+        return found
+
+    def noise_photos(self, count: int) -> FloatArray:
+        """Return a few of the selection photos, or of the embedded model's own, preprocessed (N, H, W, C)."""
+        subject, request = self.subject, self.subject.request
+        own = subject.photos if request.options.selection is None and request.source.embedded else None
+        photos = (own or self.selection).sample(count, request.options.seed)
+        return np.stack([subject.preprocessing.photo(file) for file in photos.files])
+
+    def forget(self) -> None:
+        """Let go of what only converting needs, the largest things in memory."""
+        self._plans.clear()
+        for name in ("statistics", "_evaluated"):
+            self.__dict__.pop(name, None)

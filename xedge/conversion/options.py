@@ -1,0 +1,299 @@
+"""The options of the commands that convert, each defined once: for the command line, for Python and for the docs.
+
+An option is a field of a dataclass below. Its documentation is what ``--help`` prints and what ``help(xedge.convert)``
+shows; its name is the argument's in Python, and with hyphens the command line's unless ``flag`` says another. A command
+uses an option by reading the field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from xedge.converters import Target, targets
+from xedge.errors import XedgeError
+from xedge.vocabulary import PRECISIONS, SCHEMES, Batch, Crop, IoType, Precision
+
+Pathlike = str | Path
+Report = Callable[[str], None]
+# Told the target, the precision and the error of what could not be made.
+Failed = Callable[[str, Precision, XedgeError], None]
+P = ParamSpec("P")
+Options = TypeVar("Options")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What is known of an option besides its name, type and default.
+
+    Args:
+        words: The documentation: a sentence that reads alone.
+        flag: The option on the command line; None makes it of the name, and an empty text leaves it out there.
+        kind: How text on the command line becomes a value: a function of ``xedge.cli.values``, ``Path``, ``text`` or
+            ``switch``.
+        metavar: What stands for the value in ``--help``.
+        choices: The values that there are, where they are few.
+    """
+
+    words: str
+    flag: str | None = None
+    kind: str = "text"
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+
+
+def option(words: str, *, default: Any = MISSING, kw_only: bool = True, **known: Any) -> Any:
+    """Return a dataclass field for an option.
+
+    Args:
+        words: The documentation.
+        default: The default; without one the option is required.
+        kw_only: Whether it is given by its name alone.
+        known: Other fields of ``Option``.
+    """
+    return field(default=default, kw_only=kw_only, metadata={"option": Option(words=words, **known)})
+
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_):
+        """Do nothing: what this tells type checkers, Python 3.10 has no name for."""
+        return lambda function: function
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
+def options_class(of: type[Options]) -> type[Options]:
+    """Make a frozen dataclass of options."""
+    return dataclass(frozen=True, kw_only=True)(of)
+
+
+def _silent(line: str) -> None:
+    del line
+
+
+@options_class
+class ModelOptions:
+    """Which model, and how its photos are prepared."""
+
+    model: Any = option(
+        "A .keras or .h5 file, a SavedModel folder, or a built-in name (xception, inception_v3, resnet50) with "
+        "weights; in Python also a Keras model in memory. Without it, the compact Xception that comes with xedge.",
+        default=None,
+        kw_only=False,
+        metavar="MODEL",
+    )
+    weights: str | None = option(
+        "The weights for a built-in name: imagenet, which are downloaded, or a file.",
+        default=None,
+        metavar="imagenet|FILE",
+    )
+    preprocess: str | None = option(
+        "How photos were scaled when the model was trained. Without it, xedge guesses and says what it assumes.",
+        default=None,
+        choices=SCHEMES,
+    )
+    crop: Crop = option(
+        "How photos are fitted to the input: stretched (none), or cut to its aspect ratio (center).",
+        default="none",
+        choices=("none", "center"),
+    )
+    allow_code: bool = option(
+        "Run code that the model file brings, such as Lambda layers.", default=False, kind="switch"
+    )
+
+
+@options_class
+class CalibrationOptions:
+    """Which photos fix the ranges of int8."""
+
+    calibration: Pathlike | None = option(
+        "The photos that fix the ranges of int8: a folder, or a .npy or .npz array. Without it, photos that come with "
+        "xedge.",
+        default=None,
+        kind="Path",
+        metavar="DIR|FILE",
+    )
+    calibration_count: int = option(
+        "The number of calibration photos to choose.", default=100, kind="positive", metavar="N"
+    )
+    seed: int = option(
+        "The seed that chooses photos where there are more than needed.", default=0, kind="int", metavar="N"
+    )
+
+
+@options_class
+class Callbacks:
+    """Who is told what happens."""
+
+    report: Report = option("A function that is told one line as each stage ends.", default=_silent, flag="")
+    progress: Report = option("A function that is told how far a long stage is.", default=_silent, flag="")
+
+
+@options_class
+class ConvertOptions(ModelOptions, CalibrationOptions, Callbacks):
+    """The options of ``convert``."""
+
+    target: Any = option(
+        "The target to convert to, several with commas (in Python also a sequence), or all. There are {targets}.",
+        kind="target_names",
+        metavar="TARGET",
+    )
+    precision: Any = option(
+        "The precision, several with commas (in Python also a sequence), or all. There are {precisions}.",
+        default="fp32",
+        kind="precision_names",
+        metavar="PRECISION",
+    )
+    output: Pathlike | None = option(
+        "The folder to write the bundle to; with several bundles, the folder that they are put in. Without it, the "
+        "bundle is named after the model, in the current folder.",
+        default=None,
+        kind="Path",
+        metavar="DIR",
+    )
+    io: IoType = option(
+        "The type of an int8 artifact's input and output: float32, or integers (int8 for tflite, uint8 pixels for onnx "
+        "and openvino).",
+        default="float32",
+        choices=("float32", "int8", "uint8"),
+    )
+    batch: Batch = option(
+        "The number of photos that an artifact takes at once, or dynamic for any number; tflite takes one.",
+        default=1,
+        kind="batch",
+        metavar="N|dynamic",
+    )
+    pixels: bool = option(
+        "Put the scaling of pixels into the artifact, which then takes uint8 pixels.", default=False, kind="switch"
+    )
+    logits: bool = option(
+        "Leave the softmax out of the artifact; the runner computes it afterwards.", default=False, kind="switch"
+    )
+    data: Pathlike | None = option(
+        "Labelled photos to measure the accuracy on, with one folder for each class. The embedded model has its own.",
+        default=None,
+        kind="Path",
+        metavar="DIR",
+    )
+    max_drop_points: float | None = option(
+        "The budget of int8 for lost accuracy: how many percentage points of top-1 it may lose against float.",
+        default=None,
+        flag="--max-drop",
+        kind="points",
+        metavar="POINTS",
+    )
+    min_agreement: float | None = option(
+        "The budget of int8 for agreement: the share of photos that must keep float's first class, in percent on the "
+        "command line and from 0 to 1 in Python.",
+        default=None,
+        kind="share",
+        metavar="PERCENT",
+    )
+    time_budget_s: float | None = option(
+        "The time after which no further attempt to keep a budget is begun, such as 30s, 10m or 1h; in Python, "
+        "seconds.",
+        default=None,
+        flag="--time-budget",
+        kind="seconds",
+        metavar="TIME",
+    )
+    selection: Pathlike | None = option(
+        "The photos on which a budget is judged. Without it, photos of the calibration folder that were not chosen for "
+        "calibration.",
+        default=None,
+        kind="Path",
+        metavar="DIR",
+    )
+    selection_count: int = option(
+        "The number of photos on which a budget is judged.", default=300, kind="positive", metavar="N"
+    )
+    labels: Pathlike | None = option(
+        "A file with the class names in the order of the outputs, one on each line.",
+        default=None,
+        kind="Path",
+        metavar="FILE",
+    )
+    zipped: bool = option(
+        "Write each bundle as one zip instead of a folder.", default=False, flag="--zip", kind="switch"
+    )
+    failed: Failed | None = option(
+        "A function that is told the target, the precision and the error of what could not be made, so that the others "
+        "still are; without it, the error is raised.",
+        default=None,
+        flag="",
+    )
+
+
+@options_class
+class AnalyzeOptions(ModelOptions, CalibrationOptions, Callbacks):
+    """The options of ``analyze``."""
+
+    target: str = option(
+        "The target whose int8 is analyzed; tflite tells no operator times.",
+        default="onnx",
+        kind="one_target",
+        metavar="TARGET",
+    )
+    data: Pathlike | None = option(
+        "The photos to measure noise on. Without it, photos of the calibration folder that were not chosen for "
+        "calibration.",
+        default=None,
+        kind="Path",
+        metavar="DIR",
+    )
+    photos: int = option("The number of photos to measure noise on.", default=8, kind="positive", metavar="N")
+
+
+def documented(options: type) -> dict[str, Option]:
+    """Return what is known of each option of a dataclass, by its name in Python."""
+    return {one.name: one.metadata["option"] for one in dataclasses.fields(options)}
+
+
+def filled(words: str) -> str:
+    """Return an option's documentation with the names of targets and precisions that there are."""
+    if "{targets}" in words:
+        words = words.replace("{targets}", ", ".join(_called(target) for target in targets()))
+    return words.replace("{precisions}", ", ".join(PRECISIONS))
+
+
+def _called(target: Target) -> str:
+    return f"{target.name} ({', '.join(target.aliases)})" if target.aliases else target.name
+
+
+def taking(options: Callable[P, Options]) -> Callable[[Callable[[Options], Result]], Callable[P, Result]]:
+    """Give a function that takes one dataclass of options a signature with an argument for each of its fields.
+
+    The arguments are documented with the options' words.
+    """
+
+    def decorate(function: Callable[[Options], Result]) -> Callable[P, Result]:
+        @functools.wraps(function)
+        def call(*arguments: P.args, **named: P.kwargs) -> Result:
+            return function(options(*arguments, **named))
+
+        assert isinstance(options, type)
+        result = inspect.signature(function, eval_str=False).return_annotation
+        call.__signature__ = inspect.signature(options).replace(return_annotation=result)  # type: ignore[attr-defined]
+        call.__doc__ = _with_arguments(inspect.getdoc(function) or "", documented(options))
+        return call
+
+    return decorate
+
+
+def _with_arguments(text: str, known: dict[str, Option]) -> str:
+    """Return a docstring with an ``Args`` section before what it says it returns and raises."""
+    lines = [
+        textwrap.fill(f"{name}: {filled(one.words)}", 112, initial_indent="    ", subsequent_indent="        ")
+        for name, one in known.items()
+    ]
+    place = min((at for at in (text.find("\nReturns:"), text.find("\nRaises:")) if at >= 0), default=len(text))
+    return f"{text[:place].rstrip()}\n\nArgs:\n" + "\n".join(lines) + f"\n{text[place:]}"

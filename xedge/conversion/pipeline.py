@@ -1,0 +1,178 @@
+"""From a model to checked bundles: read, calibrate, convert, run on this machine, write."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from xedge.bundle.manifest import HostAccuracy, Manifest, Speed
+from xedge.bundle.reading import GoldenData
+from xedge.bundle.writing import write_bundle
+from xedge.conversion.calibrated import Calibrated
+from xedge.conversion.describe import manifest_of
+from xedge.conversion.ladder import Ladder
+from xedge.conversion.options import ConvertOptions
+from xedge.conversion.request import Request, resolved
+from xedge.conversion.stages import Stages
+from xedge.conversion.subject import read_subject
+from xedge.converters import Form, Target, find_target
+from xedge.device.board import usable_cores
+from xedge.errors import XedgeError
+from xedge.measuring.latency import in_turns
+from xedge.memory import caller_set_aside, give_memory_back, return_large_blocks
+from xedge.metrics import accuracy, agreement
+from xedge.runtimes import Settings, choose_runtime
+from xedge.runtimes.classifier import Classifier, open_classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """One bundle that was made.
+
+    Args:
+        path: Where it is.
+        manifest: What it says of itself.
+        artifact_bytes: The size of the artifact, weights included.
+    """
+
+    path: Path
+    manifest: Manifest
+    artifact_bytes: int
+
+
+def convert(options: ConvertOptions) -> list[Converted]:
+    """Make the bundles that options ask for.
+
+    Raises:
+        XedgeError: With a line for the user.
+    """
+    with ExitStack() as stack:
+        request = resolved(options, stack)
+        request.check()
+        wanted = [(find_target(name), form) for name in request.targets for form in _forms(request)]
+        if options.failed is None:
+            for target, form in wanted:
+                target.check(form)
+        return_large_blocks()
+        stack.enter_context(caller_set_aside())
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
+        stages = Stages(report=options.report, progress=options.progress)
+        calibrated = Calibrated(read_subject(request, scratch, stages), stages)
+        if options.pixels:
+            pixels = calibrated.subject.pixels()
+            wanted = [(target, replace(form, pixels=pixels)) for target, form in wanted]
+        ladder, made = Ladder(calibrated), []
+        for target, form in wanted:
+            try:
+                target.check(form)
+                made.append(_make(calibrated, target, form, ladder, last=(target, form) == wanted[-1]))
+            except XedgeError as error:
+                if options.failed is None:
+                    raise
+                options.failed(target.name, form.precision, error)
+        return made
+
+
+def _forms(request: Request) -> list[Form]:
+    options = request.options
+    return [
+        Form(precision=precision, io=options.io if precision == "int8" else "float32", batch=options.batch)
+        for precision in request.precisions
+    ]
+
+
+def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *, last: bool) -> Converted:
+    """Convert to one target and form, run it here, write the bundle; after the last one no statistics are kept."""
+    subject, stages = calibrated.subject, calibrated.stages
+    stem = f"{subject.request.source.name}_{form.precision}"
+    if subject.photos is not None:
+        _ = calibrated.reference_rows
+    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+        gate = None
+        logits = subject.request.options.logits
+        made = subject.reference.artifact(target, form, Path(scratch) / stem, calibrated, stages, logits=logits)
+        if form.precision == "int8" and subject.request.budget.demands:
+            made, gate = ladder.within_budget(target, made, Path(scratch) / "rungs")
+        made = replace(made, coverage=calibrated.coverage(made))
+        form, files = made.form, made.files
+        manifest = replace(manifest_of(calibrated, target, made), gate=gate)
+        changes = {name: (c.scale, c.shift) for name, c in made.plan.changes.items()} if made.plan is not None else {}
+        sibling = None
+        if subject.photos is not None:
+            sibling = subject.reference.float_sibling(target, form, Path(scratch) / "float" / stem)
+        del made
+        if last:
+            calibrated.forget()
+        give_memory_back()
+        settings = Settings(threads=usable_cores(), exact=True, few=subject.photos is None)
+        classifier = open_classifier(files[0], manifest, settings)
+        expected = np.stack([classifier.classify(pixels) for pixels in subject.golden_pixels])
+        manifest = _scored(calibrated, manifest, classifier)
+        if sibling is not None:
+            manifest = replace(manifest, speed=_speed(calibrated, target, classifier, sibling))
+        del classifier
+        give_memory_back()
+        with stages.stage("write") as words:
+            golden = GoldenData(pixels=subject.golden_pixels, reference=subject.golden_reference, expected=expected)
+            size = sum(file.stat().st_size for file in files)
+            path = write_bundle(
+                _destination(subject.request, target, form),
+                manifest,
+                subject.labels,
+                {file.name: file for file in files},
+                golden,
+                changes,
+                zipped=subject.request.options.zipped,
+            )
+            words.append(str(path))
+    return Converted(path=path, manifest=manifest, artifact_bytes=size)
+
+
+def _speed(calibrated: Calibrated, target: Target, classifier: Classifier, sibling: Path) -> Speed:
+    """Time an artifact and its float sibling in turns on this machine."""
+    subject = calibrated.subject
+    with calibrated.stages.stage("time") as words:
+        session = choose_runtime(sibling).open(sibling, Settings(threads=usable_cores()))
+        photo = subject.preprocessing.scaled(subject.golden_pixels[:1])
+        fed = np.ascontiguousarray(photo.transpose(0, 3, 1, 2)) if target.layout == "NCHW" else photo
+        tensor = classifier.input(subject.golden_pixels[0])
+        pair = in_turns(lambda: classifier.session.run(tensor), lambda: session.run(fed), time.perf_counter_ns)
+        words.append(f"{pair.first_ms:.2f} ms; in float {pair.second_ms:.2f} ms")
+    return Speed(ms=pair.first_ms, float_ms=pair.second_ms, ratio=pair.ratio, threads=usable_cores())
+
+
+def _scored(calibrated: Calibrated, manifest: Manifest, classifier: Classifier) -> Manifest:
+    """The manifest with what the artifact scores on the labelled photos."""
+    subject, stages = calibrated.subject, calibrated.stages
+    photos = subject.photos
+    if photos is None:
+        return manifest
+    truth = subject.truth(photos)
+    with stages.stage("evaluate") as words:
+        rows = []
+        for done, file in enumerate(photos.files, start=1):
+            rows.append(classifier.classify(subject.preprocessing.pixels(file)))
+            stages.progress(f"evaluate {done}/{len(photos.files)} photos")
+        got = np.stack(rows)
+        scored = HostAccuracy(
+            data=photos.root.name,
+            sha256=photos.digest(),
+            artifact=accuracy(got, truth, subject.labels),
+            reference=accuracy(calibrated.reference_rows, truth, subject.labels),
+            agreement=agreement(got, calibrated.reference_rows),
+        )
+        words.append(f"{manifest.precision} on {len(rows)} photos")
+    return replace(manifest, accuracy=scored)
+
+
+def _destination(request: Request, target: Target, form: Form) -> Path:
+    output = request.options.output
+    if output is None:
+        return Path(f"{request.source.name}_{target.name}_{form.precision}")
+    several = len(request.targets) * len(request.precisions) > 1
+    return Path(output) / f"{target.name}_{form.precision}" if several else Path(output)

@@ -1,0 +1,92 @@
+"""What a user asks for, resolved: the model that was found, the targets and precisions by their names."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xedge.conversion.options import ConvertOptions
+from xedge.converters import target_names
+from xedge.errors import InputError, UsageError, parameter
+from xedge.quantization.gate import Budget
+from xedge.sources import Source
+from xedge.sources.finding import find_source
+from xedge.vocabulary import Precision, precision_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks ``convert`` for.
+
+    Args:
+        source: The model.
+        targets: The names of the targets; each pair of target and precision becomes a bundle.
+        precisions: The precisions.
+        options: Everything else, as the user gave it.
+    """
+
+    source: Source
+    targets: tuple[str, ...]
+    precisions: tuple[Precision, ...]
+    options: ConvertOptions
+
+    @property
+    def budget(self) -> Budget:
+        """What int8 may cost; without demands the recipe is taken as it is."""
+        options = self.options
+        return Budget(
+            max_drop_points=options.max_drop_points, min_agreement=options.min_agreement, time_s=options.time_budget_s
+        )
+
+    def check(self) -> None:
+        """Fail on what can be seen wrong before the model is read.
+
+        Raises:
+            InputError: A file or folder does not exist, or a number is out of range.
+            UsageError: Options do not fit together.
+        """
+        options = self.options
+        for folder in (options.data, options.calibration, options.selection):
+            if folder is not None and not Path(folder).exists():
+                raise InputError(f"{folder}: there is no such folder of photos")
+        if options.labels is not None and not Path(options.labels).is_file():
+            raise InputError(f"{options.labels}: there is no such file of labels")
+        if options.calibration_count < 1:
+            raise InputError(f"{parameter('calibration_count')} {options.calibration_count}: give at least 1")
+        if self.budget.demands and "int8" not in self.precisions:
+            raise UsageError(
+                f"{parameter('max_drop_points')} and {parameter('min_agreement')} are budgets of int8; add int8 to "
+                f"{parameter('precision')}"
+            )
+
+
+def resolved(options: ConvertOptions, stack: ExitStack) -> Request:
+    """Return the request that options make.
+
+    Args:
+        options: What the user asks for.
+        stack: Holds what has to exist as long as the request is used: a model in memory is saved to a file first,
+            because converting starts from what a file holds.
+
+    Raises:
+        UsageError: A model, target or precision is not known.
+        InputError: The model's file is missing or of a kind that is not read.
+    """
+    return Request(
+        source=_source(options.model, options.weights, stack),
+        targets=target_names(options.target),
+        precisions=precision_names(options.precision),
+        options=options,
+    )
+
+
+def _source(model: Any, weights: str | None, stack: ExitStack) -> Source:
+    if model is None or isinstance(model, str | Path):
+        return find_source(None if model is None else str(model), weights)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-"))
+    path = Path(folder) / f"{model.name}.keras"
+    model.save(path)
+    return find_source(str(path), weights)

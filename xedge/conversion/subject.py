@@ -1,0 +1,165 @@
+"""What the bundles of one request have in common: the model, how photos reach it, labels, the self-test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xedge.conversion.reference import Reference, read_reference
+from xedge.conversion.request import Request
+from xedge.conversion.stages import Stages
+from xedge.converters import Pixels
+from xedge.errors import InputError, UnsupportedError, parameter
+from xedge.memory import give_memory_back
+from xedge.models.compact import embedded
+from xedge.photos.preprocess import Preprocessing, scheme
+from xedge.photos.sets import PhotoSet, read_folder
+from xedge.photos.truth import truth_of
+from xedge.types import FloatArray, IntArray, UInt8Array
+
+GOLDEN_PHOTOS = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """A model with all that a request leaves open decided.
+
+    Args:
+        request: What the user asks for.
+        reference: The model in float.
+        preprocessing: From a photo to the model's input.
+        photos: Labelled photos to measure accuracy on; None measures none.
+        labels: The class names in the order of the outputs.
+        labels_known: Whether the labels are names, or only numbers.
+        golden_pixels: (N, H, W, C) uint8, the photos of the self-test.
+        golden_reference: (N, classes) the reference's probabilities of them.
+    """
+
+    request: Request
+    reference: Reference
+    preprocessing: Preprocessing
+    photos: PhotoSet | None
+    labels: tuple[str, ...]
+    labels_known: bool
+    golden_pixels: UInt8Array
+    golden_reference: FloatArray
+
+    def truth(self, photos: PhotoSet) -> IntArray:
+        """Return each photo's class index (N,), by the labels or, where these are only numbers, the folders' order."""
+        return truth_of(photos, self.labels if self.labels_known else None, self.reference.classes)
+
+    def pixels(self) -> Pixels:
+        """Return the last step of preprocessing, for artifacts that take uint8 pixels."""
+        return Pixels(scale=self.preprocessing.scale, offset=self.preprocessing.offset)
+
+    def preprocessed(self, photos: PhotoSet, what: str, stages: Stages) -> Iterator[FloatArray]:
+        """Yield preprocessed photos (H, W, C), telling how many are done."""
+        for done, file in enumerate(photos.files):
+            stages.progress(f"{what} {done}/{len(photos.files)} photos")
+            yield self.preprocessing.photo(file)
+
+
+def read_subject(request: Request, scratch: Path, stages: Stages) -> Subject:
+    """Read a request's model and decide what the request leaves open.
+
+    Args:
+        request: What the user asks for.
+        scratch: A folder that stays as long as the subject is used.
+        stages: Told what is done.
+
+    Raises:
+        XedgeError: With a line for the user.
+    """
+    with stages.stage("read") as words:
+        reference = read_reference(
+            request.source,
+            scratch,
+            precisions=request.precisions,
+            other_targets=request.targets != ("tflite",),
+            allow_code=request.options.allow_code,
+        )
+        words.append(f"{request.source}: {reference.parameters / 1e6:.2f} M parameters,  {reference.way}")
+    preprocessing = _preprocessing(request, reference, stages)
+    photos = _labelled_photos(request)
+    labels = _labels(request, reference, photos)
+    pixels = _golden_pixels(preprocessing, photos)
+    return Subject(
+        request=request,
+        reference=reference,
+        preprocessing=preprocessing,
+        photos=photos,
+        labels=labels or _numbered(reference.classes),
+        labels_known=labels is not None,
+        golden_pixels=pixels,
+        golden_reference=_checked(reference, preprocessing.scaled(pixels), stages),
+    )
+
+
+def _preprocessing(request: Request, reference: Reference, stages: Stages) -> Preprocessing:
+    height, width, channels = reference.input_shape
+    if channels not in (1, 3):
+        raise UnsupportedError(f"{request.source}: takes {channels} channels; photos have 1 or 3")
+    options = request.options
+    if options.preprocess is not None:
+        name, reason = options.preprocess, "as asked"
+    elif request.source.scheme is not None:
+        name, reason = request.source.scheme, "as it was trained"
+    else:
+        name, reason = reference.scheme or (
+            "tf",
+            "assumed, for nothing in the model tells; name the scheme if it is another",
+        )
+    stages.tell("input", f"{height}x{width}x{channels}, preprocessing {name}: {reason}")
+    return scheme(name, height, width, channels, options.crop)
+
+
+def _labelled_photos(request: Request) -> PhotoSet | None:
+    data = request.options.data
+    if data is None:
+        return embedded.test_photos() if request.source.embedded else None
+    photos = read_folder(Path(data))
+    if not photos.labelled:
+        raise InputError(
+            f"{data}: has no class folders, so that no accuracy can be measured; leave {parameter('data')} out"
+        )
+    return photos
+
+
+def _labels(request: Request, reference: Reference, photos: PhotoSet | None) -> tuple[str, ...] | None:
+    """The class names in the order of the outputs, where they are known."""
+    classes, file = reference.classes, request.options.labels
+    if file is not None:
+        lines = Path(file).read_text("utf-8").splitlines()
+        labels = tuple(line.strip() for line in lines if line.strip())
+        if len(labels) != classes:
+            raise InputError(f"{file}: has {len(labels)} labels for a model of {classes} classes")
+        return labels
+    if request.source.embedded:
+        return embedded.labels()
+    if photos is None:
+        return None
+    truth_of(photos, None, classes)  # refuses folders that are not the classes
+    return photos.classes
+
+
+def _numbered(classes: int) -> tuple[str, ...]:
+    return tuple(f"class_{index:0{len(str(classes - 1))}d}" for index in range(classes))
+
+
+def _golden_pixels(preprocessing: Preprocessing, photos: PhotoSet | None) -> UInt8Array:
+    files = (photos or embedded.test_photos()).files
+    chosen = [files[len(files) * i // GOLDEN_PHOTOS] for i in range(GOLDEN_PHOTOS)]
+    return np.stack([preprocessing.pixels(file) for file in chosen])
+
+
+def _checked(reference: Reference, photos: FloatArray, stages: Stages) -> FloatArray:
+    """The reference's probabilities of the golden photos, after it was held against the original model on them."""
+    give_memory_back()
+    with stages.stage("check") as words:
+        probabilities, difference = reference.checked_predict(photos)
+        if difference is not None:
+            words.append(f"the graph is within {difference:.1g} of the original model on {len(photos)} photos")
+    return probabilities

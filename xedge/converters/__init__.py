@@ -1,0 +1,202 @@
+"""From the reference graph to artifacts: one folder for each target, and what every target has in common.
+
+A target's folder declares it (``TARGET`` in ``__init__.py``, which imports nothing heavy) and holds the module that
+writes its files. Other packages add targets by the entry-point group ``xedge.targets``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+
+from xedge.errors import UnsupportedError, UsageError, not_known
+from xedge.plugins import parts
+from xedge.quantization.rules import Rules
+from xedge.vocabulary import Batch, IoType, Precision
+
+if TYPE_CHECKING:
+    from xedge.bundle.manifest import Manifest
+    from xedge.graph.ir import Graph
+    from xedge.quantization.plan import Plan
+    from xedge.types import FloatArray
+
+# How far a probability may be from the host's on another machine, because kernels round differently.
+GOLDEN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "dynamic": 0.1, "int8": 0.1}
+# Noise over signal that a precision may bring to the outputs of an untrained network, in the conformance suite.
+CONFORMANCE_NOISE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 0.05, "dynamic": 0.4, "int8": 0.35}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """The last step of preprocessing inside an artifact that takes uint8 pixels: pixel * scale + offset.
+
+    Args:
+        scale: The factors, one for each channel or one for all.
+        offset: What is added, one value for each channel or one for all.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """The form in which an artifact is asked for.
+
+    Args:
+        precision: The precision of weights and activations.
+        io: The type of the artifact's input and output. Integers go with int8.
+        batch: The number of photos that the artifact takes at once, or ``dynamic`` for any number.
+        pixels: The preprocessing that the artifact does itself, so that it takes uint8 pixels. None takes what ``io``
+            says.
+    """
+
+    precision: Precision
+    io: IoType = "float32"
+    batch: Batch = 1
+    pixels: Pixels | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels is not None and self.io != "float32":
+            raise UsageError(f"pixels and io={self.io} both say what the artifact takes; choose one of them")
+
+
+class Convert(Protocol):
+    """A function that writes a graph in a target's format."""
+
+    def __call__(self, graph: Graph, form: Form, plan: Plan | None = None) -> Mapping[str, bytes]:
+        """Return the artifact's files by suffix, the one that a runtime opens first."""
+
+
+class Library(Protocol):
+    """A module that converts, with a library's own converter, what the reference graph cannot hold."""
+
+    WAY: str
+    QUANTIZER: str
+    LAYOUT: Literal["NHWC", "NCHW"]
+
+    def convert(self, folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]) -> Mapping[str, bytes]:
+        """Return the artifact's files by suffix, the one that a runtime opens first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A format that xedge converts to.
+
+    Args:
+        name: The name as users type it.
+        title: The name as people write it.
+        layout: The layout of the photo at the artifact's input.
+        precisions: The precisions that the format can hold, each with how weights and activations are kept, in words.
+        convert: The function that writes the artifact's files.
+        suffix: The suffix of the file that a runtime opens, such as ``.onnx``.
+        aliases: Other names that users may type.
+        rank: The target's place in lists; smaller numbers come first.
+        by_name_only: Whether ``all`` leaves the target out.
+        ends: The types that the input and output of an int8 artifact can have besides float32.
+        batches: Whether artifacts can take batches other than 1.
+        rules: What the target's integer kernels ask of quantization.
+        freedom: How far a probability may differ from the host's because the runtime chooses its own float type, at all
+            precisions but fp32.
+        noise: The noise over signal that the conformance suite allows at a precision, where it differs from
+            ``CONFORMANCE_NOISE``.
+        library: The module of the way around for models outside the reference graph, which has what ``Library`` says.
+            None if there is no such way.
+        colours: The colours of the target in charts, on a light and on a dark page.
+        next_steps: A function that returns lines to print after a conversion, from the bundle's path and its manifest.
+    """
+
+    name: str
+    title: str
+    layout: Literal["NHWC", "NCHW"]
+    precisions: Mapping[Precision, tuple[str | None, str | None]]
+    convert: Convert
+    suffix: str
+    aliases: tuple[str, ...] = ()
+    rank: int = 100
+    by_name_only: bool = False
+    ends: tuple[IoType, ...] = ()
+    batches: bool = False
+    rules: Rules = field(default_factory=Rules)
+    freedom: float = 0.0
+    noise: Mapping[Precision, float] = field(default_factory=dict)
+    library: str | None = None
+    colours: tuple[str, str] = ("#57606a", "#a3adb8")
+    next_steps: Callable[[Path, Manifest], Sequence[str]] | None = None
+
+    def tolerance(self, precision: Precision) -> float:
+        """Return how far a probability of an artifact may be from the host's, 0 to 1."""
+        return max(GOLDEN_TOLERANCE[precision], self.freedom if precision != "fp32" else 0.0)
+
+    def conformance_noise(self, precision: Precision) -> float:
+        """Return the noise over signal that the conformance suite allows at a precision."""
+        return self.noise.get(precision, CONFORMANCE_NOISE[precision])
+
+    def check(self, form: Form) -> None:
+        """Refuse a form that the target does not have.
+
+        Raises:
+            UnsupportedError: The target has no such form; the message says what it has instead.
+        """
+        if form.precision not in self.precisions:
+            raise UnsupportedError(f"{self.name} has no {form.precision}; it has {', '.join(self.precisions)}")
+        if form.io != "float32" and (form.io not in self.ends or form.precision != "int8"):
+            has = " or ".join(("float32", *self.ends))
+            raise UnsupportedError(
+                f"{self.name} has no {form.io} input and output with {form.precision}; int8 artifacts have {has}"
+            )
+        if form.batch != 1 and not self.batches:
+            others = ", ".join(target.name for target in targets() if target.batches)
+            raise UnsupportedError(
+                f"{self.name} artifacts take one photo at a time, not a batch of {form.batch}; "
+                f"these targets take batches: {others}"
+            )
+
+
+def targets() -> tuple[Target, ...]:
+    """Return all targets, xedge's own and those that other packages add, in the order of their ranks."""
+    return parts("xedge.converters", "TARGET", "xedge.targets")
+
+
+def find_target(name: str) -> Target:
+    """Return a target by its name or one of its aliases.
+
+    Raises:
+        UsageError: There is no such target.
+    """
+    for target in targets():
+        if name == target.name or name in target.aliases:
+            return target
+    known = [word for target in targets() for word in (target.name, *target.aliases)]
+    raise UsageError(not_known("target", name, [*known, "all"]))
+
+
+def target_names(named: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of targets as users give them: one, several with commas or in a sequence, aliases, or ``all``.
+
+    Each target is returned once. ``all`` leaves out the targets that are made only when they are asked for by name.
+
+    Raises:
+        UsageError: There is no such target.
+    """
+    if named == "all":
+        return tuple(target.name for target in targets() if not target.by_name_only)
+    words = named.split(",") if isinstance(named, str) else named
+    return tuple(dict.fromkeys(find_target(word.strip()).name for word in words))
+
+
+def find_library(target: Target) -> Library:
+    """Return the module that converts to a target what the reference graph cannot hold.
+
+    Raises:
+        UnsupportedError: There is no such way to the target.
+    """
+    if target.library is None:
+        others = ", ".join(one.name for one in targets() if one.library is not None)
+        raise UnsupportedError(
+            f"{target.name} takes operations of the reference graph only; these targets take others: {others}"
+        )
+    return cast("Library", importlib.import_module(target.library))

@@ -1,0 +1,123 @@
+"""The library's way to ONNX: tf2onnx, and ONNX Runtime's quantizer, for models outside the reference graph's set."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from xedge.errors import MissingRuntimeError, UnsupportedError
+from xedge.converters import Form
+from xedge.types import FloatArray
+
+WAY = "tf2onnx"
+QUANTIZER = "ONNX Runtime's quantizer"
+LAYOUT = "NHWC"
+OPSET = 13
+SAVED_MODEL = "saved_model"
+
+
+def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]) -> dict[str, bytes]:
+    """Return the artifact of the SavedModel in a folder.
+
+    Args:
+        folder: has ``saved_model``; the float model is kept there for the next precision.
+        form: with float ends and a batch of one.
+        photos: gives preprocessed calibration photos (H, W, C), for int8.
+
+    Raises:
+        MissingRuntimeError: tf2onnx is not installed.
+        UnsupportedError: it does not take the model.
+    """
+    file = folder / "fp32.onnx"
+    if not file.exists():
+        _convert(folder / SAVED_MODEL, file)
+    if form.precision == "fp16":
+        return {".onnx": _half(onnx.load(file))}
+    if form.precision == "fp32":
+        return {".onnx": file.read_bytes()}
+    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+        quantized = Path(scratch) / "quantized.onnx"
+        _quantize(file, quantized, photos() if form.precision == "int8" else None)
+        return {".onnx": quantized.read_bytes()}
+
+
+def _convert(saved_model: Path, file: Path) -> None:
+    if find_spec("tf2onnx") is None:
+        raise MissingRuntimeError(f"{saved_model.name}: needs tf2onnx; pip install 'xedge[library]'")
+    command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(saved_model), "--output", str(file)]
+    done = subprocess.run([*command, "--opset", str(OPSET)], capture_output=True, text=True, check=False)
+    if done.returncode or not file.exists():
+        reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:300]
+        raise UnsupportedError(f"tf2onnx does not take the model ({reason})")
+    model = onnx.load(file)
+    for end in (*model.graph.input, *model.graph.output):
+        end.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, file)
+
+
+def _half(model: Any) -> bytes:
+    """Store float weights in half, unpacked by a Cast when the model is loaded."""
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type == TensorProto.FLOAT and values.ndim > 1:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}#fp16"))
+            casts.append(helper.make_node("Cast", [f"{name}#fp16"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _quantize(file: Path, quantized: Path, photos: Iterable[FloatArray] | None) -> None:
+    """Write the int8 version: static with photos, else with ranges of each photo."""
+    from onnxruntime import quantization  # noqa: PLC0415 - only this way needs it
+
+    if photos is None:
+        quantization.quantize_dynamic(file, quantized, weight_type=quantization.QuantType.QUInt8)
+        return
+    name = onnx.load(file).graph.input[0].name
+    quantization.quantize_static(
+        file,
+        quantized,
+        _Photos(name, photos),
+        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        # Without it products overflow 16 bits on x86 without VNNI.
+        reduce_range=True,
+        # Plain extremes fall to one photo; moving averages are the best of its cheap rules.
+        extra_options={"CalibMovingAverage": True},
+    )
+
+
+class _Photos:
+    """Photos as ONNX Runtime's quantizer asks for them."""
+
+    def __init__(self, name: str, photos: Iterable[FloatArray]) -> None:
+        self._name, self._photos = name, iter(photos)
+
+    def get_next(self) -> dict[str, FloatArray] | None:
+        """Return the next photo, or None after the last."""
+        photo = next(self._photos, None)
+        return None if photo is None else {self._name: photo[None]}
+
+    def __iter__(self) -> Iterator[dict[str, FloatArray]]:
+        return iter(self.get_next, None)
+
+    def __len__(self) -> int:
+        return 0
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Photos are streamed, so no range of them can be chosen."""

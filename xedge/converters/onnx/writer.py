@@ -1,0 +1,243 @@
+"""ONNX: write the reference graph as float, fp16, dynamic-range or Q/DQ int8, NCHW inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from xedge.graph.ir import NO_PADDING, Activation, Conv, Dense, Fused, Graph, Input, Node, Weighted
+from xedge.graph.onnx import convolution, kernel_layout, serialized
+from xedge.memory import give_memory_back
+from xedge.converters._onnx_artifact import ArtifactWriter, HalfWriter
+from xedge.quantization.affine import LOWEST, bias_steps, quantize_kernel
+from xedge.quantization.plan import Plan, fitted
+from xedge.converters import Form
+from xedge.converters.onnx import TARGET
+from xedge.vocabulary import Batch
+
+# uint8 holds what the plan's int8 holds, moved by 128. Activations so, because kernels that multiply uint8 by int8
+# are the fast ones on x86 and a ReLU is then the saturation at 0; the weights of dynamic range so, because ConvInteger
+# runs uint8 weights five times as fast as int8 ones (ONNX Runtime 1.32), and because products of two uint8 do not
+# overflow on x86 without VNNI (pairs.py), so that weights keep all their steps.
+UINT8_SHIFT = 128
+
+
+def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, bytes]:
+    """Return the .onnx file.
+
+    Args:
+        graph: the reference graph.
+        form: ``fp16`` stores weights in half and computes in float.
+        plan: the quantization plan of this graph, for int8.
+
+    Raises:
+        UnsupportedError: ONNX has no form for what is asked.
+    """
+    TARGET.check(form)
+    graph, plan = fitted("onnx", graph, plan)
+    writer: ArtifactWriter
+    if form.precision == "int8":
+        assert plan is not None
+        writer = _QdqWriter(graph, plan, form)
+    else:
+        writer = {"fp32": ArtifactWriter, "fp16": HalfWriter, "dynamic": _DynamicWriter}[form.precision](graph, form)
+    for node in graph:
+        writer.write(node)
+    give_memory_back()
+    return {".onnx": serialized(writer.finished(form.batch))}
+
+
+class _DynamicWriter(ArtifactWriter):
+    """int8 weights, and activations quantized as they come; depthwise convolutions stay in float."""
+
+    def __init__(self, graph: Graph, form: Form) -> None:
+        super().__init__(graph, form)
+        self._quantized: set[str] = set()
+
+    def write(self, node: Node) -> None:
+        if isinstance(node, Conv) and _is_product(node):
+            self._matrix_product(node, self.read(node.inputs[0]), self.result(node))
+        elif isinstance(node, Dense) or (isinstance(node, Conv) and node.groups == 1):
+            self._integer_product(node, self.read(node.inputs[0]), self.result(node))
+        else:
+            super().write(node)
+
+    def _matrix_product(self, node: Conv, source: str, output: str) -> None:
+        """A pointwise convolution over pixels in rows, which ONNX Runtime fuses with its scales and its bias."""
+        name, quantized = node.name, quantize_kernel(node.kernel, node.bias)
+        integers, scale, source_zero = self._quantize(source)
+        photo = self.emit("Transpose", [integers], f"{name}#nhwc", perm=[0, 2, 3, 1])
+        kernel = self.constant(f"{name}#kernel", _as_uint8(quantized.values[0, 0]))
+        zero = self.constant(f"{name}#kernel_zero_point", np.uint8(UINT8_SHIFT).reshape(()))
+        total = self.emit("MatMulInteger", [photo, kernel, source_zero, zero], f"{name}#sums")
+        real = self.emit("Cast", [total], f"{name}#steps", to=TensorProto.FLOAT)
+        scales = self.constant(f"{name}#kernel_scales", quantized.scales)
+        product = self.emit("Mul", [real, self.emit("Mul", [scale, scales], f"{name}#step_size")], f"{name}#product")
+        with_bias = self.emit("Add", [product, self.constant(f"{name}#bias", node.bias)], f"{name}#biased")
+        self.fused("Transpose", node.activation, [with_bias], output, perm=[0, 3, 1, 2])
+
+    def _integer_product(self, node: Conv | Dense, source: str, output: str) -> None:
+        """Multiply integers, then return to real values with both scales."""
+        name, quantized = node.name, quantize_kernel(node.kernel, node.bias)
+        kernel = self.constant(f"{name}#kernel", _as_uint8(kernel_layout(node, quantized.values)))
+        zero = self.constant(f"{name}#kernel_zero_point", np.uint8(UINT8_SHIFT).reshape(()))
+        integers, scale, source_zero = self._quantize(source)
+        inputs = [integers, kernel, source_zero, zero]
+        shape: tuple[int, ...] = (1, -1)
+        if isinstance(node, Conv):
+            shape = (1, -1, 1, 1)
+            total = self.emit("ConvInteger", inputs, f"{name}#total", **convolution(node))
+        else:
+            total = self.emit("MatMulInteger", inputs, f"{name}#total")
+        real = self.emit("Cast", [total], f"{name}#steps", to=TensorProto.FLOAT)
+        scales = self.constant(f"{name}#kernel_scales", quantized.scales.reshape(shape))
+        product = self.emit("Mul", [real, self.emit("Mul", [scale, scales], f"{name}#step_size")], f"{name}#product")
+        self.fused("Add", node.activation, [product, self.constant(f"{name}#bias", node.bias.reshape(shape))], output)
+
+    def _quantize(self, source: str) -> tuple[str, str, str]:
+        names = (f"{source}#integers", f"{source}#scale", f"{source}#zero_point")
+        if source not in self._quantized:
+            self._quantized.add(source)
+            self.add(helper.make_node("DynamicQuantizeLinear", [source], names, name=f"{source}#quantized"))
+        return names
+
+
+class _QdqWriter(HalfWriter):
+    """Integer nodes between DequantizeLinear and QuantizeLinear, with scales that the plan fixed.
+
+    A node that computes in integers makes its float result as ``name/real``, its integers as ``name`` and, for its
+    readers, ``name/dequantized``. What is left in float has weights in half.
+    """
+
+    def __init__(self, graph: Graph, plan: Plan, form: Form) -> None:
+        super().__init__(graph, form)
+        self.plan, self.integer_ends = plan, form.io == "uint8"
+        # Shifted integers of the photo are the pixels themselves.
+        self._integer_photo = self.integer_ends or (form.pixels is not None and plan.input_shift != 0)
+        self._integer_reader = False
+        # For each tensor of the graph, the ONNX tensors that hold it so far.
+        self._real: dict[str, str] = {}
+        self._integers: dict[str, str] = {}
+        self._dequantized: dict[str, str] = {}
+        self._with_parameters: set[str] = set()
+
+    def write(self, node: Node) -> None:
+        name = node.name
+        self._integer_reader = self.plan.is_integer(name) and not isinstance(node, Input)
+        if isinstance(node, Input):
+            if self._integer_photo:
+                self._integers[name] = name
+            else:
+                self._real[name] = name if self.pixels is None else self.scaled(node, self.pixels)
+        elif isinstance(node, Conv) and _is_product(node) and self.plan.gives_float(self.graph, name):
+            self._real[name] = self._product(node)
+        elif self._integer_reader and isinstance(node, Activation) and self._saturates(node.name, node.kind):
+            self._integers[name] = self._quantize(self.real(node.inputs[0]), name)
+        else:
+            super().write(node)
+            self._real[name] = self.result(node)
+            if self._integer_reader:
+                self._integers[name] = self._quantize(self._real.pop(name), name)
+
+    def _product(self, node: Conv) -> str:
+        """A pointwise convolution as a matrix product, which ONNX Runtime computes from integers to float.
+
+        The bias is added behind the second transposition: right behind the product it would be taken for a float Gemm.
+        """
+        name, quantized = node.name, self.plan.kernels[node.name]
+        photo = self.emit("Transpose", [self.dequantized(node.inputs[0])], f"{name}#nhwc", perm=[0, 2, 3, 1])
+        kernel = self._constant_dequantized(f"{name}#kernel", quantized.values[0, 0], quantized.scales, 1)
+        product = self.emit("MatMul", [photo, kernel], f"{name}#product")
+        moved = self.emit("Transpose", [product], f"{name}#nchw", perm=[0, 3, 1, 2])
+        bias = self.constant(f"{name}#bias", quantized.bias.reshape(1, -1, 1, 1))
+        super().fused("Add", node.activation, [moved, bias], name)
+        return name
+
+    def finished(self, batch: Batch) -> Any:
+        if not self.integer_ends:
+            self.real(self.graph.output)
+        return super().finished(batch)
+
+    def read(self, name: str) -> str:
+        return self.dequantized(name) if self._integer_reader else self.real(name)
+
+    def result(self, node: Node) -> str:
+        return f"{node.name}#real" if self._integer_reader else self.label(node.name)
+
+    def real(self, name: str) -> str:
+        """Return a tensor of the graph in float, as exact as it was made."""
+        return self._real[name] if name in self._real else self.dequantized(name)
+
+    def dequantized(self, name: str) -> str:
+        """Return a tensor of the graph in float, rounded to its integers."""
+        if name not in self._integers:
+            self._integers[name] = self._quantize(self._shifted(name), name)
+        if name not in self._dequantized:
+            is_output = name == self.graph.output and not self.integer_ends
+            label = self.graph.output_name if is_output else f"{name}#dequantized"
+            inputs = [self._integers[name], *self._parameters(name)]
+            self._dequantized[name] = self.emit("DequantizeLinear", inputs, label)
+        return self._dequantized[name]
+
+    def _quantize(self, real: str, name: str) -> str:
+        """Round a float tensor to the integers of a tensor of the graph."""
+        own_name_is_free = name not in self._real and (name != self.graph.output or self.integer_ends)
+        label = self.label(name) if own_name_is_free else f"{name}#integers"
+        return self.emit("QuantizeLinear", [real, *self._parameters(name)], label)
+
+    def _parameters(self, name: str) -> list[str]:
+        names = [f"{name}#scale", f"{name}#zero_point"]
+        if name not in self._with_parameters:
+            self._with_parameters.add(name)
+            affine = self.plan.activations[name]
+            self.constant(names[0], np.float32(affine.scale).reshape(()))
+            self.constant(names[1], np.uint8(affine.zero_point + UINT8_SHIFT).reshape(()))
+        return names
+
+    def _shifted(self, name: str) -> str:
+        """The photo's integers hold photo + shift, which makes every pixel value exact."""
+        if name != self.graph.input.name or not self.plan.input_shift:
+            return self._real[name]
+        shift = self.constant(f"{name}#shift", np.float32(self.plan.input_shift).reshape(()))
+        return self.emit("Add", [self._real[name], shift], f"{name}#shifted")
+
+    def _saturates(self, name: str, kind: str) -> bool:
+        """Whether what the integers of a tensor cannot hold is what an activation cuts off."""
+        affine = self.plan.activations[name]
+        return affine.zero_point == LOWEST and (kind == "relu" or (kind == "relu6" and affine.high < 6.05))
+
+    def fused(self, kind: str, activation: Fused, inputs: list[str], output: str, **attributes: Any) -> None:
+        if self._integer_reader and self._saturates(output.removesuffix("#real"), activation):
+            activation = "none"
+        super().fused(kind, activation, inputs, output, **attributes)
+
+    def kernel_and_bias(self, node: Weighted) -> tuple[str, str]:
+        if not self._integer_reader:
+            return super().kernel_and_bias(node)
+        name, quantized = node.name, self.plan.kernels[node.name]
+        scales = quantized.scales * np.float32(self.plan.activations[node.inputs[0]].scale)
+        kernel, axis = kernel_layout(node, quantized.values), 1 if isinstance(node, Dense) else 0
+        return (
+            self._constant_dequantized(f"{name}#kernel", kernel, quantized.scales, axis),
+            self._constant_dequantized(f"{name}#bias", bias_steps(quantized.bias, scales), scales, 0),
+        )
+
+    def _constant_dequantized(self, name: str, values: np.ndarray, scales: np.ndarray, axis: int) -> str:
+        parts = [
+            self.constant(f"{name}#integers", values),
+            self.constant(f"{name}#scale", scales.astype(np.float32)),
+            self.constant(f"{name}#zero_point", np.zeros(len(scales), values.dtype)),
+        ]
+        return self.emit("DequantizeLinear", parts, name, axis=axis)
+
+
+def _as_uint8(values: np.ndarray) -> np.ndarray:
+    return (values.astype(np.int16) + UINT8_SHIFT).astype(np.uint8)
+
+
+def _is_product(node: Conv) -> bool:
+    """Whether a convolution is a matrix product over the channels of each pixel."""
+    pixel = node.kernel.shape[:2] == (1, 1) and node.strides == (1, 1)
+    return pixel and node.groups == 1 and node.padding == NO_PADDING

@@ -1,0 +1,64 @@
+"""The library's way to OpenVINO: its own converter, and NNCF, for models outside the reference graph's set."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from xedge.errors import MissingRuntimeError, UnsupportedError
+from xedge.converters import Form
+from xedge.types import FloatArray
+
+WAY = "OpenVINO's converter"
+QUANTIZER = "NNCF"
+LAYOUT = "NHWC"
+SAVED_MODEL = "saved_model"
+
+
+def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]) -> dict[str, bytes]:
+    """Return the artifact of the SavedModel in a folder.
+
+    Args:
+        folder: has ``saved_model``.
+        form: with float ends and a batch of one.
+        photos: gives preprocessed calibration photos (H, W, C), for int8.
+
+    Raises:
+        MissingRuntimeError: NNCF is needed and not installed.
+        UnsupportedError: OpenVINO does not take the model.
+    """
+    try:
+        model = ov.convert_model(folder / SAVED_MODEL)
+    except Exception as error:  # OpenVINO's frontends have no common base of errors
+        raise UnsupportedError(f"OpenVINO's converter does not take the model ({str(error)[:200]})") from error
+    model.reshape([1, *model.input(0).partial_shape.to_string().strip("[]").split(",")[1:]])
+    if form.precision in ("int8", "dynamic"):
+        model = _compressed(model, photos() if form.precision == "int8" else None)
+    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+        file = Path(scratch) / "model.xml"
+        ov.save_model(model, file, compress_to_fp16=form.precision == "fp16")
+        return {".xml": file.read_bytes(), ".bin": file.with_suffix(".bin").read_bytes()}
+
+
+def _compressed(model: Any, photos: Iterable[FloatArray] | None) -> Any:
+    """Return the int8 version: static with photos, else of the weights alone."""
+    if find_spec("nncf") is None:
+        raise MissingRuntimeError("int8 on OpenVINO's own way needs NNCF; pip install 'xedge[library]'")
+    import nncf  # noqa: PLC0415 - only this way needs it
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        if photos is None:
+            return nncf.compress_weights(model)
+        samples = [photo[None] for photo in photos]
+        # Without it products overflow 16 bits on x86 without VNNI.
+        advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+        return nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), advanced_parameters=advanced)

@@ -1,0 +1,310 @@
+"""OpenVINO: write the reference graph as an IR (.xml, .bin), float, fp16, int8 or with int8 weights, NCHW inside."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from xedge.graph.ir import (
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    Dense,
+    Depthwise,
+    Graph,
+    Input,
+    Mean,
+    Multiply,
+    Node,
+    Pad,
+    Pool,
+    Reshape,
+    Softmax,
+    Weighted,
+)
+from xedge.graph.writing import writer_of, writes
+from xedge.quantization.affine import STEPS, QuantizedKernel, quantize_kernel
+from xedge.quantization.plan import Plan, fitted
+from xedge.converters import Form, Pixels
+from xedge.converters._pixels import factors
+from xedge.converters.openvino import TARGET
+from xedge.types import Tensor
+from xedge.vocabulary import Batch
+
+# uint8 holds what the plan's int8 holds, moved by 128.
+UINT8_SHIFT = 128
+SIMPLE_ACTIVATIONS: dict[str, Any] = {
+    "relu": ops.relu,
+    "sigmoid": ops.sigmoid,
+    "tanh": ops.tanh,
+    "silu": ops.swish,
+    "hard_silu": ops.hswish,
+}
+
+
+def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, bytes]:
+    """Return the .xml and .bin files.
+
+    Args:
+        graph: the reference graph.
+        form: ``fp16`` stores weights in half, ``dynamic`` in int8; both compute in what the device prefers.
+        plan: the quantization plan of this graph, for int8.
+
+    Raises:
+        UnsupportedError: the IR has no form for what is asked.
+    """
+    TARGET.check(form)
+    graph, plan = fitted("openvino", graph, plan)
+    assert (form.precision == "int8") == (plan is not None), "a plan goes with int8, and int8 with a plan"
+    model = Writer(graph, form, plan).model(form.batch)
+    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+        files = [Path(scratch) / f"model{suffix}" for suffix in (".xml", ".bin")]
+        ov.serialize(model, *files)
+        return {file.suffix: file.read_bytes() for file in files}
+
+
+class Writer:
+    """One conversion: which IR output holds which graph tensor, as real values and rounded to its integers.
+
+    Integers are written as FakeQuantize, which the CPU plugin turns into uint8 kernels. A convolution's result is
+    rounded only for readers that compute in integers: its kernel can give float, so a float sum gets it unrounded.
+    """
+
+    def __init__(self, graph: Graph, form: Form, plan: Plan | None) -> None:
+        self.graph, self.form, self.plan = graph, form, plan
+        self.real: dict[str, Any] = {}
+        self.rounded: dict[str, Any] = {}
+
+    def model(self, batch: Batch) -> Any:
+        """Return the finished ``openvino.Model``."""
+        photos = -1 if batch == "dynamic" else batch
+        height, width, channels = self.graph.input.shape
+        name, pixels, integer_ends = self.graph.input.name, self.form.pixels, self.form.io == "uint8"
+        dtype = np.uint8 if integer_ends or pixels is not None else np.float32
+        parameter = ops.parameter([photos, channels, height, width], dtype, name=name)
+        parameter.output(0).set_names({name})
+        photo = parameter.output(0)
+        # Shifted integers of the photo are the pixels themselves.
+        if integer_ends or (pixels is not None and self.plan is not None and self.plan.input_shift):
+            self._take_integers(name, photo)
+        elif pixels is not None:
+            photo = self._scaled(name, photo, pixels)
+        for node in self.graph:
+            self.real[node.name] = photo if isinstance(node, Input) else self._write(node)
+        output = self._integers(self.graph.output) if integer_ends else self.real[self.graph.output]
+        output.set_names({self.graph.output_name})
+        return ov.Model([ops.result(output, name=f"{self.graph.output_name}#result")], [parameter], self.graph.name)
+
+    def _write(self, node: Node) -> Any:
+        integer = self.plan is not None and self.plan.is_integer(node.name) and not self._is_left_real(node)
+        inputs = [self._rounded(name) if integer else self.real[name] for name in node.inputs]
+        made = writer_of("openvino", node)(self, node, inputs)
+        made.set_friendly_name(node.name)
+        return made.output(0)
+
+    def _is_left_real(self, node: Node) -> bool:
+        """Whether a maximum stands between a convolution and float readers, so that nothing need be rounded."""
+        if self.plan is None or not isinstance(node, Pool) or node.kind != "max" or node.name == self.graph.output:
+            return False
+        alone = isinstance(self.graph[node.inputs[0]], Conv) and self.graph.sole_consumer(node.inputs[0]) is node
+        return alone and not any(self.plan.is_integer(reader.name) for reader in self.graph.consumers(node.name))
+
+    def _scaled(self, name: str, photo: Any, pixels: Pixels) -> Any:
+        """The float photo of uint8 pixels."""
+        scale, offset = (factor.reshape(1, -1, 1, 1) for factor in factors(pixels, self.graph.input.shape[-1]))
+        real = ops.convert(photo, np.float32, name=f"{name}#real")
+        scaled = ops.multiply(real, self.constant(f"{name}#scale_of_pixels", scale), name=f"{name}#scaled")
+        return ops.add(scaled, self.constant(f"{name}#offset", offset), name=f"{name}#photo").output(0)
+
+    def _take_integers(self, name: str, integers: Any) -> None:
+        """Read a tensor that comes as uint8."""
+        assert self.plan is not None
+        affine = self.plan.activations[name]
+        values = ops.convert(integers, np.float32, name=f"{name}#values")
+        if affine.zero_point + UINT8_SHIFT:
+            zero = self.constant(f"{name}#zero_point", np.float32(affine.zero_point + UINT8_SHIFT))
+            values = ops.subtract(values, zero, name=f"{name}#centred")
+        scale = self.constant(f"{name}#scale", np.float32(affine.scale))
+        self.rounded[name] = ops.multiply(values, scale, name=f"{name}#quantized").output(0)
+
+    def _integers(self, name: str) -> Any:
+        """Return a tensor as uint8."""
+        assert self.plan is not None
+        affine = self.plan.activations[name]
+        scale = self.constant(f"{name}#scale", np.float32(affine.scale))
+        zero = self.constant(f"{name}#zero_point", np.float32(affine.zero_point + UINT8_SHIFT))
+        moved = ops.add(ops.divide(self._rounded(name), scale, name=f"{name}#steps"), zero, name=f"{name}#moved")
+        return ops.convert(ops.round(moved, name=f"{name}#whole"), np.uint8, name=f"{name}#integers").output(0)
+
+    def _rounded(self, name: str) -> Any:
+        """Return a tensor's values as its integers can hold them, rounding it once."""
+        if name not in self.rounded:
+            self.rounded[name] = self.real[name] if self._is_rounded(name) else self._fake_quantized(name)
+        return self.rounded[name]
+
+    def _is_rounded(self, name: str) -> bool:
+        """Whether a node only moves integers, so that its result is as rounded as what it read."""
+        node = self.graph[name]
+        averages = isinstance(node, Pool) and node.kind == "average"
+        return node.moves_values and not averages and self.plan is not None and self.plan.is_integer(name)
+
+    def _fake_quantized(self, name: str) -> Any:
+        assert self.plan is not None
+        source, affine = self.real[name], self.plan.activations[name]
+        if name == self.graph.input.name and self.plan.input_shift:
+            shift = self.constant(f"{name}#shift", np.float32(self.plan.input_shift))
+            source = ops.add(source, shift, name=f"{name}#shifted")
+        low = self.constant(f"{name}#low", np.float32(affine.low))
+        high = self.constant(f"{name}#high", np.float32(affine.high))
+        return ops.fake_quantize(source, low, high, low, high, STEPS + 1, name=f"{name}#quantized").output(0)
+
+    def constant(self, name: str, value: Any) -> Any:
+        """Add a constant; every node is named, so that the same graph gives the same bytes."""
+        return ops.constant(np.asarray(value, order="C"), name=name)
+
+    def weight(self, name: str, value: np.ndarray) -> Any:
+        """Add a float weight; in half but at fp32 and dynamic, unpacked when the model is compiled."""
+        if self.form.precision in ("fp32", "dynamic"):
+            return self.constant(name, value)
+        stored = self.constant(f"{name}#fp16", value.astype(np.float16))
+        return ops.convert(stored, np.float32, name=name)
+
+    def fused(self, node: Weighted | Add, linear: Any) -> Any:
+        """Return a node's result with the activation that is part of it."""
+        if node.activation == "none":
+            return linear
+        linear.set_friendly_name(f"{node.name}#linear")
+        return ops.relu(linear) if node.activation == "relu" else ops.clamp(linear, 0.0, 6.0)
+
+    def kernel_and_bias(self, node: Weighted) -> tuple[Any, np.ndarray]:
+        """Return the kernel's node, float or unpacked from integers, and the bias."""
+        name, quantized = f"{node.name}#kernel", self._quantized(node)
+        if quantized is None:
+            return self.weight(name, self._layout(node, node.kernel)), node.bias
+        integers = self.constant(f"{name}#integers", self._layout(node, quantized.values))
+        values = ops.convert(integers, np.float32, name=f"{name}#values")
+        per_channel = quantized.scales.reshape((1,) * (node.kernel.ndim - 1) + (-1,))
+        scales = self.constant(f"{name}#scales", self._layout(node, per_channel))
+        return ops.multiply(values, scales, name=name), quantized.bias
+
+    def _quantized(self, node: Weighted) -> QuantizedKernel | None:
+        if self.plan is not None and self.plan.is_integer(node.name):
+            return self.plan.kernels[node.name]
+        if self.form.precision == "dynamic" and not isinstance(node, Depthwise):
+            return quantize_kernel(node.kernel, node.bias)
+        return None
+
+    def _layout(self, node: Weighted, kernel: Tensor) -> Tensor:
+        """Return a kernel as OpenVINO stores it: (out, in, h, w), with groups before it, dense (in, out)."""
+        if isinstance(node, Dense):
+            return kernel
+        if isinstance(node, Depthwise):
+            height, width, channels = kernel.shape
+            groups = self.graph.shape(node.inputs[0])[-1]
+            return np.asarray(kernel.transpose(2, 0, 1).reshape(groups, channels // groups, 1, height, width))
+        kernel = np.asarray(kernel.transpose(3, 2, 0, 1))
+        groups = node.groups if isinstance(node, Conv) else 1
+        return kernel if groups == 1 else kernel.reshape(groups, -1, *kernel.shape[1:])
+
+
+@writes("openvino", Conv, Depthwise)
+def _convolution(writer: Writer, node: Conv | Depthwise, inputs: list[Any]) -> Any:
+    kernel, bias = writer.kernel_and_bias(node)
+    (top, bottom), (left, right) = node.padding
+    attributes = (list(node.strides), [top, left], [bottom, right], list(node.dilation))
+    grouped = isinstance(node, Depthwise) or node.groups != 1
+    convolution = ops.group_convolution if grouped else ops.convolution
+    product = convolution(inputs[0], kernel, *attributes, name=f"{node.name}#product")
+    return writer.fused(node, ops.add(product, writer.constant(f"{node.name}#bias", bias.reshape(1, -1, 1, 1))))
+
+
+@writes("openvino", Dense)
+def _dense(writer: Writer, node: Dense, inputs: list[Any]) -> Any:
+    kernel, bias = writer.kernel_and_bias(node)
+    product = ops.matmul(inputs[0], kernel, False, False, name=f"{node.name}#product")
+    return writer.fused(node, ops.add(product, writer.constant(f"{node.name}#bias", bias.reshape(1, -1))))
+
+
+@writes("openvino", Add)
+def _add(writer: Writer, node: Add, inputs: list[Any]) -> Any:
+    return writer.fused(node, ops.add(*inputs))
+
+
+@writes("openvino", Multiply)
+def _multiply(writer: Writer, node: Multiply, inputs: list[Any]) -> Any:
+    del writer, node
+    return ops.multiply(*inputs)
+
+
+@writes("openvino", Concat)
+def _concat(writer: Writer, node: Concat, inputs: list[Any]) -> Any:
+    del writer, node
+    return ops.concat(inputs, 1)
+
+
+@writes("openvino", Softmax)
+def _softmax(writer: Writer, node: Softmax, inputs: list[Any]) -> Any:
+    del writer, node
+    return ops.softmax(inputs[0], 1)
+
+
+@writes("openvino", Mean)
+def _mean(writer: Writer, node: Mean, inputs: list[Any]) -> Any:
+    axes = writer.constant(f"{node.name}#axes", np.array([2, 3], np.int64))
+    return ops.reduce_mean(inputs[0], axes, node.keepdims)
+
+
+@writes("openvino", Pad)
+def _pad(writer: Writer, node: Pad, inputs: list[Any]) -> Any:
+    (top, bottom), (left, right) = node.padding
+    begin = writer.constant(f"{node.name}#begin", np.array([0, 0, top, left], np.int64))
+    end = writer.constant(f"{node.name}#end", np.array([0, 0, bottom, right], np.int64))
+    return ops.pad(inputs[0], begin, end, "constant", writer.constant(f"{node.name}#zero", np.float32(0)))
+
+
+@writes("openvino", Activation)
+def _activation(writer: Writer, node: Activation, inputs: list[Any]) -> Any:
+    (source,) = inputs
+    match node.kind:
+        case "relu6":
+            return ops.clamp(source, 0.0, 6.0)
+        case "leaky_relu":
+            return ops.prelu(source, writer.constant(f"{node.name}#alpha", np.array([node.alpha], np.float32)))
+        case "elu":
+            return ops.elu(source, 1.0)
+        case "hard_sigmoid":
+            alpha = writer.constant(f"{node.name}#alpha", np.float32(1 / 6))
+            return ops.hard_sigmoid(source, alpha, writer.constant(f"{node.name}#beta", np.float32(0.5)))
+        case "gelu":
+            return ops.gelu(source, "erf")
+        case kind:
+            return SIMPLE_ACTIVATIONS[kind](source)
+
+
+@writes("openvino", Pool)
+def _pool(writer: Writer, node: Pool, inputs: list[Any]) -> Any:
+    del writer
+    (top, bottom), (left, right) = node.padding
+    begin, end = [top, left], [bottom, right]
+    if node.kind == "average":
+        return ops.avg_pool(inputs[0], list(node.strides), begin, end, list(node.size), True)
+    return ops.max_pool(inputs[0], list(node.strides), [1, 1], begin, end, list(node.size))
+
+
+@writes("openvino", Reshape)
+def _reshape(writer: Writer, node: Reshape, inputs: list[Any]) -> Any:
+    (source,) = inputs
+    if len(writer.graph.shape(node.inputs[0])) == 3:
+        order = writer.constant(f"{node.name}#to_nhwc", np.array([0, 2, 3, 1], np.int64))
+        source = ops.transpose(source, order, name=f"{node.name}#nhwc")
+    wanted = writer.constant(f"{node.name}#shape", np.array([0, *node.shape], np.int64))
+    values = ops.reshape(source, wanted, True, name=f"{node.name}#values")
+    if len(node.shape) != 3:
+        return values
+    return ops.transpose(values, writer.constant(f"{node.name}#to_nchw", np.array([0, 3, 1, 2], np.int64)))

@@ -1,0 +1,122 @@
+"""TensorRT: ONNX as its parser wants it, strongly typed: fp32, all of it in half, or Q/DQ int8 without zero points.
+
+TensorRT quantizes symmetrically and takes biases in float (Developer Guide, "Working with Quantized Types"). ONNX
+Runtime runs these files too, on its TensorRT provider or, for a check on any machine, on the CPU.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+
+from xedge.graph.ir import Dense, Graph, Input, Node, Softmax, Weighted
+from xedge.graph.onnx import kernel_layout, serialized
+from xedge.memory import give_memory_back
+from xedge.converters._onnx_artifact import ArtifactWriter
+from xedge.quantization.plan import Plan, fitted
+from xedge.converters import Form
+from xedge.converters.tensorrt import TARGET
+
+
+def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, bytes]:
+    """Return the .onnx file.
+
+    Args:
+        graph: the reference graph.
+        form: its precision and ends.
+        plan: the symmetric quantization plan of this graph, for int8.
+
+    Raises:
+        UnsupportedError: TensorRT has no form for what is asked.
+    """
+    TARGET.check(form)
+    graph, plan = fitted("onnx", graph, plan)
+    writer: ArtifactWriter
+    if form.precision == "int8":
+        assert plan is not None
+        writer = _SymmetricWriter(graph, plan, form)
+    else:
+        writer = {"fp32": ArtifactWriter, "fp16": _WholeHalfWriter}[form.precision](graph, form)
+    for node in graph:
+        writer.write(node)
+    give_memory_back()
+    return {".onnx": serialized(writer.finished(form.batch))}
+
+
+class _WholeHalfWriter(ArtifactWriter):
+    """Half precision from the photo to the logits: from version 11 on TensorRT takes the types as they are written.
+
+    The photo is cast when it comes in, and the output's node, most often a softmax, is computed in float.
+    """
+
+    def __init__(self, graph: Graph, form: Form) -> None:
+        super().__init__(graph, form)
+        self._in_float = True
+
+    def write(self, node: Node) -> None:
+        self._in_float = isinstance(node, Input) or (isinstance(node, Softmax) and node.name == self.graph.output)
+        super().write(node)
+        if isinstance(node, Input):
+            self.emit("Cast", [self.label(node.name)], f"{node.name}#half", to=TensorProto.FLOAT16)
+        elif node.name == self.graph.output and not self._in_float:
+            self.emit("Cast", [f"{node.name}#half"], self.label(node.name), to=TensorProto.FLOAT)
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        half = value.dtype == np.float32 and not self._in_float
+        return super().constant(name, value.astype(np.float16) if half else value)
+
+    def read(self, name: str) -> str:
+        half = f"{name}#half" if name == self.graph.input.name else self.label(name)
+        return self.emit("Cast", [half], f"{name}#float", to=TensorProto.FLOAT) if self._in_float else half
+
+    def result(self, node: Node) -> str:
+        return f"{node.name}#half" if node.name == self.graph.output and not self._in_float else self.label(node.name)
+
+
+class _SymmetricWriter(ArtifactWriter):
+    """Each integer node reads integers through DequantizeLinear and gives float, which its readers quantize.
+
+    TensorRT fuses the pairs into the products around them; where it would rather not, the numbers stay the same.
+    """
+
+    def __init__(self, graph: Graph, plan: Plan, form: Form) -> None:
+        super().__init__(graph, form)
+        self.plan = plan
+        self._integer_reader = False
+        self._dequantized: dict[str, str] = {}
+
+    def write(self, node: Node) -> None:
+        # A pool or an activation between products needs no rounding of its own.
+        self._integer_reader = self.plan.is_integer(node.name) and isinstance(node, Weighted)
+        super().write(node)
+
+    def read(self, name: str) -> str:
+        if not self._integer_reader:
+            return self.label(name)
+        if name not in self._dequantized:
+            self._dequantized[name] = self._rounded(name)
+        return self._dequantized[name]
+
+    def _rounded(self, name: str) -> str:
+        source = self.label(name)
+        if name == self.graph.input.name and self.plan.input_shift:
+            shift = self.constant(f"{name}#shift", np.float32(self.plan.input_shift).reshape(()))
+            source = self.emit("Add", [source, shift], f"{name}#shifted")
+        scale = self.constant(f"{name}#scale", np.float32(self.plan.activations[name].scale).reshape(()))
+        zero = self.constant(f"{name}#zero_point", np.int8(0).reshape(()))
+        integers = self.emit("QuantizeLinear", [source, scale, zero], f"{name}#integers")
+        return self.emit("DequantizeLinear", [integers, scale, zero], f"{name}#dequantized")
+
+    def kernel_and_bias(self, node: Weighted) -> tuple[str, str]:
+        if not self._integer_reader:
+            return super().kernel_and_bias(node)
+        name, quantized = node.name, self.plan.kernels[node.name]
+        values = kernel_layout(node, quantized.values)
+        parts = [
+            self.constant(f"{name}#kernel#integers", values),
+            self.constant(f"{name}#kernel#scale", quantized.scales.astype(np.float32)),
+            self.constant(f"{name}#kernel#zero_point", np.zeros(len(quantized.scales), np.int8)),
+        ]
+        axis = 1 if isinstance(node, Dense) else 0
+        kernel = self.emit("DequantizeLinear", parts, f"{name}#kernel", axis=axis)
+        return kernel, self.constant(f"{name}#bias", quantized.bias)

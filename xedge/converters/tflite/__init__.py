@@ -1,0 +1,25 @@
+"""TFLite, also called LiteRT: one flatbuffer with the graph and its weights."""
+
+from xedge.converters import Target
+from xedge.plugins import deferred
+from xedge.quantization.rules import Rules
+
+TARGET = Target(
+    name="tflite",
+    title="TFLite",
+    suffix=".tflite",
+    aliases=("litert",),
+    rank=10,
+    layout="NHWC",
+    precisions={
+        "fp32": (None, None),
+        "fp16": ("fp16, unpacked when it is loaded", None),
+        "dynamic": ("int8 per output channel, depthwise in float", "int8 per tensor, ranges of each photo"),
+        "int8": ("int8 per output channel", "int8 per tensor"),
+    },
+    ends=("int8",),
+    rules=Rules(dynamic_branches=True),
+    convert=deferred("xedge.converters.tflite.writer:convert"),
+    library="xedge.converters.tflite.library",
+    colours=("#1f5fbf", "#79b0ff"),
+)

@@ -1,0 +1,1 @@
+"""Can this machine run bundles, and what has to be installed first?"""

@@ -1,1 +1,0 @@
-"""File formats, written with the formats' own libraries."""

@@ -1,0 +1,1 @@
+"""Measure bundles on this machine, and judge and compare what was measured."""

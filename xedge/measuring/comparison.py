@@ -1,0 +1,288 @@
+"""Runs side by side, each held against the first: what differs, and what is within noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, log, sqrt
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from xedge.device.board import Board
+from xedge.errors import UsageError
+from xedge.measuring.report import RunReport
+from xedge.measuring.rounds import Measured
+from xedge.metrics import Accuracy, Drop, drop_of_answers, mean95, wilson
+from xedge.types import IntArray
+
+DoubleArray = npt.NDArray[np.float64]
+Judgement = Literal["better", "worse", "within noise"]
+SIGNIFICANT = 0.05
+# How far two runs of one bundle, each in its own process, were seen apart on a quiet machine (docs/reading.md).
+RUN_TO_RUN = 0.15
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One run of the comparison; None is not measured.
+
+    Args:
+        name: tells it from the others.
+        board: where it ran.
+        runtime: with version, provider and threads.
+        photos: that it was scored on.
+        top1, interval95: 0 to 1, and its 95 % Wilson interval.
+        rounds_ms: the median of each turn, where it was timed in turns with the others.
+        valid: the verdict; ``reasons`` where it is INVALID.
+    """
+
+    name: str
+    board: str
+    runtime: str
+    target: str
+    precision: str
+    artifact_bytes: int
+    photos: int | None
+    top1: float | None
+    interval95: tuple[float, float] | None
+    p50_ms: float
+    p90_ms: float | None
+    rounds_ms: tuple[float, ...]
+    peak_memory_bytes: int
+    valid: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyDifference:
+    """How accurate a run is beside the first.
+
+    Args:
+        points: percentage points of top-1 gained; negative where it is worse.
+        interval95: of them.
+        mcnemar_p: exact; None where the photos are not the same.
+        agreement, agreement95: share of photos with the same answer, and its interval; None likewise.
+        judgement: by McNemar's test at 5 %, or by the interval.
+    """
+
+    points: float
+    interval95: tuple[float, float]
+    mcnemar_p: float | None
+    agreement: float | None
+    agreement95: tuple[float, float] | None
+    judgement: Judgement
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyDifference:
+    """How fast a run is beside the first.
+
+    Args:
+        ratio: median time over the first's.
+        interval95: of it.
+        in_turns: whether both were timed in turns; else the interval is widened by what two runs of one bundle differ.
+        judgement: whether the interval leaves 1 out.
+    """
+
+    ratio: float
+    interval95: tuple[float, float]
+    in_turns: bool
+    judgement: Judgement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Versus:
+    """A run held against the first; None where there is nothing to compare, and why is among the notes."""
+
+    name: str
+    accuracy: AccuracyDifference | None
+    latency: LatencyDifference | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All runs, the others against the first, and what to know when reading them."""
+
+    schema: Literal["xedge.compare/1"] = "xedge.compare/1"
+    sides: tuple[Side, ...]
+    versus: tuple[Versus, ...]
+    notes: tuple[str, ...]
+
+
+def compare_runs(runs: Sequence[Measured], *, across: bool = False) -> Comparison:
+    """Return every run beside the first.
+
+    Raises:
+        UsageError: there are fewer than two.
+    """
+    if len(runs) < 2:
+        raise UsageError("two runs or more are needed to compare: JSON files of `xedge run`, or bundles")
+    names = names_of([one.run for one in runs])
+    sides = tuple(_side(name, one) for name, one in zip(names, runs, strict=True))
+    first = runs[0]
+    versus = tuple(
+        Versus(
+            name=name,
+            accuracy=accuracy_difference(other.run, first.run),
+            latency=latency_difference(other, first) if across or _same_board(other.run, first.run) else None,
+        )
+        for name, other in zip(names[1:], runs[1:], strict=True)
+    )
+    return Comparison(sides=sides, versus=versus, notes=tuple(_notes(names, [one.run for one in runs], across=across)))
+
+
+def names_of(runs: Sequence[RunReport]) -> list[str]:
+    """Return a name for each run: the bundle's, with what tells equal ones apart."""
+    names = [run.bundle for run in runs]
+    boards = [board_name(run.board) for run in runs]
+    threads = [f"{run.execution.threads} threads" for run in runs]
+    for details in (boards, threads):
+        twice = {name for name in names if names.count(name) > 1}
+        if len(set(details)) > 1:
+            names = [f"{name}, {more}" if name in twice else name for name, more in zip(names, details, strict=True)]
+    return [f"{name} #{names[: i + 1].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
+def board_name(board: Board) -> str:
+    """Return what a board is called: the model, or the architecture where it does not say."""
+    name = (board.model or board.machine).split("\0")[0]
+    return f"{name} (emulated)" if board.emulated else name
+
+
+def accuracy_difference(run: RunReport, first: RunReport) -> AccuracyDifference | None:
+    """Return how accurate a run is beside another; None if one was not scored."""
+    if run.accuracy is None or first.accuracy is None:
+        return None
+    paired = _paired(run, first)
+    if paired is None:
+        return _unpaired(run.accuracy, first.accuracy)
+    answers, reference, truth = paired
+    found: Drop = drop_of_answers(answers, reference, truth)
+    same = int((answers == reference).sum())
+    points = 0.0 - found.points  # no negative zero
+    changed = found.mcnemar_p < SIGNIFICANT
+    return AccuracyDifference(
+        points=points,
+        interval95=(0.0 - found.interval95[1], 0.0 - found.interval95[0]),
+        mcnemar_p=found.mcnemar_p,
+        agreement=same / len(truth),
+        agreement95=wilson(same, len(truth)),
+        judgement=("better" if points > 0 else "worse") if changed else "within noise",
+    )
+
+
+def _paired(run: RunReport, first: RunReport) -> tuple[IntArray, IntArray, IntArray] | None:
+    """Answers of both, and the truth, photo by photo; None if the photos are not the same."""
+    ours, theirs = run.answers, first.answers
+    if ours is None or theirs is None or ours.photos_sha256 != theirs.photos_sha256 or ours.labels != theirs.labels:
+        return None
+    place = {photo: index for index, photo in enumerate(ours.photos)}
+    if set(place) != set(theirs.photos):
+        return None
+    order = [place[photo] for photo in theirs.photos]
+    return np.array(ours.first)[order], np.array(theirs.first), np.array(theirs.truth)
+
+
+def _unpaired(ours: Accuracy, theirs: Accuracy) -> AccuracyDifference:
+    """Two shares of different photos. Newcombe, 1998, "Interval estimation for the difference", method 10."""
+    difference = ours.top1 - theirs.top1
+    low = difference - sqrt((ours.top1 - ours.interval95[0]) ** 2 + (theirs.interval95[1] - theirs.top1) ** 2)
+    high = difference + sqrt((ours.interval95[1] - ours.top1) ** 2 + (theirs.top1 - theirs.interval95[0]) ** 2)
+    return AccuracyDifference(
+        points=100 * difference,
+        interval95=(100 * low, 100 * high),
+        mcnemar_p=None,
+        agreement=None,
+        agreement95=None,
+        judgement="better" if low > 0 else "worse" if high < 0 else "within noise",
+    )
+
+
+def latency_difference(run: Measured, first: Measured) -> LatencyDifference:
+    """Return how fast a run is beside another."""
+    in_turns = len(run.rounds_ms) == len(first.rounds_ms) >= 3
+    if in_turns:
+        ratio, low, high = _ratio_of_rounds(run.rounds_ms, first.rounds_ms)
+    else:
+        ratio, low, high = _ratio_of_samples(run.run.samples_ns, first.run.samples_ns)
+        low, high = low * (1 - RUN_TO_RUN), high * (1 + RUN_TO_RUN)
+    return LatencyDifference(
+        ratio=ratio,
+        interval95=(low, high),
+        in_turns=in_turns,
+        judgement="better" if high < 1 else "worse" if low > 1 else "within noise",
+    )
+
+
+def _ratio_of_rounds(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """The turns' ratios are independent: Student's interval of the mean of their logarithms."""
+    middle, low, high = mean95([log(a / b) for a, b in zip(ours, theirs, strict=True)])
+    return exp(middle), exp(low), exp(high)
+
+
+def _ratio_of_samples(ours: Sequence[int], theirs: Sequence[int]) -> tuple[float, float, float]:
+    """Moving-block bootstrap of both medians: neighbours are alike (Künsch, 1989)."""
+    rng = np.random.default_rng(0)
+    ratios = _medians(ours, rng) / _medians(theirs, rng)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return float(np.median(ours) / np.median(theirs)), float(low), float(high)
+
+
+def _medians(samples: Sequence[int], rng: np.random.Generator) -> DoubleArray:
+    values = np.array(samples, np.float64)
+    block = max(1, round(sqrt(len(values))))
+    starts = rng.integers(0, len(values) - block + 1, (RESAMPLES, -(-len(values) // block)))
+    drawn = values[(starts[:, :, None] + np.arange(block)).reshape(RESAMPLES, -1)[:, : len(values)]]
+    medians: DoubleArray = np.median(drawn, axis=1)
+    return medians
+
+
+def _side(name: str, one: Measured) -> Side:
+    run, execution = one.run, one.run.execution
+    return Side(
+        name=name,
+        board=board_name(run.board),
+        runtime=f"{execution.runtime} {execution.version} on {execution.provider}, {execution.threads} threads",
+        target=run.target,
+        precision=run.precision,
+        artifact_bytes=run.artifact_bytes,
+        photos=run.accuracy.photos if run.accuracy is not None else None,
+        top1=run.accuracy.top1 if run.accuracy is not None else None,
+        interval95=run.accuracy.interval95 if run.accuracy is not None else None,
+        p50_ms=run.latency.p50_ms,
+        p90_ms=run.latency.p90_ms,
+        rounds_ms=one.rounds_ms,
+        peak_memory_bytes=run.peak_memory_bytes,
+        valid=run.verdict.valid,
+        reasons=run.verdict.reasons,
+    )
+
+
+def _same_board(run: RunReport, first: RunReport) -> bool:
+    def identity(board: Board) -> tuple[object, ...]:
+        return board.model, board.soc, board.machine, board.cores, board.emulated
+
+    return identity(run.board) == identity(first.board)
+
+
+def _notes(names: Sequence[str], runs: Sequence[RunReport], *, across: bool) -> list[str]:
+    first, notes = runs[0], []
+    elsewhere = [name for name, run in zip(names, runs, strict=True) if not _same_board(run, first)]
+    if elsewhere and not across:
+        notes.append(f"timings not compared, for the boards are not the same: {', '.join(elsewhere)}")
+    threads = {run.execution.threads for run in runs}
+    if len(threads) > 1:
+        notes.append(f"threads differ: {', '.join(map(str, sorted(threads)))}")
+    scored = [run for run in runs if run.accuracy is not None]
+    if len({run.answers.photos_sha256 if run.answers is not None else None for run in scored}) > 1:
+        notes.append("not scored on the same photos: differences of accuracy are between different samples")
+    invalid = [name for name, run in zip(names, runs, strict=True) if not run.verdict.valid]
+    if invalid:
+        which = "all of them" if len(invalid) == len(names) else ", ".join(invalid)
+        notes.append(f"INVALID timings, not to be quoted: {which}")
+    if len({run.weights_sha256 for run in runs}) > 1:
+        notes.append("not of one model: the weights differ")
+    return notes

@@ -1,0 +1,295 @@
+"""Run a bundle on this machine: self-test, latency, accuracy, and a report that says how far to believe it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+
+from xedge._version import __version__
+from xedge.bundle.reading import Bundle
+from xedge.device.board import read_board, usable_cores
+from xedge.device.contention import Contention, contention_between, read_ticks
+from xedge.device.cooldown import Cooldown, cool_down
+from xedge.device.process import age_ms, peak_memory_bytes
+from xedge.device.readings import Reading, watching
+from xedge.device.system import System
+from xedge.errors import CheckError, parameter
+from xedge.measuring.against import check_same_model, hold_against
+from xedge.measuring.latency import Clock, Latency, Measured, Schedule, measure, summarize
+from xedge.measuring.report import Frames, Phases, RunReport, SelfTest
+from xedge.measuring.series import throttled_at_s, time_series
+from xedge.measuring.verdict import judge
+from xedge.metrics import Answers, accuracy
+from xedge.photos.sets import PhotoSet
+from xedge.photos.truth import truth_of
+from xedge.runtimes import Settings, choose_runtime
+from xedge.runtimes.classifier import Classifier, open_classifier
+from xedge.types import FloatArray, IntArray, UInt8Array
+
+MOST_DEFAULT_THREADS = 4
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What the user can choose; ``threads`` None takes the cores, four at most."""
+
+    threads: int | None = None
+    runtime: str | None = None
+    provider: str | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+    cooldown: Cooldown | None = None
+
+    def thread_count(self) -> int:
+        """Return the number of threads to use."""
+        return self.threads or min(usable_cores(), MOST_DEFAULT_THREADS)
+
+    def settings(self, bundle: Bundle) -> Settings:
+        """Return how a bundle's artifact is run: what is asked to be fp32 computes in float32."""
+        precision = bundle.manifest.precision
+        return Settings(
+            threads=self.thread_count(),
+            provider=self.provider,
+            exact=precision == "fp32",
+            integers=precision == "int8",
+            engines=bundle.engines,
+        )
+
+
+def run_bundle(
+    bundle: Bundle,
+    photos: PhotoSet | None,
+    options: RunOptions,
+    *,
+    other: Bundle | None = None,
+    progress: Progress = lambda line: None,
+    clock: Clock = time.perf_counter_ns,
+    system: System | None = None,
+) -> RunReport:
+    """Test, time and score a bundle.
+
+    Args:
+        bundle: checked and open.
+        photos: to score, labelled for accuracy; None leaves accuracy out.
+        options: threads, runtime and schedule.
+        other: a bundle of the same model to hold it against.
+        progress: told what is being done.
+        clock: nanoseconds.
+        system: the board.
+
+    Raises:
+        CheckError: the golden outputs differ from the host's.
+        InputError: the photos' classes do not fit the bundle's.
+    """
+    if other is not None:
+        check_same_model(bundle, other)
+    truth = bundle_truth(bundle, photos) if photos is not None and photos.labelled else None
+    system = system or System()
+    board = read_board(system)
+    cooled_s = cool_down(options.cooldown, system) if options.cooldown is not None else None
+    pixels = bundle.golden().pixels
+    started = _start(bundle, pixels[0], options, clock)
+    classifier = started.classifier
+    progress("self-test with the golden photos")
+    self_test = check_golden(bundle, [started.first, *(classifier.classify(one) for one in pixels[1:])])
+    progress("latency")
+    timing = _timed(classifier, pixels[0], options.schedule, clock, system)
+    scored, answers, decode_ms = None, None, None
+    if photos is not None and truth is not None:
+        progress(f"accuracy on {len(photos.files)} photos")
+        labels = bundle.labels if bundle.manifest.labels_known else photos.classes
+        probabilities, decode_ms = _classify_files(classifier, photos, clock)
+        scored = accuracy(probabilities, truth, labels)
+        answers = _answers(probabilities, truth, labels, photos)
+    against = None
+    if other is not None:
+        progress(f"in turns with {other.root.name}")
+        against = hold_against(bundle, classifier, other, photos, options.settings(other), clock)
+    return RunReport(
+        **_identity(bundle),
+        execution=classifier.session.execution(),
+        board=board,
+        readings=timing.readings,
+        contention=timing.contention,
+        energy_j=_energy_j(timing.latency, timing.readings),
+        self_test=self_test,
+        phases=_phases(started, decode_ms, pixels[0], clock),
+        latency=timing.latency,
+        warmup_inferences=timing.measured.warmups,
+        samples_ns=timing.measured.samples_ns,
+        frames=_frames(options.schedule, timing.measured),
+        series=time_series(timing.measured, timing.readings),
+        throttled_at_s=throttled_at_s(timing.readings),
+        cooldown_s=cooled_s,
+        peak_memory_bytes=timing.peak_memory_bytes,
+        data=str(photos.root) if photos is not None else None,
+        accuracy=scored,
+        answers=answers,
+        against=against,
+        verdict=judge(timing.latency, board, timing.readings, timing.contention),
+    )
+
+
+def _identity(bundle: Bundle) -> dict[str, Any]:
+    """The fields of a report that say what ran and what the host knew of it."""
+    manifest = bundle.manifest
+    return {
+        "xedge_version": __version__,
+        "bundle": bundle.root.name,
+        "target": manifest.target,
+        "precision": manifest.precision,
+        "artifact_bytes": bundle.artifact_bytes,
+        "weights_sha256": manifest.model.weights_sha256,
+        "host_top1": manifest.accuracy.artifact.top1 if manifest.accuracy else None,
+        "budget": manifest.gate.verdict if manifest.gate is not None else None,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Timing:
+    """The steady state, and the board meanwhile."""
+
+    measured: Measured
+    latency: Latency
+    readings: tuple[Reading, ...]
+    contention: Contention | None
+    peak_memory_bytes: int
+
+
+def _timed(classifier: Classifier, pixels: UInt8Array, schedule: Schedule, clock: Clock, system: System) -> _Timing:
+    """Time one photo's inference again and again, with an eye on the board."""
+    tensor, before = classifier.input(pixels), read_ticks(system)
+    with watching(system) as readings:
+        measured = measure(lambda: classifier.session.run(tensor), schedule, clock)
+    return _Timing(
+        measured=measured,
+        latency=summarize(measured.samples_ns),
+        readings=tuple(readings),
+        contention=contention_between(before, read_ticks(system)),
+        # Of serving photos; scoring a folder afterwards keeps probabilities, which a camera loop would not.
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+
+
+def _frames(schedule: Schedule, measured: Measured) -> Frames | None:
+    if schedule.rate is None or measured.dropped is None or measured.late is None:
+        return None
+    return Frames(rate=schedule.rate, done=len(measured.samples_ns), dropped=measured.dropped, late=measured.late)
+
+
+def _energy_j(latency: Latency, readings: Sequence[Reading]) -> float | None:
+    """The board's energy for one inference, idle share included, while inferences run one after another."""
+    # The first and the last reading are taken while nothing runs.
+    watts = [reading.power.watts for reading in readings[1:-1] if reading.power is not None]
+    return mean(watts) * latency.mean_ms / 1000 if watts else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Started:
+    """A classifier that gave its first result, and how long each step to it took."""
+
+    classifier: Classifier
+    first: FloatArray
+    import_ms: float
+    load_ms: float
+    first_ms: float
+    start_to_first_result_ms: float
+
+
+def _start(bundle: Bundle, pixels: UInt8Array, options: RunOptions, clock: Clock) -> _Started:
+    """Import the runtime, load the artifact and classify one photo, each timed apart."""
+    runtime = choose_runtime(bundle.artifact, options.runtime)
+    begin = clock()
+    runtime.load()
+    imported = clock()
+    classifier = open_classifier(bundle.artifact, bundle.manifest, options.settings(bundle), runtime)
+    loaded = clock()
+    first = classifier.classify(pixels)
+    return _Started(
+        classifier=classifier,
+        first=first,
+        import_ms=(imported - begin) / 1e6,
+        load_ms=(loaded - imported) / 1e6,
+        first_ms=(clock() - loaded) / 1e6,
+        start_to_first_result_ms=age_ms(),
+    )
+
+
+def _phases(started: _Started, decode_ms: float | None, pixels: UInt8Array, clock: Clock) -> Phases:
+    preprocess_ms, postprocess_ms = _sides(started.classifier, pixels, clock)
+    return Phases(
+        import_ms=started.import_ms,
+        load_ms=started.load_ms,
+        first_ms=started.first_ms,
+        decode_ms=decode_ms,
+        preprocess_ms=preprocess_ms,
+        postprocess_ms=postprocess_ms,
+        start_to_first_result_ms=started.start_to_first_result_ms,
+    )
+
+
+def check_golden(bundle: Bundle, probabilities: list[FloatArray]) -> SelfTest:
+    """Compare probabilities of the golden photos with the host's.
+
+    Raises:
+        CheckError: they differ by more than the manifest allows.
+    """
+    golden, got = bundle.golden(), np.stack(probabilities)
+    difference = float(np.abs(got - golden.expected).max())
+    tolerance = bundle.manifest.golden.tolerance
+    if not difference <= tolerance:
+        raise CheckError(
+            f"{bundle.root}: self-test failed: a probability differs by {difference:.4f} from the host's, "
+            f"{tolerance} is allowed; another {parameter('runtime')} or a new conversion may help"
+        )
+    return SelfTest(
+        photos=len(got),
+        max_difference=difference,
+        tolerance=tolerance,
+        reference_agreement=float((got.argmax(1) == golden.reference.argmax(1)).mean()),
+    )
+
+
+def bundle_truth(bundle: Bundle, photos: PhotoSet) -> IntArray:
+    """Return each photo's class index (N,) among the bundle's outputs; errors are those of ``truth_of``."""
+    return truth_of(photos, bundle.labels if bundle.manifest.labels_known else None, bundle.manifest.model.classes)
+
+
+def _classify_files(classifier: Classifier, photos: PhotoSet, clock: Clock) -> tuple[FloatArray, float]:
+    rows, decode_ns = [], []
+    for file in photos.files:
+        start = clock()
+        pixels = classifier.manifest.preprocessing.pixels(file)
+        decode_ns.append(clock() - start)
+        rows.append(classifier.classify(pixels))
+    return np.stack(rows), median(decode_ns) / 1e6
+
+
+def _answers(probabilities: FloatArray, truth: IntArray, labels: tuple[str, ...], photos: PhotoSet) -> Answers:
+    return Answers(
+        photos_sha256=photos.digest(),
+        labels=labels,
+        photos=tuple(file.relative_to(photos.root).as_posix() for file in photos.files),
+        truth=tuple(int(index) for index in truth),
+        first=tuple(int(index) for index in probabilities.argmax(1)),
+        probability=tuple(round(float(best), 6) for best in probabilities.max(1)),
+    )
+
+
+def _sides(classifier: Classifier, pixels: UInt8Array, clock: Clock) -> tuple[float, float]:
+    """Return the median milliseconds before and behind the inference."""
+    output = classifier.session.run(classifier.input(pixels))
+    before, behind = [], []
+    for _ in range(20):
+        start = clock()
+        classifier.input(pixels)
+        middle = clock()
+        classifier.probabilities(output)
+        before.append(middle - start)
+        behind.append(clock() - middle)
+    return median(before) / 1e6, median(behind) / 1e6

@@ -1,0 +1,239 @@
+"""Static int8: per-channel weights, per-tensor activations with ranges fixed by calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from xedge.graph.ir import (
+    NO_PADDING,
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    Dense,
+    Depthwise,
+    Graph,
+    Mean,
+    Node,
+    Pool,
+    Softmax,
+    Weighted,
+)
+from xedge.quantization import adaptive_rounding, pairs
+from xedge.quantization.affine import LOWEST, Affine, QuantizedKernel, quantize_kernel
+from xedge.quantization.bias_correction import corrected_bias
+from xedge.quantization.plan import Change, Plan
+from xedge.quantization.ranges import least_squares_range, symmetric_least_squares_range
+from xedge.quantization.rules import Rules
+from xedge.quantization.statistics import Statistics, TensorStatistics
+from xedge.quantization.weight_clipping import clipped_scales
+from xedge.types import FloatArray
+
+RangeRule = Callable[[TensorStatistics], tuple[float, float]]
+
+
+def static_int8(
+    graph: Graph,
+    statistics: Statistics,
+    *,
+    rules: Rules | None = None,
+    pixel: tuple[float, float] | None = None,
+    range_rule: RangeRule = least_squares_range,
+    all_integer: bool = False,
+    in_float: Collection[str] = (),
+    branches: Collection[str] = (),
+    adapt_rounding: bool = True,
+    correct_bias: bool = True,
+    clip_weights: bool = False,
+) -> Plan:
+    """Return the int8 plan of a graph.
+
+    Args:
+        graph: the reference graph.
+        statistics: what ``calibrate`` saw.
+        rules: What the target's kernels ask for; None asks for nothing.
+        pixel: (scale, offset) with photo = pixel * scale + offset, when the same hold for all channels; lets every
+            pixel value be held exactly where the first convolution allows it.
+        range_rule: how a tensor's range comes from its statistics.
+        all_integer: leave nothing in float that int8 has a kernel for. Otherwise the sums of the residual stream and
+            the tail (last average, dense layer, softmax) stay float: they cost next to nothing and keep resolution.
+        in_float: more nodes to leave in float.
+        branches: nodes between float nodes; convolutions among them have integer kernels and ranges of each photo.
+        adapt_rounding: let weights take up each other's rounding errors.
+        correct_bias: take the mean error of rounded weights out of the biases.
+        clip_weights: let filters have bounds below their largest weight.
+    """
+    rules = rules or Rules()
+    float_nodes = float_by_default(graph, all_integer=all_integer) | frozenset(in_float) | frozenset(branches)
+    float_nodes = _with_maxima(graph, float_nodes)
+    dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
+    activations = _symmetric(graph, statistics) if rules.symmetric else _activations(graph, statistics, range_rule)
+    shift = 0.0
+    if pixel is not None and takes_exact_pixels(graph):
+        scale = float(np.float32(pixel[0]))
+        activations[graph.input.name] = Affine(scale=scale, zero_point=0 if rules.symmetric else LOWEST)
+        # The integer is the pixel - 128 either way: zero stands for photo + shift at pixel 128 or at pixel 0.
+        shift = -pixel[1] + (LOWEST * scale if rules.symmetric else 0.0)
+    rounding = _Rounding(adapt=adapt_rounding, correct=correct_bias, clip=clip_weights, fit_pairs=rules.pairs)
+    kernels = {
+        node.name: _kernel(graph, node, statistics, activations, shift, rounding)
+        for node in graph
+        if isinstance(node, Weighted) and (node.name not in float_nodes or node.name in dynamic)
+    }
+    return Plan(
+        activations=activations,
+        kernels=kernels,
+        float_nodes=float_nodes,
+        input_shift=shift,
+        changes={
+            name: Change(scale=seen.scale.astype(np.float32), shift=seen.shift.astype(np.float32))
+            for name, seen in statistics.items()
+            if seen.scale is not None and seen.shift is not None
+        },
+    )
+
+
+def float_by_default(graph: Graph, *, all_integer: bool = False) -> frozenset[str]:
+    """Return the nodes that compute in float unless nothing shall."""
+    names = {node.name for node in graph if not node.has_integer_form}
+    if not all_integer:
+        names |= _tail(graph) | {node.name for node in graph if isinstance(node, Add)}
+    return frozenset(names)
+
+
+def _with_maxima(graph: Graph, names: frozenset[str]) -> frozenset[str]:
+    """Add maxima that stand between float nodes: nothing is gained by rounding for them alone."""
+    between = {
+        node.name
+        for node in graph
+        if isinstance(node, Pool)
+        and node.kind == "max"
+        and node.inputs[0] in names
+        and graph.consumers(node.name)
+        and all(reader.name in names for reader in graph.consumers(node.name))
+    }
+    return names | between
+
+
+def _tail(graph: Graph) -> set[str]:
+    """The output's node and, going back, everything up to the global average."""
+    names: set[str] = set()
+    node = graph[graph.output]
+    while node.ends_a_classifier or (isinstance(node, Activation) and not names):
+        names.add(node.name)
+        if isinstance(node, Mean) or (isinstance(node, Dense) and not isinstance(graph[node.inputs[0]], Mean)):
+            break
+        node = graph[node.inputs[0]]
+    return names
+
+
+def _activations(graph: Graph, statistics: Statistics, range_rule: RangeRule) -> dict[str, Affine]:
+    activations: dict[str, Affine] = {}
+    for node in graph:
+        if isinstance(node, Softmax):
+            continue
+        if node.moves_values:
+            # Kernels move integers without rescaling: one set of parameters on both sides.
+            activations[node.name] = activations[node.inputs[0]]
+        elif node.fixed_parameters is not None:
+            scale, zero_point = node.fixed_parameters
+            activations[node.name] = Affine(scale=scale, zero_point=zero_point)
+        else:
+            seen = statistics[node.name]
+            activations[node.name] = Affine.of_range(*(seen.fixed or range_rule(seen)))
+    return _tied_to_concatenations(graph, activations)
+
+
+def _symmetric(graph: Graph, statistics: Statistics) -> dict[str, Affine]:
+    """Parameters without zero points; what only moves values keeps those that it moves."""
+    activations: dict[str, Affine] = {}
+    for node in graph:
+        if node.moves_values:
+            activations[node.name] = activations[node.inputs[0]]
+        elif not isinstance(node, Softmax):
+            seen = statistics[node.name]
+            low, high = seen.fixed or symmetric_least_squares_range(seen)
+            activations[node.name] = Affine.symmetric(max(-low, high))
+    return activations
+
+
+def _tied_to_concatenations(graph: Graph, activations: dict[str, Affine]) -> dict[str, Affine]:
+    """What only a concatenation reads takes its parameters, which spares a requantization."""
+    for node in graph:
+        if not isinstance(node, Concat):
+            continue
+        for name in node.inputs:
+            movable = not graph[name].moves_values and not isinstance(graph[name], Concat | Activation)
+            if movable and graph.sole_consumer(name) is node:
+                activations[name] = activations[node.name]
+    return activations
+
+
+def takes_exact_pixels(graph: Graph) -> bool:
+    """Whether the input may hold photo + shift = pixel * scale, as the integer pixel - 128.
+
+    The shift is taken back by the biases of the first convolutions, which is exact if they see no padding.
+    """
+    readers = graph.consumers(graph.input.name)
+    return all(isinstance(n, Conv) and n.padding == NO_PADDING and n.groups == 1 for n in readers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rounding:
+    """How kernels are rounded; see ``static_int8``."""
+
+    adapt: bool
+    correct: bool
+    clip: bool
+    fit_pairs: bool
+
+
+def _kernel(
+    graph: Graph,
+    node: Weighted,
+    statistics: Statistics,
+    activations: Mapping[str, Affine],
+    shift: float,
+    rounding: _Rounding,
+) -> QuantizedKernel:
+    source = node.inputs[0]
+    # Depthwise convolutions have one weight for each input and position: their kernels add in 32 bits.
+    fit_pairs = rounding.fit_pairs and not isinstance(node, Depthwise)
+    fitting = pairs.fitting_scales(node.kernel) if fit_pairs else None
+    quantized = quantize_kernel(node.kernel, node.bias, fitting)
+    seen = isinstance(node, Conv) and node.name in statistics[source].covariances
+    if rounding.clip and seen and not fit_pairs:
+        variance = np.diag(_covariance(node, statistics[source]))
+        quantized = quantize_kernel(node.kernel, node.bias, clipped_scales(node.kernel, quantized.scales, variance))
+    if rounding.adapt and seen:
+        exact = source == graph.input.name and shift
+        noise = 0.0 if exact else activations[source].scale ** 2 / 12
+        covariance = _covariance(node, statistics[source])
+        values = adaptive_rounding.rounded(node.kernel, quantized.scales, covariance, noise, fit_pairs=fit_pairs)
+        quantized = replace(quantized, values=values)
+    bias = node.bias
+    if rounding.correct:
+        bias = corrected_bias(node, quantized, statistics[source].mean)
+    if source == graph.input.name and shift:
+        bias = bias - _sum_over_inputs(node, quantized) * shift
+    return replace(quantized, bias=bias.astype(np.float32))
+
+
+def _covariance(node: Weighted, seen: TensorStatistics) -> npt.NDArray[np.float64]:
+    """Return the covariance of what one output sees, in the tensor's channels as they were changed."""
+    covariance = seen.covariances[node.name].astype(np.float64)
+    if seen.scale is None:
+        return covariance
+    scale = np.tile(seen.scale, len(covariance) // len(seen.scale))
+    return np.asarray(covariance / np.outer(scale, scale))
+
+
+def _sum_over_inputs(node: Node, quantized: QuantizedKernel) -> FloatArray:
+    """What a constant 1 on every input adds to every output."""
+    axes = tuple(range(quantized.values.ndim - 1))
+    total: FloatArray = quantized.values.sum(axis=axes, dtype=np.int64).astype(np.float32) * quantized.scales
+    return total

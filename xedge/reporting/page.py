@@ -1,0 +1,78 @@
+"""Make one self-contained page: no script, nothing fetched, charts and photos inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from xedge._version import __version__
+from xedge.measuring.verdict import grouped
+from xedge.metrics import Accuracy
+from xedge.reporting import figures
+from xedge.reporting.gather import Entry, Gathered
+from xedge.reporting.photos import changed_photos
+
+# A time series of fewer stretches shows nothing.
+SHORTEST_SERIES = 5
+# A larger confusion matrix is no longer read as a table.
+LARGEST_MATRIX = 16
+
+
+def page(found: Gathered, data: Path | None = None, title: str | None = None) -> str:
+    """Return the page's HTML."""
+    environment = Environment(
+        loader=PackageLoader("xedge.reporting", ""),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    changed = changed_photos(found.reference, found.entries, data) if found.reference is not None else ([], 0)
+    return environment.get_template("page.html.j2").render(
+        title=title or _title(found),
+        version=__version__,
+        written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        found=found,
+        overall=_tradeoff(found.entries) if len(found.boards) > 1 else None,
+        boards=[(name, entries, _tradeoff(entries)) for name, entries in found.boards.items()],
+        invalid=lambda entries: grouped({str(one.number): one.run.verdict for one in entries}),
+        distributions=Markup(figures.latency_distributions(found.entries)) if found.entries else None,  # noqa: S704
+        courses=[(entry, Markup(figures.time_series(entry))) for entry in found.entries if _has_course(entry)],  # noqa: S704
+        layers=[(one, Markup(figures.layers(one))) for one in found.analyses],  # noqa: S704
+        matrices=[(entry, entry.run.accuracy) for entry in found.entries if entry.run.accuracy is not None],
+        matrix_fits=lambda accuracy: len(accuracy.confusion) <= LARGEST_MATRIX,
+        confusions=confusions,
+        changed=changed[0],
+        changed_count=changed[1],
+    )
+
+
+def _title(found: Gathered) -> str:
+    if not found.boards:
+        return "Report"
+    what = f"{', '.join(found.models)}: " if found.models else ""
+    return f"{what}{len(found.entries)} runs on {', '.join(found.boards)}"
+
+
+def _tradeoff(entries: Sequence[Entry]) -> Markup | None:
+    scored = [entry for entry in entries if entry.run.accuracy is not None]
+    return Markup(figures.accuracy_against_latency(scored)) if len(scored) > 1 else None  # noqa: S704 - drawn here
+
+
+def _has_course(entry: Entry) -> bool:
+    return sum(window.median_ms is not None for window in entry.run.series) >= SHORTEST_SERIES
+
+
+def confusions(accuracy: Accuracy, labels: Sequence[str], most: int = 12) -> list[tuple[str, str, int]]:
+    """Return what was most often taken for what: truth, answer, photos."""
+    wrong = [
+        (labels[i], labels[j], count)
+        for i, row in enumerate(accuracy.confusion)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    return sorted(wrong, key=lambda one: -one[2])[:most]

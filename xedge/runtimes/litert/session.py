@@ -1,0 +1,23 @@
+"""ai-edge-litert, the successor of tflite-runtime."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from xedge.runtimes import Session, Settings, _interpreter
+from xedge.runtimes._interpreter import InterpreterSession
+from xedge.types import FloatArray, Tensor
+
+
+def open_session(artifact: Path, settings: Settings) -> Session:
+    """Load a .tflite file."""
+    version = importlib.metadata.version("ai-edge-litert")
+    return InterpreterSession(Interpreter, "ai-edge-litert", version, artifact, settings)
+
+
+def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
+    """Return every tensor of one inference by name, as real values, NHWC."""
+    return _interpreter.read_tensors(Interpreter, OpResolverType, artifact, photo)

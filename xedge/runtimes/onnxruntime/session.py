@@ -1,0 +1,219 @@
+"""ONNX Runtime, on its CPU kernels, CUDA or TensorRT."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from xedge.device.accelerator import engine_key
+from xedge.device.system import System
+from xedge.errors import BundleError, MissingRuntimeError, parameter
+from xedge.runtimes import Execution, Operation, Role, Session, Settings
+from xedge.types import FloatArray, Tensor
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+# What a session is opened with; results of denormals are zero on every other runtime too, and they are slow here.
+OPTIONS = {"session.set_denormal_as_zero": "1"}
+CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast")
+INTEGERS = ("int8", "uint8")
+# Inferences behind a node's time.
+PROFILED = 10
+
+
+class OnnxSession:
+    """An inference session on one provider.
+
+    Args:
+        artifact: the .onnx file.
+        settings: threads and provider.
+    """
+
+    def __init__(self, artifact: Path, settings: Settings) -> None:
+        self._artifact, self._threads, self._settings = artifact, settings.threads, settings
+        self._provider = settings.provider or "cpu"
+        self._asked = provider_options(settings, engine_key(System()) if self._provider == "tensorrt" else None)
+        options = _options(settings.threads)
+        if settings.few:
+            # The level above reorders every weight into a copy.
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        self._session = self._open(options)
+        self._input, self._output = self._session.get_inputs()[0], self._session.get_outputs()[0]
+
+    def _open(self, options: Any) -> Any:
+        wanted = PROVIDERS[self._provider]
+        installed = onnxruntime.get_available_providers()
+        if wanted not in installed:
+            raise MissingRuntimeError(
+                f"{parameter('provider')} {self._provider}: this onnxruntime has {', '.join(installed)}; install a "
+                f"build with it, or leave {parameter('provider')} out"
+            )
+        try:
+            session = onnxruntime.InferenceSession(str(self._artifact), options, providers=self._providers(installed))
+        except Exception as error:  # ONNX Runtime has exception types of its own without a common base
+            raise BundleError(f"{self._artifact}: onnxruntime does not load it ({_first_line(error)})") from error
+        if session.get_providers()[0] != wanted:
+            raise MissingRuntimeError(
+                f"{parameter('provider')} {self._provider}: onnxruntime fell back to {session.get_providers()[0]}; its "
+                "libraries are missing or do not fit this device"
+            )
+        return session
+
+    def _providers(self, installed: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+        """Return the wanted provider with its options, and behind TensorRT what takes the nodes that it leaves."""
+        wanted = [(PROVIDERS[self._provider], self._asked)]
+        if self._provider == "tensorrt" and PROVIDERS["cuda"] in installed:
+            wanted.append((PROVIDERS["cuda"], {}))
+        return wanted
+
+    def run(self, photo: Tensor) -> Tensor:
+        """Return the output (N, classes) for an input (N, C, H, W)."""
+        output: Tensor = self._session.run([self._output.name], {self._input.name: photo})[0]
+        return output
+
+    def input_shape(self) -> tuple[int, ...]:
+        """Return the input's shape, batch included; -1 where it is free."""
+        return tuple(size if isinstance(size, int) else -1 for size in self._input.shape)
+
+    def execution(self) -> Execution:
+        """Return the provider that was obtained and what was set."""
+        told = Execution(
+            runtime="onnxruntime",
+            version=onnxruntime.__version__,
+            threads=self._threads,
+            provider=self._provider,
+            options={**OPTIONS, **self._asked},
+        )
+        return told if self._provider == "cpu" else replace(told, **placement(self._executed(), self._provider))
+
+    def operations(self) -> list[Operation]:
+        """Return the nodes of the optimized graph, from the profile of one inference."""
+        return [_operation(event["args"]) for event in self._executed()]
+
+    def _executed(self) -> list[Any]:
+        """Return the events of one inference."""
+        shape = tuple(max(size, 1) for size in self.input_shape())
+        return self._profile(np.zeros(shape, np.uint8 if "uint8" in self._input.type else np.float32), 1)
+
+    def times(self, photo: Tensor) -> dict[str, float]:
+        """Return the median milliseconds of each node of the optimized graph."""
+        taken: dict[str, list[float]] = {}
+        for event in self._profile(photo, PROFILED):
+            taken.setdefault(event["name"].removesuffix("_kernel_time"), []).append(event["dur"] / 1000)
+        return {name: median(values) for name, values in taken.items()}
+
+    def _profile(self, photo: Tensor, runs: int) -> list[Any]:
+        """Return the events of all executed nodes."""
+        with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+            options = _options(self._threads)
+            options.enable_profiling, options.profile_file_prefix = True, str(Path(scratch) / "profile")
+            session = self._open(options)
+            for _ in range(runs):
+                session.run(None, {self._input.name: photo})
+            events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+        return [event for event in events if event.get("cat") == "Node" and "op_name" in event["args"]]
+
+
+def provider_options(settings: Settings, key: str | None) -> dict[str, str]:
+    """Return what a provider is opened with.
+
+    Args:
+        settings: how the artifact is to be run. TensorRT may use half precision unless float32 is to be exact.
+        key: says for which device and TensorRT an engine is made; None keeps none.
+    """
+    if settings.provider != "tensorrt":
+        return {}
+    options = {"trt_fp16_enable": str(int(not settings.exact)), "trt_int8_enable": str(int(settings.integers))}
+    if key is not None and settings.engines is not None:
+        folder = settings.engines / key
+        folder.mkdir(parents=True, exist_ok=True)
+        options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+    return options
+
+
+def placement(events: Iterable[Any], provider: str) -> dict[str, Any]:
+    """Return which nodes an accelerator really took, as fields of ``Execution``; a subgraph in TensorRT is one node."""
+    placed = Counter(event["args"].get("provider", "unknown") for event in events)
+    taken = placed[PROVIDERS[provider]]
+    return {
+        "delegate": provider if taken else None,
+        "operators": sum(placed.values()),
+        "delegated": taken,
+        "partitions": taken if provider == "tensorrt" else None,
+    }
+
+
+def _options(threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    for key, value in OPTIONS.items():
+        options.add_session_config_entry(key, value)
+    return options
+
+
+def _operation(node: Any) -> Operation:
+    kind = node["op_name"]
+    types = [name for side in ("input_type_shape", "output_type_shape") for one in node[side] for name in one]
+    product = any(part in kind for part in ("Conv", "Gemm", "MatMul"))
+    if kind in CONVERSIONS:
+        return Operation(kind=kind, precision=f"{types[0]} to {types[-1]}", role="conversion", product=False)
+    role: Role = "integer" if types and types[0] in INTEGERS else "float"
+    return Operation(kind=kind, precision=types[0] if types else "unknown", role=role, product=product)
+
+
+def open_session(artifact: Path, settings: Settings) -> Session:
+    """Load an .onnx file."""
+    return OnnxSession(artifact, settings)
+
+
+def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
+    """Return every float tensor of one inference by name, NHWC; integers as what they are dequantized to."""
+    try:
+        import onnx  # noqa: PLC0415 - the runtime alone has no means to ask for tensors inside
+    except ImportError as error:
+        raise MissingRuntimeError(f"looking inside an .onnx file needs onnx ({error}); pip install onnx") from error
+    model = onnx.shape_inference.infer_shapes(onnx.load(artifact))
+    own = {value.name for value in model.graph.output}
+    float_type = onnx.TensorProto.FLOAT
+    floats = {v.name: v for v in model.graph.value_info if v.type.tensor_type.elem_type == float_type}
+    made = [name for node in model.graph.node for name in node.output]
+    constants = _constants(model)
+    wanted = [name for name in made if name in floats and name not in constants and name not in own]
+    model.graph.output.extend(floats[name] for name in wanted)
+    options = _options(1)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDERS["cpu"]])
+    names = [*wanted, *own]
+    values = session.run(names, {session.get_inputs()[0].name: photo})
+    tensors = dict(zip(names, map(_nhwc, values), strict=True))
+    return {name.removesuffix("#dequantized"): value for name, value in tensors.items()}
+
+
+def _constants(model: Any) -> set[str]:
+    """Return the names of the tensors that do not depend on the photo."""
+    constant = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if all(name in constant for name in node.input):
+            constant.update(node.output)
+    return constant
+
+
+def _nhwc(value: Any) -> FloatArray:
+    return np.asarray(value.transpose(0, 2, 3, 1) if value.ndim == 4 else value, dtype=np.float32)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

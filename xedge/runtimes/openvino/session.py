@@ -1,0 +1,154 @@
+"""OpenVINO, on the CPU plugin or another device."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import openvino
+
+from xedge.errors import BundleError, MissingRuntimeError, parameter
+from xedge.runtimes import Execution, Operation, Role, Session, Settings
+from xedge.types import FloatArray, Tensor
+
+INTEGERS = ("i8", "u8", "i32")
+PRODUCTS = ("Convolution", "FullyConnected", "MatMul")
+CONVERSIONS = ("Reorder", "Convert", "FakeQuantize")
+# Inferences behind a node's time.
+PROFILED = 10
+NO_WORK = ("Const", "Input", "Output", "Parameter", "Result")
+
+
+class OpenvinoSession:
+    """A compiled model with one request.
+
+    Args:
+        artifact: the .xml file; its .bin lies beside it.
+        settings: threads, provider and whether float32 has to be float32.
+    """
+
+    def __init__(self, artifact: Path, settings: Settings) -> None:
+        core = openvino.Core()
+        self._provider = settings.provider or "cpu"
+        device = self._provider.upper()
+        if device not in {name.split(".")[0] for name in core.available_devices}:
+            raise MissingRuntimeError(
+                f"{parameter('provider')} {self._provider}: OpenVINO finds {', '.join(core.available_devices)} on "
+                "this machine"
+            )
+        self._threads = settings.threads
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+        if device == "CPU":
+            options["INFERENCE_NUM_THREADS"] = settings.threads
+        if settings.exact:
+            options["INFERENCE_PRECISION_HINT"] = "f32"
+        self._artifact, self._device, self._options = artifact, device, options
+        try:
+            self._compiled = core.compile_model(str(artifact), device, options)
+        except RuntimeError as error:
+            raise BundleError(f"{artifact}: openvino does not load it ({_cause(error, settings)})") from error
+        self._request = self._compiled.create_infer_request()
+        self._shape = tuple(d.get_length() if d.is_static else -1 for d in self._compiled.input(0).partial_shape)
+
+    def run(self, photo: Tensor) -> Tensor:
+        """Return the output (N, classes) for an input (N, C, H, W)."""
+        output: Tensor = np.array(self._request.infer([photo], share_inputs=True)[0])
+        return output
+
+    def input_shape(self) -> tuple[int, ...]:
+        """Return the input's shape, batch included; -1 where it is free."""
+        return self._shape
+
+    def execution(self) -> Execution:
+        """Return the device that was obtained and the settings that it tells."""
+        told = {key: str(self._compiled.get_property(key)) for key in ("PERFORMANCE_HINT", "NUM_STREAMS")}
+        precision = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+        told["INFERENCE_PRECISION_HINT"] = getattr(precision, "to_string", lambda: str(precision))()
+        return Execution(
+            runtime="openvino",
+            version=openvino.__version__.split("-")[0],
+            threads=self._threads,
+            provider=self._provider,
+            options=told,
+        )
+
+    def operations(self) -> list[Operation]:
+        """Return the nodes of the compiled model that depend on the photo."""
+        constant: set[str] = set()
+        operations = []
+        for node in self._compiled.get_runtime_model().get_ordered_ops():
+            info = {key: value.value for key, value in node.get_rt_info().items()}
+            kind, precision = str(info["layerType"]), str(info["runtimePrecision"])
+            sources = [source.get_node().get_friendly_name() for source in node.input_values()]
+            if kind == "Const" or (sources and all(source in constant for source in sources)):
+                constant.add(node.get_friendly_name())
+            elif kind not in NO_WORK:
+                operations.append(_operation(kind, precision))
+        return operations
+
+    def times(self, photo: Tensor) -> dict[str, float]:
+        """Return the median milliseconds of each node of the compiled model."""
+        options = {**self._options, "PERF_COUNT": True}
+        request = openvino.Core().compile_model(str(self._artifact), self._device, options).create_infer_request()
+        taken: dict[str, list[float]] = {}
+        for _ in range(PROFILED):
+            request.infer([photo])
+            for node in request.get_profiling_info():
+                taken.setdefault(node.node_name, []).append(1000 * node.real_time.total_seconds())
+        return {name: median(values) for name, values in taken.items()}
+
+
+def _cause(error: RuntimeError, settings: Settings) -> str:
+    words = _last_line(error)
+    if settings.integers and platform.machine() == "aarch64":
+        # Seen with 2026.4 on Cortex-A53 and A72, which are those of the Pi 3 and 4; float32 loads there.
+        words += "; it takes no int8 on Arm processors without half precision: convert to tflite or onnx instead"
+    return words
+
+
+def _operation(kind: str, precision: str) -> Operation:
+    if kind in CONVERSIONS:
+        return Operation(kind=kind, precision=precision, role="conversion", product=False)
+    role: Role = "integer" if precision in INTEGERS else "float"
+    return Operation(kind=kind, precision=precision, role=role, product=kind in PRODUCTS)
+
+
+def open_session(artifact: Path, settings: Settings) -> Session:
+    """Load an .xml file and its .bin."""
+    return OpenvinoSession(artifact, settings)
+
+
+def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
+    """Return every float tensor of one inference by name, NHWC; rounded ones as their integers hold them."""
+    core = openvino.Core()
+    model = core.read_model(str(artifact))
+    constant: set[str] = set()
+    wanted: dict[str, Any] = {}
+    for node in model.get_ordered_ops():
+        sources = [source.get_node().get_friendly_name() for source in node.input_values()]
+        name = node.get_friendly_name()
+        if node.get_type_name() == "Constant" or (sources and all(source in constant for source in sources)):
+            constant.add(name)
+        elif sources and node.get_type_name() != "Result" and node.output(0).get_element_type() == openvino.Type.f32:
+            wanted[name] = node.output(0)
+    output = next(iter(model.output(0).get_names()))
+    for name in (output, model.output(0).get_node().get_friendly_name()):
+        wanted.pop(name, None)
+    model.add_outputs(list(wanted.values()))
+    names = [result.input_value(0).get_node().get_friendly_name() for result in model.results]
+    results = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([photo])
+    tensors = {name: _nhwc(results[i]) for i, name in enumerate(names)}
+    rounded = {name.removesuffix("#quantized"): value for name, value in tensors.items() if name.endswith("#quantized")}
+    return {**tensors, **rounded, output: _nhwc(results[0])}
+
+
+def _nhwc(value: Any) -> FloatArray:
+    return np.array(value.transpose(0, 2, 3, 1) if value.ndim == 4 else value, dtype=np.float32)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip()[:200] if lines else type(error).__name__

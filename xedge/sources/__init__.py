@@ -1,0 +1,116 @@
+"""Models as users name them: one folder for each kind of model that can be read.
+
+A kind's folder declares it (``SOURCE`` in ``__init__.py``, which imports nothing heavy) and holds the modules that read
+it. Other packages add kinds by the entry-point group ``xedge.sources``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from xedge.plugins import parts
+
+if TYPE_CHECKING:
+    from xedge.graph.ir import Graph
+    from xedge.types import FloatArray
+
+
+class FloatModel(Protocol):
+    """Something that computes a model in float32."""
+
+    def output(self, photos: Iterable[FloatArray]) -> FloatArray:
+        """Return outputs (N, classes) for preprocessed photos (H, W, C)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadModel:
+    """What was read of a model.
+
+    Args:
+        graph: The reference graph.
+        original: The model as its own framework computes it in inference, which the graph is checked against.
+        name: The model's own name.
+        scheme: The preprocessing scheme that the model itself suggests, and the reason; None if it suggests none.
+    """
+
+    graph: Graph
+    original: FloatModel
+    name: str
+    scheme: tuple[str, str] | None = None
+
+
+class Reader(Protocol):
+    """A function that reads a model."""
+
+    def __call__(self, source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
+        """Return what the model is.
+
+        Args:
+            source: The model as the user named it.
+            scratch: A folder that stays as long as what is returned is used.
+            allow_code: Whether the model may bring code of its own.
+
+        Raises:
+            InputError: The file is damaged, is not a model, or brings code that was not allowed.
+            UnsupportedError: The model cannot be read into the reference graph, though a library may take it.
+        """
+
+
+class Takes(Protocol):
+    """A function that tells whether a path is a model of a kind."""
+
+    def __call__(self, path: Path) -> bool:
+        """Return whether this kind reads the file or folder, by its name and without opening large files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceKind:
+    """A kind of model that can be read.
+
+    Args:
+        name: The kind's name.
+        words: What to give, for messages, such as "a .keras file".
+        takes: A function that tells whether a path is a model of this kind.
+        read: A function that reads it.
+        rank: The kind's place in messages, and among kinds that take the same path; smaller numbers come first.
+        libraries_take_it: Whether TensorFlow's converter takes such models, for those outside the reference graph.
+    """
+
+    name: str
+    words: str
+    takes: Takes
+    read: Reader
+    rank: int = 100
+    libraries_take_it: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """A model as the user named it.
+
+    Args:
+        name: The name for files and reports.
+        path: The model's file or folder; None for a built-in name.
+        kind: The kind of model, which reads it.
+        scheme: The preprocessing scheme that the model was trained with, if that is known.
+        embedded: Whether it is the embedded default.
+        weights: Where the weights come from, for a built-in name.
+    """
+
+    name: str
+    path: Path | None
+    kind: SourceKind
+    scheme: str | None = None
+    embedded: bool = False
+    weights: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.path is None or self.embedded else self.path.name
+
+
+def source_kinds() -> tuple[SourceKind, ...]:
+    """Return all kinds of models, xedge's own and those that other packages add, in the order of their ranks."""
+    return parts("xedge.sources", "SOURCE", "xedge.sources")

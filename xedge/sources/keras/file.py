@@ -1,0 +1,149 @@
+"""Load Keras models and read them: files of Keras 2 and 3, and built-in names."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from xedge.errors import InputError, MissingRuntimeError, UnsupportedError, parameter
+from xedge.graph.ir import Graph
+from xedge.graph.spill import spilled
+from xedge.memory import give_memory_back
+from xedge.native_log import native_log
+from xedge.sources import ReadModel, Source
+from xedge.vocabulary import BUILT_IN
+
+
+def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
+    """Load a Keras model and read it into the reference graph; arguments and errors are those of ``Reader``."""
+    with native_log():  # Keras imports TensorFlow for .h5 files, which greets at length
+        model = load_keras(source, allow_code=allow_code)
+        # They import keras, whose backend is chosen by now.
+        from xedge.sources.keras.layers import read_keras  # noqa: PLC0415
+        from xedge.sources.keras.original import Original  # noqa: PLC0415
+
+        graph = spilled(read_keras(model), scratch / "kernels")
+        original = Original(model, scratch)
+    name, kinds = model.name, layer_kinds(model)
+    del model
+    give_memory_back()
+    return ReadModel(graph=graph, original=original, name=name, scheme=suggested_scheme(name, kinds))
+
+
+def read_built_in(name: str) -> Graph:
+    """Return the reference graph of a built-in network with fresh weights."""
+    use_light_backend()
+    # They import keras, whose backend is chosen by now.
+    from xedge.models.zoo import NETWORKS  # noqa: PLC0415
+    from xedge.sources.keras.layers import read_keras  # noqa: PLC0415
+
+    return read_keras(NETWORKS[name].build())
+
+
+def use_light_backend() -> None:
+    """Let Keras load files with OpenVINO, which imports in a fifth of TensorFlow's time, unless the user chose."""
+    if find_spec("keras") is None:
+        raise MissingRuntimeError("keras is not installed; the host side needs it: pip install 'xedge[host]'")
+    if find_spec("openvino") is not None:
+        os.environ.setdefault("KERAS_BACKEND", "openvino")
+
+
+def load_keras(source: Source, *, allow_code: bool = False) -> Any:
+    """Return the Keras model of a source.
+
+    Args:
+        source: A file or a built-in name.
+        allow_code: Let the file bring code of its own (Lambda layers).
+
+    Raises:
+        InputError: the file is damaged, is no model, or brings code that was not allowed.
+        UnsupportedError: the model cannot be loaded here, though TensorFlow's converter may take it.
+    """
+    use_light_backend()
+    import keras  # noqa: PLC0415 - after the backend is chosen
+
+    from xedge.sources.keras.legacy import KERAS_2_LAYERS  # noqa: PLC0415 - imports keras
+
+    if source.path is None:
+        from xedge.models import zoo  # noqa: PLC0415 - imports keras
+
+        assert source.weights is not None
+        return zoo.build(source.name, source.weights)
+    _check_container(source.path)
+    try:
+        return keras.models.load_model(
+            source.path,
+            custom_objects=KERAS_2_LAYERS if source.path.suffix.lower() != ".keras" else None,
+            compile=False,
+            safe_mode=not allow_code,
+        )
+    except Exception as error:  # Keras raises nearly anything from a damaged or foreign file
+        raise _explained(source.path, error) from error
+
+
+def _check_container(path: Path) -> None:
+    """Refuse what is no Keras file before Keras says so in many lines."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except PermissionError:
+        raise InputError(f"{path}: no permission to read it") from None
+    if path.suffix.lower() == ".keras":
+        if not zipfile.is_zipfile(path) and start != b"\x89HDF\r\n\x1a\n":
+            raise InputError(f"{path}: truncated or not a .keras archive; save or copy it again")
+        if zipfile.is_zipfile(path):
+            _check_members(path)
+    elif start != b"\x89HDF\r\n\x1a\n":
+        raise InputError(f"{path}: not an HDF5 file; save or copy it again")
+
+
+def _check_members(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
+    if missing:
+        raise InputError(f"{path}: a zip, but no Keras model ({', '.join(sorted(missing))} missing)")
+
+
+def _explained(path: Path, error: Exception) -> Exception:
+    text = " ".join(str(error).split())
+    if "safe_mode" in text or "unsafe" in text.lower() or "Lambda" in text:
+        return InputError(
+            f"{path}: brings code of its own (a Lambda layer), which is not run; if you trust it, give "
+            f"{parameter('allow_code')}"
+        )
+    if "No model config found" in text:
+        return InputError(
+            f"{path}: holds weights without a model; give the whole model, or the weights with a built-in name"
+        )
+    if isinstance(error, OSError | KeyError | zipfile.BadZipFile) or "truncated" in text:
+        return InputError(f"{path}: damaged ({text[:120]}); save or copy it again")
+    return UnsupportedError(f"{path}: Keras does not load it ({text[:200]})")
+
+
+def layer_kinds(model: Any) -> frozenset[str]:
+    """Return the class names of a Keras model's layers, those of nested models included."""
+    kinds: set[str] = set()
+    for layer in model.layers:
+        kinds.add(type(layer).__name__)
+        if hasattr(layer, "layers"):
+            kinds |= layer_kinds(layer)
+    return frozenset(kinds)
+
+
+def suggested_scheme(model_name: str, kinds: frozenset[str]) -> tuple[str, str] | None:
+    """Return the preprocessing scheme that a model suggests, and why; None if nothing in it tells.
+
+    Nothing in a Keras file says how the photos were scaled; a model that scales its own input takes raw pixels.
+
+    Args:
+        model_name: The model's own name.
+        kinds: The class names of its layers.
+    """
+    if kinds & {"Rescaling", "Normalization"}:
+        return "raw", "the model scales its input itself"
+    if model_name in BUILT_IN:
+        return BUILT_IN[model_name], f"as Keras Applications' {model_name} was trained"
+    return None
