@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from xedge.device.board import read_board
-from xedge.device.power import read_power
+from xedge.device.vendors import read_power, read_throttling
 from xedge.device.readings import read_now, watching
 from xedge.device.system import System
-from xedge.device.throttling import new_throttling, read_throttling
+from xedge.device.throttling import new_throttling
 
 CPU = "sys/devices/system/cpu"
 PMIC = """   3V7_WL_SW_A current(0)=0.10000000A

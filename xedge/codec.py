@@ -43,8 +43,7 @@ def _parse(kind: Any, data: Any, path: str) -> Any:
     if origin is typing.Literal:
         return _checked(data, data in arguments, path, f"one of {', '.join(map(repr, arguments))}")
     if origin in (typing.Union, types.UnionType):
-        inner = [argument for argument in arguments if argument is not type(None)]
-        return None if data is None and len(inner) < len(arguments) else _parse(inner[0], data, path)
+        return _union(arguments, data, path)
     if origin is tuple:
         return _tuple(arguments, data, path)
     if origin in (dict, Mapping):
@@ -53,12 +52,34 @@ def _parse(kind: Any, data: Any, path: str) -> Any:
     return _plain(kind, data, path)
 
 
+def _union(members: tuple[Any, ...], data: Any, path: str) -> Any:
+    """Parse as the first member that the data fits; if there is but one besides null, its own error is raised."""
+    if data is None and type(None) in members:
+        return None
+    inner = [member for member in members if member is not type(None)]
+    if len(inner) == 1:
+        return _parse(inner[0], data, path)
+    for member in inner:
+        try:
+            return _parse(member, data, path)
+        except BundleError:
+            continue
+    return _checked(data, False, path, " or ".join(_words(member) for member in members))
+
+
+def _words(kind: Any) -> str:
+    """What data of a type is called in messages."""
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(map(repr, typing.get_args(kind)))
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(kind) or str(getattr(kind, "__name__", kind))
+
+
 def _plain(kind: Any, data: Any, path: str) -> Any:
     if kind is float:
         _checked(data, isinstance(data, int | float) and not isinstance(data, bool), path, "a number")
         return float(data)
-    names = {int: "a whole number", str: "a text", bool: "true or false"}
-    return _checked(data, type(data) is kind, path, names.get(kind, str(kind)))
+    return _checked(data, type(data) is kind, path, _words(kind))
 
 
 def _tuple(arguments: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...]:
@@ -74,7 +95,8 @@ def _dataclass(kind: Any, data: Any, path: str) -> Any:
     hints = typing.get_type_hints(kind)
     known = {field.name: field for field in dataclasses.fields(kind)}
     for name in data:
-        _checked(data, name in known, f"{path}.{name}", "absent: this version of xedge does not know it")
+        if name not in known:
+            raise BundleError(f"{path}.{name}: is not a field that this version of xedge knows")
     values = {}
     for name, field in known.items():
         if name in data:

@@ -23,7 +23,7 @@ OUTPUTS = "golden/outputs.npz"
 # What was done to the channels of tensors, for those who compare tensors; no runtime needs it.
 CHANGES = "changes.npz"
 Changes = Mapping[str, tuple[FloatArray, FloatArray]]
-# A zip may not unpack to more than this many times a plausible artifact.
+# A zip may not unpack to more than this; the largest artifacts are a hundred times smaller.
 LARGEST_ZIP_BYTES = 4 << 30
 
 

@@ -4,32 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from xedge.device.jetson import Jetson, read_jetson
 from xedge.device.system import System
-
-# First releases of NVIDIA's L4T of each JetPack.
-JETPACKS = {"R32": "4", "R34": "5", "R35": "5", "R36": "6", "R38": "7", "R39": "7"}
-RELEASE = re.compile(r"# (R\d+) \(release\), REVISION: ([0-9.]+)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Jetson:
-    """What NVIDIA's system says.
-
-    Args:
-        release: of L4T, such as ``R36.4.0``.
-        jetpack: the JetPack that it belongs to; None if it is not known yet.
-        power_mode: what ``nvpmodel -q`` says.
-        clocks_fixed: whether ``jetson_clocks`` holds the processors at their highest clock; None if it does not tell.
-    """
-
-    release: str
-    jetpack: str | None
-    power_mode: str | None
-    clocks_fixed: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +52,7 @@ def read_board(system: System | None = None) -> Board:
         core_mhz=tuple(clock / 1e3 for clock in clocks if clock is not None and clock > 0),
         governors=tuple(dict.fromkeys(governor for governor in governors if governor is not None)),
         memory_bytes=memory(system).get("MemTotal"),
-        jetson=_jetson(system),
+        jetson=read_jetson(system),
         emulated=machine.startswith(("aarch64", "arm")) and _is_x86(system),
     )
 
@@ -110,23 +89,3 @@ def _soc(system: System) -> str | None:
     """The last of the device tree's names is the most general: ``brcm,bcm2711``, ``nvidia,tegra234``."""
     names = (system.text("proc/device-tree/compatible") or "").split("\0")
     return names[-1] or None
-
-
-def _jetson(system: System) -> Jetson | None:
-    found = RELEASE.match(system.text("etc/nv_tegra_release") or "")
-    if found is None:
-        return None
-    major, minor = found.groups()
-    mode = re.search(r"NV Power Mode: (\S+)", system.run(["nvpmodel", "-q"]) or "")
-    return Jetson(
-        release=f"{major}.{minor}",
-        jetpack=JETPACKS.get(major),
-        power_mode=mode.group(1) if mode else None,
-        clocks_fixed=_clocks_fixed(system.run(["jetson_clocks", "--show"])),
-    )
-
-
-def _clocks_fixed(told: str | None) -> bool | None:
-    """Whether every online core's lowest clock is its highest."""
-    pairs = re.findall(r"^cpu\d+: +Online=1 .*?MinFreq=(\d+) MaxFreq=(\d+)", told or "", re.MULTILINE)
-    return all(low == high for low, high in pairs) if pairs else None

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from xedge.device.board import memory
-from xedge.device.power import Power, read_power
+from xedge.device.power import Power
 from xedge.device.system import System
-from xedge.device.throttling import Throttling, read_throttling
+from xedge.device.throttling import Throttling
+from xedge.device.vendors import read_power, read_throttling
 
 # About once a second: often enough to see a fan, seldom enough to cost nothing.
 INTERVAL_S = 1.0

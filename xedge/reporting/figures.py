@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from xedge.converters import targets
 from xedge.inspection.analysis import AnalyzeReport
 from xedge.measuring.comparison import board_name
 from xedge.measuring.report import RunReport
@@ -20,16 +21,9 @@ from xedge.reporting.gather import Entry
 
 # Colours that stand for variables of the page's style, so that one chart serves light and dark.
 TEXT, GRID, ALARM = "#010101", "#010102", "#010103"
-TARGET_COLOURS = {"tflite": "#020201", "onnx": "#020202", "openvino": "#020203", "tensorrt": "#020204"}
-VARIABLES = {
-    TEXT: "var(--text)",
-    GRID: "var(--line)",
-    ALARM: "var(--alarm)",
-    "#020201": "var(--tflite)",
-    "#020202": "var(--onnx)",
-    "#020203": "var(--openvino)",
-    "#020204": "var(--tensorrt)",
-}
+VARIABLES = {TEXT: "var(--text)", GRID: "var(--line)", ALARM: "var(--alarm)"}
+VARIABLES |= {f"#0202{place:02x}": f"var(--{target.name})" for place, target in enumerate(targets(), start=1)}
+_COLOURS = {variable: colour for colour, variable in VARIABLES.items()}
 # Not by colour alone: each precision has a shape.
 MARKERS = {"fp32": "o", "fp16": "s", "dynamic": "^", "int8": "D"}
 WIDTH_IN = 6.4
@@ -54,6 +48,11 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 SVG = "http://www.w3.org/2000/svg"
+
+
+def _colour(target: str) -> str:
+    """What stands for a target's colour; a target that is not registered here has the text's."""
+    return _COLOURS.get(f"var(--{target})", TEXT)
 
 
 def accuracy_against_latency(entries: Sequence[Entry]) -> str:
@@ -81,7 +80,7 @@ def _point(axes: Axes, entry: Entry) -> None:
     assert accuracy is not None
     low, high = (100 * bound for bound in accuracy.interval95)
     x, y = entry.run.latency.p50_ms, _top1(entry)
-    colour = TARGET_COLOURS.get(entry.run.target, TEXT)
+    colour = _colour(entry.run.target)
     axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=colour, linewidth=1, alpha=0.35)
     axes.plot(x, y, MARKERS.get(entry.run.precision, "o"), color=colour, markersize=8)
 
@@ -118,7 +117,7 @@ def numbers(of: Sequence[int]) -> str:
 
 def _legend(axes: Axes, entries: Sequence[Entry]) -> None:
     handles = [
-        axes.plot([], [], "s", color=TARGET_COLOURS.get(target, TEXT), label=target)[0]
+        axes.plot([], [], "s", color=_colour(target), label=target)[0]
         for target in dict.fromkeys(entry.run.target for entry in entries)
     ]
     handles += [
@@ -133,7 +132,7 @@ def latency_distributions(entries: Sequence[Entry]) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = _figure(0.9 + 0.42 * len(entries))
         for place, entry in enumerate(reversed(entries)):
-            colour = TARGET_COLOURS.get(entry.run.target, TEXT)
+            colour = _colour(entry.run.target)
             line = {"color": colour, "linewidth": 1.2}
             axes.boxplot(
                 [sample / 1e6 for sample in entry.run.samples_ns],
@@ -174,7 +173,7 @@ def time_series(entry: Entry) -> str:
         nothing = float("nan")
         medians = [nothing if w.median_ms is None else w.median_ms for w in run.series]
         worst = [nothing if w.max_ms is None else w.max_ms for w in run.series]
-        colour = TARGET_COLOURS.get(run.target, TEXT)
+        colour = _colour(run.target)
         panels[0].plot(times, medians, color=colour, linewidth=2, label="median")
         panels[0].plot(times, worst, color=colour, linewidth=1, linestyle=":", label="slowest")
         panels[0].set_ylabel("ms")
@@ -205,7 +204,7 @@ def layers(report: AnalyzeReport) -> str:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, 1.0 + 0.28 * len(shown)), layout="constrained")
         panels = figure.subplots(1, 2 if timed else 1, sharey=True, squeeze=False)[0]
-        colour = TARGET_COLOURS.get(report.target, TEXT)
+        colour = _colour(report.target)
         panels[0].barh(places, [layer.alone_db or 0.0 for layer in shown], color=colour)
         panels[0].set_yticks(places, names)
         panels[0].set_xlabel("signal over its noise, dB")

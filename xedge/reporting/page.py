@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from xedge._version import __version__
+from xedge.converters import targets
 from xedge.measuring.verdict import grouped
 from xedge.metrics import Accuracy
 from xedge.reporting import figures
@@ -37,6 +38,7 @@ def page(found: Gathered, data: Path | None = None, title: str | None = None) ->
         version=__version__,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         found=found,
+        targets=targets(),
         overall=_tradeoff(found.entries) if len(found.boards) > 1 else None,
         boards=[(name, entries, _tradeoff(entries)) for name, entries in found.boards.items()],
         invalid=lambda entries: grouped({str(one.number): one.run.verdict for one in entries}),

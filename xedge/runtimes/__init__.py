@@ -160,7 +160,7 @@ class Runtime:
 
         Raises:
             UsageError: The runtime knows no such provider.
-            MissingRuntimeError: The package cannot be imported, or was built without the provider.
+            MissingRuntimeError: The package cannot be imported, or it does not have the provider.
             BundleError: The runtime does not take the artifact.
         """
         if settings.provider is not None and settings.provider not in self.providers:
