@@ -27,10 +27,9 @@ def precision_names(named: str | Sequence[str]) -> tuple[Precision, ...]:
     Raises:
         UsageError: There is no such precision.
     """
-    if named == "all":
-        return PRECISIONS
-    words = [word.strip() for word in (named.split(",") if isinstance(named, str) else named)]
-    for word in words:
-        if word not in PRECISIONS:
-            raise UsageError(not_known("precision", word, [*PRECISIONS, "all"]))
-    return cast("tuple[Precision, ...]", tuple(dict.fromkeys(words)))
+    names: list[str] = []
+    for word in named.split(",") if isinstance(named, str) else named:
+        if word.strip() != "all" and word.strip() not in PRECISIONS:
+            raise UsageError(not_known("precision", word.strip(), [*PRECISIONS, "all"]))
+        names += PRECISIONS if word.strip() == "all" else [word.strip()]
+    return cast("tuple[Precision, ...]", tuple(dict.fromkeys(names)))

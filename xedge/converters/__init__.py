@@ -182,10 +182,13 @@ def target_names(named: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         UsageError: There is no such target.
     """
-    if named == "all":
-        return tuple(target.name for target in targets() if not target.by_name_only)
-    words = named.split(",") if isinstance(named, str) else named
-    return tuple(dict.fromkeys(find_target(word.strip()).name for word in words))
+    names: list[str] = []
+    for word in named.split(",") if isinstance(named, str) else named:
+        if word.strip() == "all":
+            names += [target.name for target in targets() if not target.by_name_only]
+        else:
+            names.append(find_target(word.strip()).name)
+    return tuple(dict.fromkeys(names))
 
 
 def find_library(target: Target) -> Library:

@@ -13,6 +13,7 @@ from xedge.graph.ir import Graph
 from xedge.graph.spill import spilled
 from xedge.memory import give_memory_back
 from xedge.native_log import native_log
+from xedge.plugins import registered
 from xedge.sources import ReadModel, Source
 from xedge.vocabulary import BUILT_IN
 
@@ -73,6 +74,7 @@ def load_keras(source: Source, *, allow_code: bool = False) -> Any:
         assert source.weights is not None
         return zoo.build(source.name, source.weights)
     _check_container(source.path)
+    registered("xedge.operations")  # other packages register their layers with Keras when they are imported
     try:
         return keras.models.load_model(
             source.path,
