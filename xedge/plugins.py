@@ -12,7 +12,6 @@ import logging
 import pkgutil
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -40,6 +39,8 @@ def registered(group: str) -> tuple[Any, ...]:
     An entry point that cannot be loaded is logged as a warning and left out, so that a broken package does not take
     xedge down with it.
     """
+    from importlib.metadata import entry_points  # noqa: PLC0415 - it takes longer than the rest of a short command
+
     found = []
     for entry in entry_points(group=group):
         try:

@@ -1,4 +1,4 @@
-"""Read back what commands wrote with ``--json``: every document names what it is and its version."""
+"""Read back what commands wrote with ``--json``; every document names what it is and its version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from xedge.codec import from_json
 from xedge.errors import BundleError, InputError
 
-# What each document is read as; modules are imported when one of theirs is read, for some need the host's packages.
+# The dataclass that each document is read as. Its module is imported when it is needed, because some need the host's
+# packages.
 KINDS = {
     "xedge.run/1": ("xedge.measuring.report", "RunReport"),
     "xedge.run-on/1": ("xedge.remote.run", "RemoteRun"),
@@ -27,7 +28,7 @@ def read_document(path: Path) -> Any:
     """Return what a JSON file of xedge holds, as the dataclass that its ``schema`` names.
 
     Raises:
-        InputError: the file is missing, no JSON, of another kind or version, or a field is wrong.
+        InputError: The file is missing, is not JSON, is of another kind or version, or has a wrong field.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

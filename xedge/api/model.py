@@ -24,7 +24,12 @@ Photo = str | Path | Image.Image | UInt8Array
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A class and its probability, 0 to 1."""
+    """A class and its probability.
+
+    Args:
+        label: The name of the class.
+        probability: The probability that the model gives it, 0 to 1.
+    """
 
     label: str
     probability: float
@@ -33,7 +38,7 @@ class Prediction:
 class Model:
     """A bundle on its runtime, as ``xedge.load`` returns it; usable in a ``with`` block, which closes it.
 
-    One inference at a time: runtimes keep buffers between calls.
+    It computes one inference at a time, because runtimes keep buffers between calls.
     """
 
     def __init__(self, bundle: Bundle, options: RunOptions, scratch: tempfile.TemporaryDirectory[str]) -> None:
@@ -43,12 +48,12 @@ class Model:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the outputs."""
+        """The class names in the order of the outputs."""
         return self._bundle.labels
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says of itself."""
+        """What the bundle says about itself."""
         return self._bundle.manifest
 
     @property
@@ -60,11 +65,11 @@ class Model:
         """Return the most probable classes, best first.
 
         Args:
-            photo: a file, a Pillow image, or pixels (H, W, 3) or (H, W) uint8, RGB, of any size.
-            top: how many classes.
+            photo: A file, a Pillow image, or pixels (H, W, 3) or (H, W) uint8 in RGB, of any size.
+            top: The number of classes to return.
 
         Raises:
-            InputError: no readable photo.
+            InputError: The photo cannot be read.
         """
         probabilities = self.probabilities(photo)
         order = np.argsort(-probabilities, kind="stable")[:top]
@@ -75,7 +80,7 @@ class Model:
         return self._classifier.classify(self.manifest.preprocessing.pixels(_image(photo)))
 
     def close(self) -> None:
-        """Let go of what a zip was unpacked to."""
+        """Remove what a zip was unpacked to."""
         self._finalizer()
 
     def __enter__(self) -> Model:
@@ -91,14 +96,17 @@ def load(
     """Open a bundle and load it into its runtime.
 
     Args:
-        bundle: a folder or zip that ``convert`` made; every file is checked against its hash.
-        threads: None takes the cores, four at most.
-        runtime: ``litert``, ``tflite``, ``onnxruntime`` or ``openvino``; None takes the first installed for the target.
-        provider: ``cpu`` (None), ``cuda``, ``tensorrt``, ``gpu`` or ``npu``, as the runtime has it.
+        bundle: A folder or zip that ``convert`` made. Every file is checked against its hash.
+        threads: The number of threads for one inference; None takes the number of cores, at most 4.
+        runtime: The name of the runtime (``litert``, ``tflite``, ``onnxruntime`` or ``openvino``); None takes the first
+            installed one that opens the artifact.
+        provider: The processor or backend of the runtime (``cpu``, ``cuda``, ``tensorrt``, ``gpu`` or ``npu``); None
+            takes its CPU.
 
     Raises:
-        InputError, BundleError: no bundle, or a damaged one.
-        MissingRuntimeError: no runtime for it is installed.
+        InputError: There is no bundle at this path.
+        BundleError: The bundle is damaged.
+        MissingRuntimeError: No runtime for the bundle is installed.
     """
     scratch = tempfile.TemporaryDirectory(prefix="xedge-")
     try:

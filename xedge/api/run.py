@@ -1,4 +1,4 @@
-"""Test, time and score a bundle: on this machine, or on another over ssh."""
+"""Test, time and score bundles, on this machine or on another one over ssh."""
 
 from __future__ import annotations
 
@@ -39,20 +39,23 @@ def run(
     """Test, time and score a bundle on this machine.
 
     Args:
-        bundle: a folder or zip.
-        data: labelled photos, one folder for each class; left out, the embedded model takes its own; None scores
-            nothing.
-        limit: score on so many of them, chosen by a fixed seed.
-        runs: time exactly so many inferences; None lets the time decide.
-        duration_s: time for so long.
-        rate: frames per second that come whether the last is done or not.
-        cooldown: what to wait for before.
-        against: another bundle of the same model, timed in turns with this one.
-        threads, runtime, provider: as for ``load``.
-        progress: told what is being done.
+        bundle: The bundle: its folder or its zip.
+        data: Labelled photos to score, in one folder for each class. If it is left out, the embedded model is scored on
+            its own photos; None scores nothing.
+        limit: The number of photos to score, chosen by a fixed seed; None scores all.
+        runs: The exact number of inferences to time; None decides by time.
+        duration_s: The time to measure for, in seconds; None stops when every percentile can be told.
+        rate: The number of frames per second that arrive whether the last one is done or not; None takes the next
+            frame when the last one is done.
+        cooldown: What to wait for before the run; None does not wait.
+        against: Another bundle of the same model, to time in turns with this one.
+        threads: The number of threads for one inference; None takes the number of cores, at most 4.
+        runtime: The name of the runtime; None takes the first installed one that opens the artifact.
+        provider: The processor or backend of the runtime; None takes its CPU.
+        progress: A function that is told what is being done.
 
     Raises:
-        XedgeError: with a line for the user.
+        XedgeError: The bundle cannot be opened, run or scored; the message says what, where, and what to do.
     """
     options = RunOptions(
         threads=threads,
@@ -78,20 +81,23 @@ def run_on(
     arguments: Sequence[str] = (),
     report: Report = lambda line: None,
 ) -> RemoteRun:
-    """Deploy bundles to another machine over the system's ssh, run each there, and bring the reports back.
+    """Deploy bundles to another machine over the system's ssh, run each of them there, and bring the reports back.
 
     Args:
-        destination: ``user@host``, or a name of the user's ssh configuration.
-        bundles: folders or zips.
-        data: labelled photos to send along; the embedded model's own are there already.
-        limit: score on so many of them.
-        wheels: a folder of wheels, for a machine without internet.
-        arguments: more options of ``xedge run`` there, such as ``("--runs", "100")``.
-        report: told one line as each stage ends.
+        destination: The machine: ``user@host``, or a name in the user's ssh configuration.
+        bundles: The bundles: folders or zips.
+        data: Labelled photos to send along and score. The embedded model's own photos come with xedge.
+        limit: The number of photos to score, chosen by a fixed seed; None scores all.
+        wheels: A folder of wheels, for a machine without internet; None lets the machine fetch what it needs.
+        arguments: More options of ``xedge run`` on that machine, such as ``("--runs", "100")``.
+        report: A function that is told one line as each stage ends.
+
+    Returns:
+        The reports of the bundles that ran; those that did not are among its ``failures``.
 
     Raises:
-        ConnectionLostError: the machine cannot be reached, or not any more.
-        XedgeError: every bundle failed there; where only some did, they are among ``failures``.
+        ConnectionLostError: The machine cannot be reached, or the connection was lost.
+        XedgeError: Every bundle failed on that machine.
     """
     with ExitStack() as stack:
         folders = [stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")) for _ in bundles]

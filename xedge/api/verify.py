@@ -42,20 +42,25 @@ def verify(
     report: Report = lambda line: None,
     progress: Report = lambda line: None,
 ) -> VerifyReport:
-    """Compare bundles of one model with each other and with Keras, and tell whether int8 is int8.
+    """Compare bundles of one model with each other and with the original model, and audit whether int8 is int8.
 
     Args:
-        bundles: folders or zips.
-        data: photos; None takes the bundle's golden ones, or the embedded model's own.
-        limit: so many of them, chosen by a fixed seed.
-        model: the Keras file, where it does not lie beside the bundles.
-        min_agreement: demanded of every pair, 0 to 1.
-        max_difference: greatest difference of a probability allowed; None allows any.
-        threads, provider: as for ``load``.
-        report, progress: told what is left out, and what is being done.
+        bundles: The bundles: folders or zips.
+        data: The photos to compare on; None takes the golden photos in the bundle, or the embedded model's own.
+        limit: The number of photos to take, chosen by a fixed seed; None takes all.
+        model: The model's file, where it is not beside the bundles.
+        min_agreement: The share of photos on which every pair must have the same first class, 0 to 1.
+        max_difference: The greatest difference of a probability that is allowed, 0 to 1; None allows any.
+        threads: The number of threads for one inference; None takes the number of cores, at most 4.
+        provider: The processor or backend of the runtime; None takes its CPU.
+        report: A function that is told what is left out.
+        progress: A function that is told what is being done.
 
     Returns:
-        The comparison; ``failures`` says what misses a threshold.
+        The comparison. Its ``failures`` say in words what misses a threshold.
+
+    Raises:
+        InputError: The bundles are not of one model, or prepare photos differently.
     """
     with ExitStack() as stack:
         open_ones = [stack.enter_context(opened(Path(path))) for path in bundles]

@@ -1,4 +1,4 @@
-"""How commands talk: results to standard output, progress to standard error, tables and JSON."""
+"""Where commands print: results to standard output, progress to standard error, as tables or JSON."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any, TextIO
 from xedge.codec import to_json
 from xedge.files import write_file
 
-# A log that says nothing for so long looks as if nothing happened.
+# Seconds of silence after which a log would look as if nothing happened.
 SILENCE_S = 20.0
 COLOURS = {"VALID": 32, "PASSED": 32, "INVALID": 31, "FAILED": 31, "PROBLEM": 31, "WARNING": 33}
 
 
 class Console:
-    """Where a command's words go.
+    """The output of a command.
 
     Args:
-        json_to: ``-`` for standard output, a file, or None for tables.
-        quiet: no progress and no stages.
+        json_to: Where JSON goes: ``-`` for standard output, or a file; None prints tables instead.
+        quiet: Print neither progress nor stages.
     """
 
     def __init__(self, json_to: str | None, quiet: bool) -> None:
@@ -35,13 +35,13 @@ class Console:
         self._told_at = time.monotonic()
 
     def stage(self, line: str) -> None:
-        """A stage ended; beside JSON on standard output this goes to standard error."""
+        """Print a line about a stage that ended; where standard output is for JSON, it goes to standard error."""
         if not self.quiet:
             self._clear()
             print(line, file=self._err if self.json_to == "-" else self._out, flush=True)
 
     def progress(self, line: str) -> None:
-        """How far a long stage is: one line that is overwritten on a terminal, a line now and then in a pipe."""
+        """Print how far a long stage is: on a terminal one line that is overwritten, in a pipe a line now and then."""
         if self.quiet:
             return
         if self._err.isatty():
@@ -52,7 +52,7 @@ class Console:
             print(line, file=self._err, flush=True)
 
     def result(self, value: Any, text: str) -> None:
-        """The command's result: as JSON where that was asked for, else as text."""
+        """Print the command's result: as JSON if that was asked for, and otherwise as text."""
         self._clear()
         document = json.dumps(to_json(value), indent=2)
         if self.json_to == "-":
@@ -69,12 +69,12 @@ class Console:
 
 
 def _takes_colour(out: TextIO) -> bool:
-    """Whether a terminal shows colours and the user does not mind: https://no-color.org."""
+    """Whether the output is a terminal with colours, and the user has not turned them off (https://no-color.org)."""
     return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _painted(text: str) -> str:
-    """Colour the words of a verdict; the words themselves say the same."""
+    """Colour the words of a verdict, which say the same without colour."""
     words = rf"\b({'|'.join(COLOURS)})\b"
     return re.sub(words, lambda found: f"\033[{COLOURS[found.group()]}m{found.group()}\033[0m", text)
 
@@ -83,7 +83,7 @@ Tabulate = Callable[[Sequence[Sequence[str]], Sequence[str]], str]
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
-    """Return rows as aligned columns: the first to the left, the others to the right."""
+    """Return rows as aligned columns: the first column is aligned left, the others right."""
     lines = [list(header)] if header else []
     lines += [list(row) for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
@@ -105,21 +105,21 @@ def markdown(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
 
 
 def fields(pairs: Sequence[tuple[str, str]]) -> str:
-    """Return name and value lines, values aligned."""
+    """Return lines of names and values, with the values aligned."""
     width = max(len(name) for name, _ in pairs)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in pairs)
 
 
 def percent(share: float) -> str:
-    """0.9059 as 90.59 %."""
+    """Return a share as a percentage: 0.9059 as 90.59 %."""
     return f"{100 * share:.2f} %"
 
 
 def megabytes(size: int) -> str:
-    """Bytes as decimal megabytes."""
+    """Return a size in bytes as decimal megabytes."""
     return f"{size / 1e6:.2f} MB"
 
 
 def milliseconds(value: float | None) -> str:
-    """A time, or why there is none."""
+    """Return a time, or why there is none."""
     return "too few samples" if value is None else f"{value:.2f} ms"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -13,23 +14,34 @@ from xedge.conversion.options import Option, documented
 
 
 def add_options(parser: argparse.ArgumentParser, options: type, only: Collection[str] | None = None) -> None:
-    """Add an option to a parser for each field of a dataclass of options.
+    """Add an option to a parser for each field of a dataclass of options, in a group for each class that has it.
 
     Args:
         parser: The command's parser.
         options: The dataclass.
         only: The names of the fields to take; None takes all.
     """
-    for one in dataclasses.fields(options):
-        known = documented(options)[one.name]
-        if known.flag != "" and (only is None or one.name in only):
-            _add(parser, one, known)
+    fields = {one.name: one for one in dataclasses.fields(options)}
+    for part in options.__mro__[:-1]:
+        own = [fields[name] for name in fields if name in inspect.get_annotations(part)]
+        group = None
+        for one in own:
+            known = documented(options)[one.name]
+            if known.flag == "" or (only is not None and one.name not in only) or fields.pop(one.name, None) is None:
+                continue
+            if not one.kw_only:
+                parser.add_argument(one.name, nargs="?", metavar=known.metavar, help=known.words)
+                continue
+            group = group or parser.add_argument_group(_title(part))
+            _add(group, one, known)
 
 
-def _add(parser: argparse.ArgumentParser, one: dataclasses.Field[Any], known: Option) -> None:
-    if not one.kw_only:
-        parser.add_argument(one.name, nargs="?", metavar=known.metavar, help=known.words)
-        return
+def _title(part: type) -> str:
+    words = (part.__doc__ or "").splitlines()[0].rstrip(".")
+    return words[:1].lower() + words[1:]
+
+
+def _add(group: argparse._ArgumentGroup, one: dataclasses.Field[Any], known: Option) -> None:
     required = one.default is dataclasses.MISSING
     named: dict[str, Any] = {"dest": one.name, "help": known.words}
     if known.kind == "switch":
@@ -41,7 +53,7 @@ def _add(parser: argparse.ArgumentParser, one: dataclasses.Field[Any], known: Op
             named["default"] = one.default
             if one.default is not None:
                 named["help"] += " (default: %(default)s)"
-    parser.add_argument(known.flag or f"--{one.name.replace('_', '-')}", **named)
+    group.add_argument(known.flag or f"--{one.name.replace('_', '-')}", **named)
 
 
 def chosen(namespace: argparse.Namespace, options: type) -> dict[str, Any]:

@@ -139,8 +139,8 @@ class Callbacks:
 
 
 @options_class
-class ConvertOptions(ModelOptions, CalibrationOptions, Callbacks):
-    """The options of ``convert``."""
+class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
+    """What to make, and what int8 may cost."""
 
     target: Any = option(
         "The target to convert to, several with commas (in Python also a sequence), or all. There are {targets}.",
@@ -234,8 +234,8 @@ class ConvertOptions(ModelOptions, CalibrationOptions, Callbacks):
 
 
 @options_class
-class AnalyzeOptions(ModelOptions, CalibrationOptions, Callbacks):
-    """The options of ``analyze``."""
+class AnalyzeOptions(Callbacks, CalibrationOptions, ModelOptions):
+    """What to measure."""
 
     target: str = option(
         "The target whose int8 is analyzed; tflite tells no operator times.",

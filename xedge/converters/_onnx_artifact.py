@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from xedge.graph.ir import Graph, Input, Node
-from xedge.graph.onnx import OnnxWriter
 from xedge.converters import Form, Pixels
 from xedge.converters._pixels import factors
+from xedge.graph.ir import Graph, Input, Node
+from xedge.graph.onnx import OnnxWriter
 from xedge.vocabulary import Batch
 
 

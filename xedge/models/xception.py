@@ -19,18 +19,18 @@ Convolution = Literal["separable", "ordinary"]
 
 @dataclass(frozen=True, kw_only=True)
 class XceptionConfig:
-    """What can be chosen about the network; the defaults are the published one.
+    """What can be chosen about the network; the defaults give the published network.
 
     Args:
-        input_shape: height, width (each at least 71) and channels of a photo.
-        classes: number of classes.
-        width_multiplier: factor on every channel count, rounded to multiples of 8.
-        middle_blocks: how often the middle flow's block is repeated.
-        order: depthwise then pointwise (Xception), or pointwise then depthwise (Inception's order).
-        intermediate: the non-linearity between those two steps; the paper's section 4.7 finds none to be best.
-        residual: with or without the skip connections.
-        convolution: separable, or an ordinary 3x3 convolution in the place of each separable one.
-        classifier_activation: ``softmax`` for probabilities, ``linear`` for logits.
+        input_shape: The height, the width (each at least 71) and the number of channels of a photo.
+        classes: The number of classes.
+        width_multiplier: The factor on every channel count, which is then rounded to a multiple of 8.
+        middle_blocks: The number of times that the middle flow's block is repeated.
+        order: The order of the two steps: depthwise then pointwise (Xception), or pointwise then depthwise (Inception).
+        intermediate: The non-linearity between the two steps; the paper's section 4.7 finds that none is best.
+        residual: Whether the network has residual connections.
+        convolution: Separable convolutions, or an ordinary 3x3 convolution in place of each of them.
+        classifier_activation: The last activation: ``softmax`` for probabilities, ``linear`` for logits.
     """
 
     input_shape: tuple[int, int, int] = (299, 299, 3)
@@ -74,7 +74,7 @@ def xception(config: XceptionConfig | None = None) -> keras.Model:
 
 
 def entry_flow(x: Any, config: XceptionConfig) -> Any:
-    """Two ordinary convolutions and three blocks that each halve the resolution."""
+    """Return the entry flow: two ordinary convolutions and three blocks that each halve the resolution."""
     for index, (published, strides) in enumerate(((32, 2), (64, 1)), start=1):
         name = f"block1_conv{index}"
         x = layers.Conv2D(config.channels(published), 3, strides=strides, use_bias=False, name=name)(x)
@@ -82,13 +82,13 @@ def entry_flow(x: Any, config: XceptionConfig) -> Any:
         x = layers.Activation("relu", name=f"{name}_act")(x)
     for block, published in ((2, 128), (3, 256), (4, 728)):
         widths = (config.channels(published),) * 2
-        # The photo's first block follows a ReLU already, so its first convolution has none before it.
+        # The first block follows a ReLU already, so its first convolution has none before it.
         x = _downsampling_block(x, config, f"block{block}", widths, leading_relu=block != 2)
     return x
 
 
 def middle_flow(x: Any, config: XceptionConfig) -> Any:
-    """The same block, over and over: three separable convolutions around which the input is added back."""
+    """Return the middle flow: a block of three separable convolutions with a residual connection, repeated."""
     for index in range(config.middle_blocks):
         shortcut, prefix = x, f"block{5 + index}"
         for step in (1, 2, 3):
@@ -102,7 +102,7 @@ def middle_flow(x: Any, config: XceptionConfig) -> Any:
 
 
 def exit_flow(x: Any, config: XceptionConfig) -> Any:
-    """One downsampling block, then two wide separable convolutions."""
+    """Return the exit flow: one downsampling block, then two wide separable convolutions."""
     first, last = f"block{5 + config.middle_blocks}", f"block{6 + config.middle_blocks}"
     x = _downsampling_block(x, config, first, (config.channels(728), config.channels(1024)), leading_relu=True)
     for step, published in ((1, 1536), (2, 2048)):

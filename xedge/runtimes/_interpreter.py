@@ -1,4 +1,4 @@
-"""What ai-edge-litert and tflite-runtime have in common: the Interpreter."""
+"""The interpreter that ai-edge-litert and tflite-runtime have in common."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ class InterpreterSession:
     """A TFLite interpreter with its tensors allocated.
 
     Args:
-        interpreter_class: the runtime's ``Interpreter``.
-        runtime, version: what to report.
-        artifact: the .tflite file.
-        settings: the number of threads, whose default in the interpreter itself is 1.
+        interpreter_class: The runtime's ``Interpreter``.
+        runtime: The runtime's name, for reports.
+        version: The runtime's version, for reports.
+        artifact: The .tflite file.
+        settings: The settings, of which the number of threads counts; the interpreter's own default is 1.
     """
 
     def __init__(self, interpreter_class: Any, runtime: str, version: str, artifact: Path, settings: Settings) -> None:
@@ -64,7 +65,7 @@ class InterpreterSession:
         )
 
     def times(self, photo: Tensor) -> dict[str, float]:
-        """Return nothing: the interpreter times no operations."""
+        """Return nothing: the Python interpreter gives no operator times."""
         del photo
         return {}
 
@@ -97,14 +98,14 @@ def _operation(op: Any, tensors: dict[int, Any]) -> Operation | None:
 
 
 def _multiply_accumulates(op: Any, tensors: dict[int, Any]) -> int:
-    """Results times what each of them sums: kernels are (outputs, h, w, inputs), depthwise ones (1, h, w, channels)."""
+    """Count the results times what each sums; kernels are (outputs, h, w, inputs), depthwise (1, h, w, channels)."""
     kernel = [int(size) for size in tensors[int(op["inputs"][1])]["shape"]]
     results = prod(int(size) for size in tensors[int(op["outputs"][0])]["shape"])
     return results * prod(kernel[1:-1] if op["op_name"] == "DEPTHWISE_CONV_2D" else kernel[1:])
 
 
 def read_tensors(interpreter_class: Any, resolver: Any, artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
-    """Return every tensor of one inference by name, as real values; on the built-in kernels, which keep them."""
+    """Return every tensor of one inference by name, as real values, from the built-in kernels, which keep them."""
     with native_log():
         interpreter = interpreter_class(
             model_path=str(artifact),
@@ -131,10 +132,10 @@ def _real(values: Tensor, quantization: tuple[float, int]) -> FloatArray:
 
 
 def _delegation(interpreter: Any) -> tuple[int | None, int | None, int | None]:
-    """Return operators in the artifact, partitions and delegated operators.
+    """Return the number of operators in the artifact, of partitions, and of delegated operators.
 
-    A delegate's kernel is listed behind the artifact's own operators, once per partition. What is delegated is found
-    by its tensors: an operator outside every partition still makes a tensor that somebody reads.
+    A delegate's kernel is listed after the artifact's own operators, once for each partition. The delegated operators
+    are found by following tensors back from each partition's outputs to its inputs.
     """
     details = getattr(interpreter, "_get_ops_details", None)
     if details is None:

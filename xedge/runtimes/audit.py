@@ -1,4 +1,4 @@
-"""Is an int8 artifact really int8? What a runtime executes, counted."""
+"""Count what a runtime really executes, to tell whether an int8 artifact is int8."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from typing import Literal
 
 from xedge.runtimes import Execution, Operation, Session
 
-# Shares of the arithmetic; the last dense layer is meant to stay in float.
+# Shares of the arithmetic from which an artifact counts as integer, and up to which it counts as float. The last dense
+# layer is meant to stay in float.
 MOSTLY, HARDLY = 0.9, 0.1
 Finding = Literal["integer", "partly integer", "float", "the runtime does not tell"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """How many operations compute in what.
+    """How many operations compute in integers and in float.
 
     Args:
-        execution: the runtime, its options, and what a delegate took.
-        integer, floating, conversions: operations of each role.
-        integer_products, float_products: convolutions and matrix products among them.
-        integer_share: of the multiply-accumulates, or of the products where the runtime tells no shapes; None without
-            products.
-        kinds: number of operations by the runtime's name and precision.
-        finding: what the artifact is, by its products.
+        execution: The runtime, its options, and what a delegate took.
+        integer: The number of operations that compute in integers.
+        floating: The number of operations that compute in float.
+        conversions: The number of operations that only convert between integers and float.
+        integer_products: The number of convolutions and matrix products in integers.
+        float_products: The number of convolutions and matrix products in float.
+        integer_share: The share of the multiply-accumulates that are computed in integers, 0 to 1. Where the runtime
+            does not tell shapes, it is the share of the products. None if there are no products.
+        kinds: The number of operations by the runtime's name for them and their precision.
+        finding: What the artifact is, by its products.
     """
 
     execution: Execution
@@ -62,7 +66,8 @@ def _integer_share(operations: list[Operation]) -> float | None:
     products = [operation for operation in operations if operation.product]
     if not products:
         return None
-    # A runtime tells the shapes of all or of none; depthwise convolutions are many, and little of the arithmetic.
+    # A runtime tells the shapes of all products or of none. Depthwise convolutions are many, but they are little of the
+    # arithmetic.
     sizes = [operation.multiply_accumulates or 1 for operation in products]
     integer = sum(size for size, operation in zip(sizes, products, strict=True) if operation.role == "integer")
     return integer / sum(sizes)

@@ -1,4 +1,4 @@
-"""The library's way to ONNX: tf2onnx, and ONNX Runtime's quantizer, for models outside the reference graph's set."""
+"""tf2onnx and ONNX Runtime's quantizer, for models that the reference graph cannot hold."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from xedge.errors import MissingRuntimeError, UnsupportedError
 from xedge.converters import Form
+from xedge.errors import MissingRuntimeError, UnsupportedError
 from xedge.types import FloatArray
 
 WAY = "tf2onnx"
@@ -29,13 +29,13 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
     """Return the artifact of the SavedModel in a folder.
 
     Args:
-        folder: has ``saved_model``; the float model is kept there for the next precision.
-        form: with float ends and a batch of one.
-        photos: gives preprocessed calibration photos (H, W, C), for int8.
+        folder: The folder with ``saved_model``; the float model is kept there for the next precision.
+        form: The form of the artifact; its input and output are float, and its batch is one.
+        photos: A function that gives preprocessed calibration photos (H, W, C), for int8.
 
     Raises:
         MissingRuntimeError: tf2onnx is not installed.
-        UnsupportedError: it does not take the model.
+        UnsupportedError: tf2onnx does not take the model.
     """
     file = folder / "fp32.onnx"
     if not file.exists():
@@ -65,7 +65,7 @@ def _convert(saved_model: Path, file: Path) -> None:
 
 
 def _half(model: Any) -> bytes:
-    """Store float weights in half, unpacked by a Cast when the model is loaded."""
+    """Store float weights in half precision; a Cast unpacks them when the model is loaded."""
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -81,7 +81,7 @@ def _half(model: Any) -> bytes:
 
 
 def _quantize(file: Path, quantized: Path, photos: Iterable[FloatArray] | None) -> None:
-    """Write the int8 version: static with photos, else with ranges of each photo."""
+    """Write the int8 version: static if there are photos, and otherwise with the ranges of each photo as it comes."""
     from onnxruntime import quantization  # noqa: PLC0415 - only this way needs it
 
     if photos is None:
@@ -95,15 +95,15 @@ def _quantize(file: Path, quantized: Path, photos: Iterable[FloatArray] | None) 
         per_channel=True,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
-        # Without it products overflow 16 bits on x86 without VNNI.
+        # Without this, products overflow 16 bits on x86 processors without VNNI.
         reduce_range=True,
-        # Plain extremes fall to one photo; moving averages are the best of its cheap rules.
+        # One extreme photo decides plain extremes; moving averages are the best of the quantizer's cheap rules.
         extra_options={"CalibMovingAverage": True},
     )
 
 
 class _Photos:
-    """Photos as ONNX Runtime's quantizer asks for them."""
+    """Calibration photos in the form in which ONNX Runtime's quantizer asks for them."""
 
     def __init__(self, name: str, photos: Iterable[FloatArray]) -> None:
         self._name, self._photos = name, iter(photos)

@@ -1,4 +1,4 @@
-"""ONNX: write the reference graph as float, fp16, dynamic-range or Q/DQ int8, NCHW inside."""
+"""Write the reference graph as ONNX: float, fp16, dynamic range or Q/DQ int8; NCHW inside."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from xedge.converters import Form
+from xedge.converters._onnx_artifact import ArtifactWriter, HalfWriter
+from xedge.converters.onnx import TARGET
 from xedge.graph.ir import NO_PADDING, Activation, Conv, Dense, Fused, Graph, Input, Node, Weighted
 from xedge.graph.onnx import convolution, kernel_layout, serialized
 from xedge.memory import give_memory_back
-from xedge.converters._onnx_artifact import ArtifactWriter, HalfWriter
 from xedge.quantization.affine import LOWEST, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan, fitted
-from xedge.converters import Form
-from xedge.converters.onnx import TARGET
 from xedge.vocabulary import Batch
 
-# uint8 holds what the plan's int8 holds, moved by 128. Activations so, because kernels that multiply uint8 by int8
-# are the fast ones on x86 and a ReLU is then the saturation at 0; the weights of dynamic range so, because ConvInteger
-# runs uint8 weights five times as fast as int8 ones (ONNX Runtime 1.32), and because products of two uint8 do not
+# A uint8 value is the plan's int8 value plus 128. Activations are uint8, because the fast kernels on x86 multiply uint8
+# by int8, and because a ReLU is then the saturation at 0. The weights of dynamic range are uint8, because ConvInteger
+# runs them five times as fast as int8 ones (ONNX Runtime 1.32), and because products of two uint8 values do not
 # overflow on x86 without VNNI (pairs.py), so that weights keep all their steps.
 UINT8_SHIFT = 128
 
@@ -28,12 +28,12 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
     """Return the .onnx file.
 
     Args:
-        graph: the reference graph.
-        form: ``fp16`` stores weights in half and computes in float.
-        plan: the quantization plan of this graph, for int8.
+        graph: The reference graph.
+        form: The form of the artifact. ``fp16`` stores weights in half precision and computes in float.
+        plan: The quantization plan of this graph, for int8.
 
     Raises:
-        UnsupportedError: ONNX has no form for what is asked.
+        UnsupportedError: ONNX has no such form.
     """
     TARGET.check(form)
     graph, plan = fitted("onnx", graph, plan)
@@ -50,7 +50,7 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
 
 
 class _DynamicWriter(ArtifactWriter):
-    """int8 weights, and activations quantized as they come; depthwise convolutions stay in float."""
+    """Write int8 weights, and activations that are quantized as they come; depthwise convolutions stay in float."""
 
     def __init__(self, graph: Graph, form: Form) -> None:
         super().__init__(graph, form)
@@ -65,7 +65,7 @@ class _DynamicWriter(ArtifactWriter):
             super().write(node)
 
     def _matrix_product(self, node: Conv, source: str, output: str) -> None:
-        """A pointwise convolution over pixels in rows, which ONNX Runtime fuses with its scales and its bias."""
+        """Write a pointwise convolution over rows of pixels, which ONNX Runtime fuses with its scales and its bias."""
         name, quantized = node.name, quantize_kernel(node.kernel, node.bias)
         integers, scale, source_zero = self._quantize(source)
         photo = self.emit("Transpose", [integers], f"{name}#nhwc", perm=[0, 2, 3, 1])
@@ -79,7 +79,7 @@ class _DynamicWriter(ArtifactWriter):
         self.fused("Transpose", node.activation, [with_bias], output, perm=[0, 3, 1, 2])
 
     def _integer_product(self, node: Conv | Dense, source: str, output: str) -> None:
-        """Multiply integers, then return to real values with both scales."""
+        """Write a product of integers, and the return to real values with both scales."""
         name, quantized = node.name, quantize_kernel(node.kernel, node.bias)
         kernel = self.constant(f"{name}#kernel", _as_uint8(kernel_layout(node, quantized.values)))
         zero = self.constant(f"{name}#kernel_zero_point", np.uint8(UINT8_SHIFT).reshape(()))
@@ -105,19 +105,19 @@ class _DynamicWriter(ArtifactWriter):
 
 
 class _QdqWriter(HalfWriter):
-    """Integer nodes between DequantizeLinear and QuantizeLinear, with scales that the plan fixed.
+    """Write integer nodes between DequantizeLinear and QuantizeLinear, with scales that the plan fixed.
 
-    A node that computes in integers makes its float result as ``name/real``, its integers as ``name`` and, for its
-    readers, ``name/dequantized``. What is left in float has weights in half.
+    A node that computes in integers makes its float result as ``name#real``, its integers as ``name`` and, for its
+    readers, ``name#dequantized``. Nodes that are left in float have weights in half precision.
     """
 
     def __init__(self, graph: Graph, plan: Plan, form: Form) -> None:
         super().__init__(graph, form)
         self.plan, self.integer_ends = plan, form.io == "uint8"
-        # Shifted integers of the photo are the pixels themselves.
+        # The integers of the shifted photo are the pixels themselves.
         self._integer_photo = self.integer_ends or (form.pixels is not None and plan.input_shift != 0)
         self._integer_reader = False
-        # For each tensor of the graph, the ONNX tensors that hold it so far.
+        # For each tensor of the graph, the ONNX tensors that hold it so far: real values, integers, and dequantized.
         self._real: dict[str, str] = {}
         self._integers: dict[str, str] = {}
         self._dequantized: dict[str, str] = {}
@@ -142,9 +142,10 @@ class _QdqWriter(HalfWriter):
                 self._integers[name] = self._quantize(self._real.pop(name), name)
 
     def _product(self, node: Conv) -> str:
-        """A pointwise convolution as a matrix product, which ONNX Runtime computes from integers to float.
+        """Write a pointwise convolution as a matrix product, which ONNX Runtime computes from integers to float.
 
-        The bias is added behind the second transposition: right behind the product it would be taken for a float Gemm.
+        The bias is added after the second transposition. Directly after the product, ONNX Runtime would fuse both into
+        a float Gemm.
         """
         name, quantized = node.name, self.plan.kernels[node.name]
         photo = self.emit("Transpose", [self.dequantized(node.inputs[0])], f"{name}#nhwc", perm=[0, 2, 3, 1])
@@ -167,7 +168,7 @@ class _QdqWriter(HalfWriter):
         return f"{node.name}#real" if self._integer_reader else self.label(node.name)
 
     def real(self, name: str) -> str:
-        """Return a tensor of the graph in float, as exact as it was made."""
+        """Return a tensor of the graph in float, as exact as its node made it."""
         return self._real[name] if name in self._real else self.dequantized(name)
 
     def dequantized(self, name: str) -> str:
@@ -197,14 +198,14 @@ class _QdqWriter(HalfWriter):
         return names
 
     def _shifted(self, name: str) -> str:
-        """The photo's integers hold photo + shift, which makes every pixel value exact."""
+        """Return the photo plus the plan's shift, with which the integers hold every pixel value exactly."""
         if name != self.graph.input.name or not self.plan.input_shift:
             return self._real[name]
         shift = self.constant(f"{name}#shift", np.float32(self.plan.input_shift).reshape(()))
         return self.emit("Add", [self._real[name], shift], f"{name}#shifted")
 
     def _saturates(self, name: str, kind: str) -> bool:
-        """Whether what the integers of a tensor cannot hold is what an activation cuts off."""
+        """Whether an activation cuts off exactly the values that the integers of a tensor cannot hold."""
         affine = self.plan.activations[name]
         return affine.zero_point == LOWEST and (kind == "relu" or (kind == "relu6" and affine.high < 6.05))
 

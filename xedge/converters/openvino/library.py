@@ -1,4 +1,4 @@
-"""The library's way to OpenVINO: its own converter, and NNCF, for models outside the reference graph's set."""
+"""OpenVINO's own converter and NNCF, for models that the reference graph cannot hold."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import openvino as ov
 
-from xedge.errors import MissingRuntimeError, UnsupportedError
 from xedge.converters import Form
+from xedge.errors import MissingRuntimeError, UnsupportedError
 from xedge.types import FloatArray
 
 WAY = "OpenVINO's converter"
@@ -27,9 +27,9 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
     """Return the artifact of the SavedModel in a folder.
 
     Args:
-        folder: has ``saved_model``.
-        form: with float ends and a batch of one.
-        photos: gives preprocessed calibration photos (H, W, C), for int8.
+        folder: The folder with ``saved_model``.
+        form: The form of the artifact; its input and output are float, and its batch is one.
+        photos: A function that gives preprocessed calibration photos (H, W, C), for int8.
 
     Raises:
         MissingRuntimeError: NNCF is needed and not installed.
@@ -37,7 +37,7 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
     """
     try:
         model = ov.convert_model(folder / SAVED_MODEL)
-    except Exception as error:  # OpenVINO's frontends have no common base of errors
+    except Exception as error:  # OpenVINO's frontends have no common exception type
         raise UnsupportedError(f"OpenVINO's converter does not take the model ({str(error)[:200]})") from error
     model.reshape([1, *model.input(0).partial_shape.to_string().strip("[]").split(",")[1:]])
     if form.precision in ("int8", "dynamic"):
@@ -49,7 +49,7 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
 
 
 def _compressed(model: Any, photos: Iterable[FloatArray] | None) -> Any:
-    """Return the int8 version: static with photos, else of the weights alone."""
+    """Return the int8 version: static if there are photos, and otherwise with only the weights in int8."""
     if find_spec("nncf") is None:
         raise MissingRuntimeError("int8 on OpenVINO's own way needs NNCF; pip install 'xedge[library]'")
     import nncf  # noqa: PLC0415 - only this way needs it
@@ -59,6 +59,6 @@ def _compressed(model: Any, photos: Iterable[FloatArray] | None) -> Any:
         if photos is None:
             return nncf.compress_weights(model)
         samples = [photo[None] for photo in photos]
-        # Without it products overflow 16 bits on x86 without VNNI.
+        # Without this, products overflow 16 bits on x86 processors without VNNI.
         advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
         return nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), advanced_parameters=advanced)

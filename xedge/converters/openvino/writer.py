@@ -1,4 +1,4 @@
-"""OpenVINO: write the reference graph as an IR (.xml, .bin), float, fp16, int8 or with int8 weights, NCHW inside."""
+"""Write the reference graph as an OpenVINO IR (.xml and .bin): float, fp16, int8, or with int8 weights; NCHW inside."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
+from xedge.converters import Form, Pixels
+from xedge.converters._pixels import factors
+from xedge.converters.openvino import TARGET
 from xedge.graph.ir import (
     Activation,
     Add,
@@ -31,13 +34,10 @@ from xedge.graph.ir import (
 from xedge.graph.writing import writer_of, writes
 from xedge.quantization.affine import STEPS, QuantizedKernel, quantize_kernel
 from xedge.quantization.plan import Plan, fitted
-from xedge.converters import Form, Pixels
-from xedge.converters._pixels import factors
-from xedge.converters.openvino import TARGET
 from xedge.types import Tensor
 from xedge.vocabulary import Batch
 
-# uint8 holds what the plan's int8 holds, moved by 128.
+# A uint8 value is the plan's int8 value plus 128.
 UINT8_SHIFT = 128
 SIMPLE_ACTIVATIONS: dict[str, Any] = {
     "relu": ops.relu,
@@ -52,12 +52,13 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
     """Return the .xml and .bin files.
 
     Args:
-        graph: the reference graph.
-        form: ``fp16`` stores weights in half, ``dynamic`` in int8; both compute in what the device prefers.
-        plan: the quantization plan of this graph, for int8.
+        graph: The reference graph.
+        form: The form of the artifact. ``fp16`` stores weights in half precision and ``dynamic`` stores them in int8;
+            both compute in the precision that the device prefers.
+        plan: The quantization plan of this graph, for int8.
 
     Raises:
-        UnsupportedError: the IR has no form for what is asked.
+        UnsupportedError: The IR has no such form.
     """
     TARGET.check(form)
     graph, plan = fitted("openvino", graph, plan)
@@ -70,10 +71,14 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
 
 
 class Writer:
-    """One conversion: which IR output holds which graph tensor, as real values and rounded to its integers.
+    """One conversion: which outputs of the IR hold a tensor of the graph, as real values and rounded to its integers.
 
     Integers are written as FakeQuantize, which the CPU plugin turns into uint8 kernels. A convolution's result is
-    rounded only for readers that compute in integers: its kernel can give float, so a float sum gets it unrounded.
+    rounded only for readers that compute in integers; a float sum reads it unrounded, because the integer kernel can
+    give float.
+
+    The function that is registered for a node's class (``writes("openvino", ...)``) is called with this writer, the
+    node and the values that it reads, and returns the OpenVINO node that makes its result.
     """
 
     def __init__(self, graph: Graph, form: Form, plan: Plan | None) -> None:
@@ -90,7 +95,7 @@ class Writer:
         parameter = ops.parameter([photos, channels, height, width], dtype, name=name)
         parameter.output(0).set_names({name})
         photo = parameter.output(0)
-        # Shifted integers of the photo are the pixels themselves.
+        # The integers of the shifted photo are the pixels themselves.
         if integer_ends or (pixels is not None and self.plan is not None and self.plan.input_shift):
             self._take_integers(name, photo)
         elif pixels is not None:
@@ -109,14 +114,14 @@ class Writer:
         return made.output(0)
 
     def _is_left_real(self, node: Node) -> bool:
-        """Whether a maximum stands between a convolution and float readers, so that nothing need be rounded."""
+        """Whether a node is a maximum between a convolution and float readers, so that nothing has to be rounded."""
         if self.plan is None or not isinstance(node, Pool) or node.kind != "max" or node.name == self.graph.output:
             return False
         alone = isinstance(self.graph[node.inputs[0]], Conv) and self.graph.sole_consumer(node.inputs[0]) is node
         return alone and not any(self.plan.is_integer(reader.name) for reader in self.graph.consumers(node.name))
 
     def _scaled(self, name: str, photo: Any, pixels: Pixels) -> Any:
-        """The float photo of uint8 pixels."""
+        """Return the float photo of uint8 pixels."""
         scale, offset = (factor.reshape(1, -1, 1, 1) for factor in factors(pixels, self.graph.input.shape[-1]))
         real = ops.convert(photo, np.float32, name=f"{name}#real")
         scaled = ops.multiply(real, self.constant(f"{name}#scale_of_pixels", scale), name=f"{name}#scaled")
@@ -149,7 +154,7 @@ class Writer:
         return self.rounded[name]
 
     def _is_rounded(self, name: str) -> bool:
-        """Whether a node only moves integers, so that its result is as rounded as what it read."""
+        """Whether a node only moves integers, so that its result is rounded if what it read is."""
         node = self.graph[name]
         averages = isinstance(node, Pool) and node.kind == "average"
         return node.moves_values and not averages and self.plan is not None and self.plan.is_integer(name)
@@ -169,7 +174,7 @@ class Writer:
         return ops.constant(np.asarray(value, order="C"), name=name)
 
     def weight(self, name: str, value: np.ndarray) -> Any:
-        """Add a float weight; in half but at fp32 and dynamic, unpacked when the model is compiled."""
+        """Add a float weight, stored in half precision except at fp32 and dynamic, and unpacked at compilation."""
         if self.form.precision in ("fp32", "dynamic"):
             return self.constant(name, value)
         stored = self.constant(f"{name}#fp16", value.astype(np.float16))

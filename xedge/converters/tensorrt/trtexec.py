@@ -1,4 +1,4 @@
-"""How TensorRT's own tool makes an engine of an .onnx file, on the device that will run it."""
+"""The command lines with which TensorRT's own tool makes an engine of an .onnx file on the device."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from xedge.bundle.manifest import Manifest
 from xedge.vocabulary import Precision
 
-# Until 10 the builder is told what it may narrow the file's types to; what is not int8 may be half. In 11 every
-# network is strongly typed, and these options are gone.
+# Up to version 10, options tell the builder which narrower types it may use; what is not int8 may be half. In version
+# 11 every network is strongly typed, and these options are gone.
 NARROWED: dict[str, dict[Precision, str]] = {
     "8": {"fp16": " --fp16", "int8": " --int8 --fp16"},
     "10": {"fp16": " --stronglyTyped", "int8": " --int8 --fp16"},
@@ -20,13 +20,13 @@ MOST_PHOTOS = 16
 
 
 def trtexec(artifact: str, precision: Precision, shape: tuple[int, ...], name: str) -> dict[str, str]:
-    """Return the line for each major version of TensorRT.
+    """Return the command line for each major version of TensorRT.
 
     Args:
-        artifact: the .onnx file.
-        precision: of the artifact.
-        shape: of its input; a batch of -1 becomes a profile of 1 to 16 photos.
-        name: of its input.
+        artifact: The path of the .onnx file.
+        precision: The precision of the artifact.
+        shape: The shape of the artifact's input; a batch of -1 becomes a profile of 1 to 16 photos.
+        name: The name of the artifact's input.
     """
     profile = ""
     if shape[0] == -1:

@@ -1,4 +1,4 @@
-"""TensorRT: ONNX as its parser wants it, strongly typed: fp32, all of it in half, or Q/DQ int8 without zero points.
+"""Write the reference graph as TensorRT's ONNX parser wants it: fp32, all in half precision, or symmetric Q/DQ int8.
 
 TensorRT quantizes symmetrically and takes biases in float (Developer Guide, "Working with Quantized Types"). ONNX
 Runtime runs these files too, on its TensorRT provider or, for a check on any machine, on the CPU.
@@ -9,25 +9,25 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
+from xedge.converters import Form
+from xedge.converters._onnx_artifact import ArtifactWriter
+from xedge.converters.tensorrt import TARGET
 from xedge.graph.ir import Dense, Graph, Input, Node, Softmax, Weighted
 from xedge.graph.onnx import kernel_layout, serialized
 from xedge.memory import give_memory_back
-from xedge.converters._onnx_artifact import ArtifactWriter
 from xedge.quantization.plan import Plan, fitted
-from xedge.converters import Form
-from xedge.converters.tensorrt import TARGET
 
 
 def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, bytes]:
     """Return the .onnx file.
 
     Args:
-        graph: the reference graph.
-        form: its precision and ends.
-        plan: the symmetric quantization plan of this graph, for int8.
+        graph: The reference graph.
+        form: The precision, and the type of input and output.
+        plan: The symmetric quantization plan of this graph, for int8.
 
     Raises:
-        UnsupportedError: TensorRT has no form for what is asked.
+        UnsupportedError: TensorRT has no such form.
     """
     TARGET.check(form)
     graph, plan = fitted("onnx", graph, plan)
@@ -44,9 +44,9 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
 
 
 class _WholeHalfWriter(ArtifactWriter):
-    """Half precision from the photo to the logits: from version 11 on TensorRT takes the types as they are written.
+    """Write half precision from the photo to the logits, because TensorRT 11 takes the types as they are written.
 
-    The photo is cast when it comes in, and the output's node, most often a softmax, is computed in float.
+    The photo is cast at the input, and the output's node, which is most often a softmax, is computed in float.
     """
 
     def __init__(self, graph: Graph, form: Form) -> None:
@@ -74,9 +74,10 @@ class _WholeHalfWriter(ArtifactWriter):
 
 
 class _SymmetricWriter(ArtifactWriter):
-    """Each integer node reads integers through DequantizeLinear and gives float, which its readers quantize.
+    """Write integer nodes that read integers through DequantizeLinear and give float, which their readers quantize.
 
-    TensorRT fuses the pairs into the products around them; where it would rather not, the numbers stay the same.
+    TensorRT fuses the pairs of QuantizeLinear and DequantizeLinear into the products around them. Where it does not,
+    the numbers stay the same.
     """
 
     def __init__(self, graph: Graph, plan: Plan, form: Form) -> None:
@@ -86,7 +87,7 @@ class _SymmetricWriter(ArtifactWriter):
         self._dequantized: dict[str, str] = {}
 
     def write(self, node: Node) -> None:
-        # A pool or an activation between products needs no rounding of its own.
+        # A pool or an activation between products is not rounded separately.
         self._integer_reader = self.plan.is_integer(node.name) and isinstance(node, Weighted)
         super().write(node)
 

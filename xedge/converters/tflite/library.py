@@ -1,7 +1,7 @@
-"""The library's way to TFLite: TensorFlow's own converter, for models that the reference graph cannot hold.
+"""TensorFlow's own converter to TFLite, for models that the reference graph cannot hold.
 
-It runs in a process of its own, because TensorFlow takes over a gigabyte and its Keras backend excludes others. What
-it prepares is where the other targets' libraries start from.
+It runs in a process of its own, because TensorFlow takes over a gigabyte of memory and its Keras backend excludes
+others. The other targets' libraries start from what it prepares.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from xedge.errors import InputError, MissingRuntimeError, UnsupportedError, parameter
 from xedge.converters import Form
+from xedge.errors import InputError, MissingRuntimeError, UnsupportedError, parameter
 from xedge.types import FloatArray
 from xedge.vocabulary import Precision
 
@@ -32,17 +32,18 @@ FAILED, NO_TENSORFLOW = 3, 4
 def prepare(
     source: Path, folder: Path, precisions: Iterable[Precision], *, saved_model: bool = False, allow_code: bool = False
 ) -> None:
-    """Write ``fp32.tflite`` and the asked precisions but int8 into a folder.
+    """Write ``fp32.tflite``, and the other precisions except int8, into a folder.
 
     Args:
-        source: a Keras file or a SavedModel folder.
-        folder: exists.
-        precisions: int8 is left out here; ``convert`` makes it of fp32.
-        saved_model: also write the model as a SavedModel.
-        allow_code: let the file bring code of its own.
+        source: A Keras file or a SavedModel folder.
+        folder: The folder to write to, which exists.
+        precisions: The precisions that will be asked for. int8 is left out here, because ``convert`` makes it of fp32.
+        saved_model: Also write the model as a SavedModel.
+        allow_code: Let the file bring code of its own.
 
     Raises:
-        UnsupportedError: the converter does not take the model.
+        InputError: The file brings code that was not allowed.
+        UnsupportedError: The converter does not take the model.
         MissingRuntimeError: TensorFlow is not installed.
     """
     wanted = ["fp32", *(p for p in precisions if p not in ("fp32", "int8")), *([SAVED_MODEL] if saved_model else [])]
@@ -56,7 +57,9 @@ def prepare(
     if done.returncode == NO_TENSORFLOW:
         raise MissingRuntimeError(f"{source}: needs TensorFlow's converter ({reason}); pip install 'xedge[host]'")
     if "Lambda" in reason or "unsafe" in reason or "safe_mode" in reason:
-        raise InputError(f"{source}: brings code of its own, which is not run; if you trust it, give {parameter('allow_code')}")
+        raise InputError(
+            f"{source}: brings code of its own, which is not run; if you trust it, give {parameter('allow_code')}"
+        )
     raise UnsupportedError(f"{source}: TensorFlow's converter does not take it ({reason})")
 
 
@@ -64,9 +67,9 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
     """Return the artifact of what ``prepare`` left in a folder.
 
     Args:
-        folder: has ``fp32.tflite``.
-        form: with float ends.
-        photos: gives preprocessed calibration photos (H, W, C), for int8.
+        folder: The folder with ``fp32.tflite``.
+        form: The form of the artifact; its input and output are float.
+        photos: A function that gives preprocessed calibration photos (H, W, C), for int8.
     """
     if form.precision == "int8":
         return {".tflite": _quantized(folder / "fp32.tflite", photos())}
@@ -74,7 +77,7 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
 
 
 def _quantized(float_file: Path, photos: Iterable[FloatArray]) -> bytes:
-    """Return an int8 .tflite with float ends, made by litert-quantizer with its static int8 recipe."""
+    """Return an int8 .tflite with float input and output, made by litert-quantizer's static int8 recipe."""
     from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - only this way needs them
     from litert_quantizer import qtyping, quantizer, recipe  # noqa: PLC0415
     from litert_quantizer.algorithm_manager import AlgorithmName  # noqa: PLC0415
@@ -85,7 +88,7 @@ def _quantized(float_file: Path, photos: Iterable[FloatArray]) -> bytes:
     for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
         worker.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
     samples = [{signature["inputs"][0]: photo[None]} for photo in photos]
-    # The library prints progress and a summary, which would stand in the middle of --json.
+    # The library prints progress and a summary, which would end up in the middle of a JSON document.
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ranges = worker.calibrate({key: samples})
@@ -110,7 +113,7 @@ def _main() -> int:
             if precision == "fp16":
                 converter.target_spec.supported_types = [tf.float16]
             (folder / f"{precision}.tflite").write_bytes(converter.convert())
-    except Exception as error:  # whatever TensorFlow says, the parent tells the user in one line
+    except Exception as error:  # whatever TensorFlow raises, the parent process tells the user in one line
         sys.stderr.write(f"\n{' '.join(str(error).split())[:1000]}\n")
         return FAILED
     return 0

@@ -209,7 +209,7 @@ class Writer:
         return target
 
     def _shifted(self, name: str, source: Value, held: Held) -> Value:
-        """The photo's integers hold photo + shift, which makes every pixel value exact."""
+        """Return the photo plus the plan's shift, with which the integers hold every pixel value exactly."""
         if self.plan is None or name != self.graph.input.name or not self.plan.input_shift or held.affine is None:
             return source
         shift = self.constant(f"{name}#shift", np.full((1,), self.plan.input_shift, np.float32))
@@ -320,7 +320,7 @@ class Writer:
             self._scaled_pixels(node, self.pixels)
 
     def _exact_pixels(self, node: Input, plan: Plan) -> None:
-        """uint8 pixels are the photo's integers, but for the 128 that a QUANTIZE moves them by."""
+        """Take uint8 pixels, which are the photo's integers once a QUANTIZE has moved them by 128."""
         parameters = Quantization(scales=np.array([plan.activations[node.name].scale]), zero_points=np.array([0]))
         self.photo = Value(self.builder.tensor(node.name, (1, *node.shape), np.uint8, parameters))
         moved = self._remember(node.name, self.new(f"{node.name}#integer", node.shape, self.integers(node.name)))
@@ -367,7 +367,7 @@ def _dense(writer: Writer, node: Dense, inputs: list[Value], held: Held) -> None
 
 
 def _dense_as_convolution(writer: Writer, node: Dense, source: Value, held: Held) -> None:
-    """A dense layer as a 1x1 convolution: older runtimes have scales per channel there alone."""
+    """Write a dense layer as a 1x1 convolution, because older runtimes have per-channel scales only there."""
     size = writer.graph.shape(node.inputs[0])[-1]
     pixel = writer.reshaped(source, (1, 1, size), writer.new(f"{node.name}#pixel", (1, 1, size), source.held))
     kernel, bias, version = writer.kernel_and_bias(node, held)
@@ -397,7 +397,7 @@ def _activation(writer: Writer, node: Activation, inputs: list[Value], held: Hel
 
 
 def _gated(writer: Writer, node: Activation, source: Value, held: Held) -> None:
-    """Multiply by the sigmoid; int8 LOGISTIC has the fixed parameters 1/256 and -128."""
+    """Write a product with the sigmoid; int8 LOGISTIC has the fixed scale 1/256 and zero point -128."""
     gate_held = FLOAT if held.affine is None else Held(Affine(scale=1 / 256, zero_point=-128))
     gate = writer.new(f"{node.name}#gate", writer.graph.shape(node.name), gate_held)
     writer.emit(LOGISTIC, [source], gate)
@@ -405,7 +405,7 @@ def _gated(writer: Writer, node: Activation, source: Value, held: Held) -> None:
 
 
 def _hard_sigmoid(writer: Writer, node: Activation, source: Value) -> None:
-    """relu6(x + 3) / 6, as Keras defines it."""
+    """Write relu6(x + 3) / 6, which is how Keras defines the hard sigmoid."""
     three = writer.constant(f"{node.name}#three", np.full((1,), 3.0, np.float32))
     sixth = writer.constant(f"{node.name}#sixth", np.full((1,), 1 / 6, np.float32))
     clipped = writer.new(f"{node.name}#clipped", writer.graph.shape(node.name))

@@ -25,9 +25,9 @@ def cut(teacher: Any, config: XceptionConfig, photos: Array) -> Any:
     """Return a trained network of the given configuration.
 
     Args:
-        teacher: a full-size Xception with the layer names of ``xedge.models.xception``.
-        config: what to build; separable, depthwise first, residual.
-        photos: (N, height, width, channels) float32, some training photos.
+        teacher: A full-size Xception with the layer names of ``xedge.models.xception``.
+        config: The network to build, which is separable, depthwise first and residual.
+        photos: Some training photos, (N, height, width, channels) float32.
     """
     return _Cut(teacher, config, photos).run()
 
@@ -136,7 +136,7 @@ class _Cut:
     def _strongest(self, tensor: Any, count: int) -> Kept:
         pooled = keras.ops.mean(keras.ops.square(tensor), axis=(1, 2))
         energy = keras.Model(self.teacher.input, pooled).predict(self.photos[:96], batch_size=32, verbose=0)
-        # The root over photos keeps one extreme photo from choosing the channels.
+        # The square root keeps one extreme photo from choosing the channels.
         return np.sort(np.argsort(-np.sqrt(energy).mean(0))[:count])
 
     def _student_value(self, tensor: Any) -> Array:

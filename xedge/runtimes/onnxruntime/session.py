@@ -25,11 +25,11 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-# What a session is opened with; results of denormals are zero on every other runtime too, and they are slow here.
+# Denormals are slow here, and every other runtime takes them for zero too.
 OPTIONS = {"session.set_denormal_as_zero": "1"}
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast")
 INTEGERS = ("int8", "uint8")
-# Inferences behind a node's time.
+# The number of inferences over which a node's time is the median.
 PROFILED = 10
 
 
@@ -37,8 +37,8 @@ class OnnxSession:
     """An inference session on one provider.
 
     Args:
-        artifact: the .onnx file.
-        settings: threads and provider.
+        artifact: The .onnx file.
+        settings: The number of threads, the provider, and how exact it has to be.
     """
 
     def __init__(self, artifact: Path, settings: Settings) -> None:
@@ -47,7 +47,7 @@ class OnnxSession:
         self._asked = provider_options(settings, engine_key(System()) if self._provider == "tensorrt" else None)
         options = _options(settings.threads)
         if settings.few:
-            # The level above reorders every weight into a copy.
+            # The next level of optimization makes a reordered copy of every weight.
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         self._session = self._open(options)
         self._input, self._output = self._session.get_inputs()[0], self._session.get_outputs()[0]
@@ -62,7 +62,7 @@ class OnnxSession:
             )
         try:
             session = onnxruntime.InferenceSession(str(self._artifact), options, providers=self._providers(installed))
-        except Exception as error:  # ONNX Runtime has exception types of its own without a common base
+        except Exception as error:  # ONNX Runtime's exception types have no common base
             raise BundleError(f"{self._artifact}: onnxruntime does not load it ({_first_line(error)})") from error
         if session.get_providers()[0] != wanted:
             raise MissingRuntimeError(
@@ -72,7 +72,7 @@ class OnnxSession:
         return session
 
     def _providers(self, installed: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
-        """Return the wanted provider with its options, and behind TensorRT what takes the nodes that it leaves."""
+        """Return the wanted provider with its options; TensorRT is followed by CUDA, for the nodes that it leaves."""
         wanted = [(PROVIDERS[self._provider], self._asked)]
         if self._provider == "tensorrt" and PROVIDERS["cuda"] in installed:
             wanted.append((PROVIDERS["cuda"], {}))
@@ -127,11 +127,12 @@ class OnnxSession:
 
 
 def provider_options(settings: Settings, key: str | None) -> dict[str, str]:
-    """Return what a provider is opened with.
+    """Return the options that a provider is opened with.
 
     Args:
-        settings: how the artifact is to be run. TensorRT may use half precision unless float32 is to be exact.
-        key: says for which device and TensorRT an engine is made; None keeps none.
+        settings: How the artifact is to be run. TensorRT may use half precision unless float32 has to be exact.
+        key: The device and the version of TensorRT for which an engine is made, as a folder's name; None keeps no
+            engine.
     """
     if settings.provider != "tensorrt":
         return {}
@@ -144,7 +145,7 @@ def provider_options(settings: Settings, key: str | None) -> dict[str, str]:
 
 
 def placement(events: Iterable[Any], provider: str) -> dict[str, Any]:
-    """Return which nodes an accelerator really took, as fields of ``Execution``; a subgraph in TensorRT is one node."""
+    """Return which nodes an accelerator took, as fields of ``Execution``; TensorRT runs a subgraph as one node."""
     placed = Counter(event["args"].get("provider", "unknown") for event in events)
     taken = placed[PROVIDERS[provider]]
     return {
@@ -180,7 +181,7 @@ def open_session(artifact: Path, settings: Settings) -> Session:
 
 
 def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
-    """Return every float tensor of one inference by name, NHWC; integers as what they are dequantized to."""
+    """Return every float tensor of one inference by name, NHWC; integers are returned dequantized."""
     try:
         import onnx  # noqa: PLC0415 - the runtime alone has no means to ask for tensors inside
     except ImportError as error:

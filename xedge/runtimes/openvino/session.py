@@ -17,7 +17,7 @@ from xedge.types import FloatArray, Tensor
 INTEGERS = ("i8", "u8", "i32")
 PRODUCTS = ("Convolution", "FullyConnected", "MatMul")
 CONVERSIONS = ("Reorder", "Convert", "FakeQuantize")
-# Inferences behind a node's time.
+# The number of inferences over which a node's time is the median.
 PROFILED = 10
 NO_WORK = ("Const", "Input", "Output", "Parameter", "Result")
 
@@ -26,8 +26,8 @@ class OpenvinoSession:
     """A compiled model with one request.
 
     Args:
-        artifact: the .xml file; its .bin lies beside it.
-        settings: threads, provider and whether float32 has to be float32.
+        artifact: The .xml file, with its .bin beside it.
+        settings: The number of threads, the provider, and whether float32 has to be computed in float32.
     """
 
     def __init__(self, artifact: Path, settings: Settings) -> None:
@@ -104,7 +104,7 @@ class OpenvinoSession:
 def _cause(error: RuntimeError, settings: Settings) -> str:
     words = _last_line(error)
     if settings.integers and platform.machine() == "aarch64":
-        # Seen with 2026.4 on Cortex-A53 and A72, which are those of the Pi 3 and 4; float32 loads there.
+        # Seen with OpenVINO 2026.4 on Cortex-A53 and A72, the processors of the Pi 3 and 4, which load float32.
         words += "; it takes no int8 on Arm processors without half precision: convert to tflite or onnx instead"
     return words
 
@@ -122,7 +122,7 @@ def open_session(artifact: Path, settings: Settings) -> Session:
 
 
 def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
-    """Return every float tensor of one inference by name, NHWC; rounded ones as their integers hold them."""
+    """Return every float tensor of one inference by name, NHWC; rounded tensors have the values of their integers."""
     core = openvino.Core()
     model = core.read_model(str(artifact))
     constant: set[str] = set()

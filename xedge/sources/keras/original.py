@@ -1,4 +1,4 @@
-"""The model as Keras itself computes it, in float32 whatever the processor would prefer."""
+"""The model as Keras itself computes it, in float32 even where the processor would prefer something narrower."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from xedge.types import FloatArray
 
 
 class Original:
-    """A Keras model that can be asked for outputs after it was let go.
+    """A Keras model that can be asked for outputs after the model itself was released.
 
-    With the OpenVINO backend the model is exported once and compiled only while it is asked: Keras' own ``predict``
-    takes no precision and computes in bfloat16 where the processor has it, which is no reference.
+    With the OpenVINO backend the model is exported once and compiled only while it is asked. Keras' own ``predict``
+    takes no precision and computes in bfloat16 where the processor has it, which is not exact enough for a reference.
 
     Args:
-        model: the loaded Keras model.
-        scratch: a folder that lives as long as this object is used.
+        model: The loaded Keras model.
+        scratch: A folder that exists as long as this object is used.
     """
 
     def __init__(self, model: Any, scratch: Path) -> None:
