@@ -37,7 +37,7 @@ class XedgeError(Exception):
 
 
 class UsageError(XedgeError):
-    """The command line asks for something that does not exist or does not fit together."""
+    """What is asked for does not exist, or does not fit together."""
 
     exit_code = 2
 
@@ -49,7 +49,7 @@ class InputError(XedgeError):
 
 
 class UnsupportedError(XedgeError):
-    """The model, target or precision is outside what xedge can do."""
+    """The model, the target or the precision is outside what xedge can do."""
 
     exit_code = 4
 
@@ -67,7 +67,7 @@ class MissingRuntimeError(XedgeError):
 
 
 class ResourceError(XedgeError):
-    """The system refused: no space, no permission."""
+    """The system refused, for example because there is no space or no permission."""
 
     exit_code = 7
 
@@ -79,7 +79,7 @@ class CheckError(XedgeError):
 
 
 class ConnectionLostError(XedgeError):
-    """Another machine cannot be reached, or not any more."""
+    """Another machine cannot be reached, or the connection was lost."""
 
     exit_code = 10
 
@@ -89,16 +89,16 @@ INTERRUPTED = 130
 
 EXIT_CODES: dict[int, str] = {
     0: "done",
-    1: "an error of xedge's own; please report it",
+    1: "a fault of xedge's own; please report it",
     UsageError.exit_code: "wrong command line: unknown option, target, precision or model name",
     InputError.exit_code: "a file or folder is missing, unreadable or of the wrong kind",
     UnsupportedError.exit_code: "the model, operation, target or precision is not supported",
     BundleError.exit_code: "the bundle is damaged, incomplete or of another version",
     MissingRuntimeError.exit_code: "a package that is needed is not installed",
     ResourceError.exit_code: "no space, no permission or no memory",
-    CheckError.exit_code: "a check failed: golden outputs differ, a budget not met, a problem that doctor found",
-    UNDECIDED: "a budget may be met, but the photos are too few to decide",
-    ConnectionLostError.exit_code: "another machine cannot be reached, or not any more",
+    CheckError.exit_code: "a check failed: golden outputs differ, a budget was not met, or doctor found a problem",
+    UNDECIDED: "a budget may be met, but there are too few photos to decide",
+    ConnectionLostError.exit_code: "another machine cannot be reached, or the connection was lost",
     INTERRUPTED: "interrupted",
 }
 

@@ -19,7 +19,7 @@ def text(report: RunReport) -> str:
 
 
 def _against(report: RunReport) -> list[str]:
-    """How it compares with another bundle, and whether its precision pays here."""
+    """Return how the bundle compares with another one, and whether its precision pays here."""
     against = report.against
     if against is None:
         return []
@@ -51,7 +51,7 @@ def _what(report: RunReport) -> list[tuple[str, str]]:
 
 
 def _board(report: RunReport) -> list[str]:
-    """What the board said of itself meanwhile; nothing where it says nothing."""
+    """Return what the board said about itself during the run; nothing where it says nothing."""
     first, last = report.readings[0], report.readings[-1]
     warmest = [one.temperature_c for one in report.readings if one.temperature_c is not None]
     clocks = [max(one.core_mhz) for one in report.readings if one.core_mhz]
@@ -73,7 +73,7 @@ def _board(report: RunReport) -> list[str]:
     if report.contention is not None:
         others = report.contention
         stolen = f", {100 * others.stolen:.0f} % stolen by the hypervisor" if others.stolen else ""
-        lines.append(("others", f"{100 * others.processes:.0f} % of the cores' time{stolen}"))
+        lines.append(("other processes", f"{100 * others.processes:.0f} % of the cores' time{stolen}"))
     if last.power is not None:
         energy = "" if report.energy_j is None else f"; {1000 * report.energy_j:.0f} mJ an inference"
         lines.append(("power", f"{last.power.watts:.2f} W ({last.power.meter}){energy}"))
@@ -81,7 +81,7 @@ def _board(report: RunReport) -> list[str]:
 
 
 def _series(report: RunReport) -> list[str]:
-    """A long run's course in ten lines, and what became of frames."""
+    """Return the course of a long run in ten lines, and what became of frames."""
     parts = []
     if report.frames is not None:
         frames = report.frames
@@ -106,7 +106,7 @@ def _or_dash(value: float | None) -> str:
 def _delegate(report: RunReport) -> str:
     execution = report.execution
     if execution.operators is None:
-        return "the runtime does not tell"
+        return "not told by the runtime"
     if execution.delegate is None:
         return f"none: {execution.operators} operators on the runtime's own kernels"
     return (
@@ -121,7 +121,7 @@ def _latency(report: RunReport) -> list[tuple[str, str]]:
     return [
         (
             "latency p50",
-            f"{latency.p50_ms:.2f} ms   ({latency.samples} samples after {report.warmup_inferences} to warm up)",
+            f"{latency.p50_ms:.2f} ms   ({latency.samples} samples after {report.warmup_inferences} warm-up inferences)",
         ),
         ("p90", milliseconds(latency.p90_ms)),
         ("p95", milliseconds(latency.p95_ms)),

@@ -45,7 +45,7 @@ def text(report: VerifyReport) -> str:
     return "\n\n".join(parts)
 
 
-PAIR_HEADER = ["pair", "agreement", "max diff", "mean diff", "logits, dB", "parts at", "worst tensor"]
+PAIR_HEADER = ["pair", "agreement", "max diff", "mean diff", "logits, dB", "diverges at", "worst tensor"]
 
 
 def _pair(pair: Pair) -> list[str]:
