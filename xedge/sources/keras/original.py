@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from xedge.memory import give_memory_back
+from xedge.sources.keras.inference import for_inference
 from xedge.types import FloatArray
 
 
@@ -29,7 +30,7 @@ class Original:
         self._file: Path | None = None
         if keras.backend.backend() == "openvino":
             self._file = scratch / "keras.xml"
-            model.export(str(self._file), format="openvino", verbose=False)
+            for_inference(model).export(str(self._file), format="openvino", verbose=False)
             self._model = None
 
     def output(self, photos: Iterable[FloatArray]) -> FloatArray:
