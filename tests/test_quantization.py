@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.networks import network, photos_for
-from xedge.photos.sets import CalibrationSet
+from xedge.converters import Form, find_target
 from xedge.graph.evaluate import Evaluator
-from xedge.graph.fold import without_softmax
-from xedge.sources.keras.layers import read_keras
+from xedge.graph.fold import without_head
 from xedge.graph.ir import Conv, Depthwise, Graph, Weighted
 from xedge.photos.preprocess import pixels_as_int8, scheme
+from xedge.photos.sets import CalibrationSet
 from xedge.quantization import adaptive_rounding, pairs, recipe
 from xedge.quantization import branches as branches_module
 from xedge.quantization.affine import Affine, quantize_kernel
@@ -35,6 +35,7 @@ from xedge.quantization.ranges import (
     moving_average_range,
     percentile_range,
 )
+from xedge.quantization.rules import Rules
 from xedge.quantization.simulator import rounded_tensors, simulator
 from xedge.quantization.splitting import split_outliers
 from xedge.quantization.static import float_by_default, static_int8, takes_exact_pixels
@@ -42,7 +43,7 @@ from xedge.quantization.statistics import BIN_CENTRES, CHANNEL_BINS, CHANNEL_PLA
 from xedge.quantization.streams import equalized_streams, streams
 from xedge.quantization.weight_clipping import clipped_scales
 from xedge.runtimes import Settings, choose_runtime
-from xedge.converters import Form, find_target
+from xedge.sources.keras.layers import read_keras
 from xedge.types import UInt8Array
 
 ranges = st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)).filter(lambda r: r[0] != r[1])
@@ -72,7 +73,7 @@ def test_integers_survive_the_round_trip(integer: int, bounds: tuple[float, floa
 
 def test_impossible_parameters_fail_when_built() -> None:
     for scale, zero_point in ((0.0, 0), (float("nan"), 0), (1.0, 128)):
-        with pytest.raises(ValueError, match="no int8 parameters"):
+        with pytest.raises(ValueError, match="invalid int8 parameters"):
             Affine(scale=scale, zero_point=zero_point)
 
 
@@ -178,7 +179,7 @@ def test_coarse_bins_hold_their_values() -> None:
 @pytest.mark.parametrize("name", ["xception", "xception_elu_between", "transfer"])
 def test_equalization_changes_no_float_result(name: str, pixels: UInt8Array) -> None:
     model = network(name)
-    graph = without_softmax(read_keras(model))
+    graph = without_head(read_keras(model))
     photos = photos_for(model, pixels)
     seen = recipe.statistics(graph, photos)
     equal, _ = equalized(graph, seen, least_squares_range)
@@ -191,7 +192,7 @@ def test_equalization_changes_no_float_result(name: str, pixels: UInt8Array) -> 
 @pytest.mark.parametrize("name", ["xception", "xception_elu_between", "resnet50", "transfer"])
 def test_equalized_streams_change_no_float_result(name: str, pixels: UInt8Array) -> None:
     model = network(name)
-    graph = without_softmax(read_keras(model))
+    graph = without_head(read_keras(model))
     photos = photos_for(model, pixels)
     seen = recipe.statistics(graph, photos)
     equal, behind = equalized_streams(graph, seen)
@@ -282,11 +283,11 @@ def test_pairs_of_weights_fit_16_bits(shape: tuple[int, ...], tail: str) -> None
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tensorrt"])
 def test_int8_of_these_targets_has_fitting_pairs(graph: Graph, photos: np.ndarray, target: str) -> None:
-    bare, found = without_softmax(graph), find_target(target)
+    bare, found = without_head(graph), find_target(target)
     _, plan = recipe.int8(
-        bare, recipe.statistics(bare, photos), symmetric=found.symmetric, fit_pairs=found.pairs, all_integer=True
+        bare, recipe.statistics(bare, photos), rules=found.rules, all_integer=True
     )
-    assert found.pairs
+    assert found.rules.pairs
     dense = [kernel.values for name, kernel in plan.kernels.items() if not isinstance(graph[name], Depthwise)]
     assert len(dense) > 10
     assert max(pair_sums(values).max() for values in dense) <= 32767
@@ -296,7 +297,7 @@ def test_covariances_are_those_of_what_the_convolution_sees(graph: Graph, photos
     conv = graph["block1_conv2"]
     assert isinstance(conv, Conv)
     assert conv.kernel.shape[:2] == (3, 3)
-    bare = without_softmax(graph)
+    bare = without_head(graph)
     source = np.concatenate([Evaluator(bare, (conv.inputs[0],)).tensors(p[None])[conv.inputs[0]] for p in photos])
     height, width, _ = graph.shape(conv.name)
     assert height * width > POSITIONS
@@ -320,7 +321,7 @@ def test_the_simulator_rounds_as_the_runtime_does(pixels: UInt8Array) -> None:
     """
     model = network("one_channel")
     bare, photos = read_keras(model), photos_for(model, pixels)
-    equal, plan = recipe.int8(bare, recipe.statistics(bare, photos), fit_pairs=True)
+    equal, plan = recipe.int8(bare, recipe.statistics(bare, photos), rules=Rules(pairs=True))
     simulated = simulator(equal, plan, rounded_tensors(equal, plan), plan.kernels).output(photos)
     model = find_target("onnx").convert(equal, Form(precision="int8"), plan)[".onnx"]
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
@@ -383,7 +384,7 @@ def test_moving_averages_depend_on_the_order(graph: Graph, photos: np.ndarray, s
 
 def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(branches_module, "INTENSITY", 0)
-    graph = without_softmax(read_keras(network("xception")))
+    graph = without_head(read_keras(network("xception")))
     in_float = float_by_default(graph)
     branches = dynamic_branches(graph, in_float)
     assert {"block4_sepconv1", "block4_sepconv1/depthwise", "block4_sepconv1_act"} <= branches
@@ -391,12 +392,12 @@ def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> Non
     for name in branches:
         assert all(source in branches | in_float for source in graph[name].inputs), name
         assert all(reader.name in branches | in_float for reader in graph.consumers(name)), name
-    plain = without_softmax(read_keras(network("one_channel")))
+    plain = without_head(read_keras(network("one_channel")))
     assert not dynamic_branches(plain, float_by_default(plain))
 
 
 def test_branches_of_little_arithmetic_stay_with_fixed_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = without_softmax(read_keras(network("xception")))
+    graph = without_head(read_keras(network("xception")))
     monkeypatch.setattr(branches_module, "INTENSITY", 10_000)
     left = dynamic_branches(graph, float_by_default(graph))
     assert left  # the convolutions beside the branches, which are alone
@@ -406,17 +407,17 @@ def test_branches_of_little_arithmetic_stay_with_fixed_ranges(monkeypatch: pytes
 def test_ranges_of_each_photo_are_simulated_as_litert_takes_them(
     graph: Graph, photos: np.ndarray, statistics: Statistics, tmp_path: Path
 ) -> None:
-    bare = without_softmax(graph)
+    bare = without_head(graph)
     exact = Evaluator(bare).output(photos)
     errors = {}
     for dynamic in (False, True):
-        equal, plan = recipe.int8(bare, statistics, dynamic=dynamic)
+        equal, plan = recipe.int8(bare, statistics, rules=Rules(dynamic_branches=dynamic))
         assert dynamic == any(plan.is_dynamic(name) for name in plan.kernels)
         assert np.abs(Evaluator(equal).output(photos) - exact).max() <= 1e-4 * np.abs(exact).max()
         simulated = simulator(equal, plan, rounded_tensors(equal, plan), plan.kernels).output(photos)
         artifact = tmp_path / f"{dynamic}.tflite"
         artifact.write_bytes(find_target("tflite").convert(equal, Form(precision="int8"), plan)[".tflite"])
-        session = choose_runtime("tflite").open(artifact, Settings(threads=1))
+        session = choose_runtime(artifact).open(artifact, Settings(threads=1))
         real = np.concatenate([session.run(photo[None]) for photo in photos])
         errors[dynamic] = float(((real - exact) ** 2).mean())
         assert 0.4 <= float(((simulated - exact) ** 2).mean()) / errors[dynamic] <= 2.5

@@ -1,4 +1,4 @@
-"""Accuracy figures of a classifier, with their uncertainty."""
+"""Compute the accuracy of a classifier and the agreement between two of them, with their uncertainty."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from statistics import mean, stdev
 import numpy as np
 
 from xedge.types import FloatArray, IntArray
+from xedge.vocabulary import OutputKind
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """How often the first and the first five classes hold the truth.
+    """The top-1 and top-5 accuracy of a classifier.
 
     Args:
-        photos: how many were looked at.
-        top1, top5: shares of them, 0 to 1; ``top5`` is None below six classes, where it says nothing.
-        interval95: the 95 % Wilson interval of top1.
-        per_class: class name to top1 among its photos.
-        confusion: rows are the truth, columns the answer.
+        photos: The number of photos that were scored.
+        top1: The share of photos whose true class is the most probable one, 0 to 1.
+        top5: The share of photos whose true class is among the five most probable ones, 0 to 1; None below six classes,
+            where it says nothing.
+        interval95: The 95 % Wilson interval of ``top1``.
+        per_class: The top-1 accuracy among the photos of each class, by the name of the class, 0 to 1.
+        confusion: The confusion matrix: the rows are the true classes, the columns are the answers.
     """
 
     photos: int
@@ -34,14 +37,15 @@ class Accuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What was answered to each photo, so that runs can be compared photo by photo later.
+    """The answer to each photo, kept so that runs can be compared photo by photo later.
 
     Args:
-        photos_sha256: over the photos' bytes; equal for equal photos, whatever their order.
-        labels: of the classes.
-        photos: the files, relative to the folder that was scored.
-        truth, first: class index of each photo: what it shows, and what was answered.
-        probability: of the answer, 0 to 1.
+        photos_sha256: The sha256 over the bytes of the photos, which does not depend on their order.
+        labels: The names of the classes.
+        photos: The paths of the photos, relative to the folder that was scored.
+        truth: The index of the true class of each photo.
+        first: The index of the top-1 class of each photo, which is the answer.
+        probability: The probability of the answer to each photo, 0 to 1.
     """
 
     photos_sha256: str
@@ -53,22 +57,23 @@ class Answers:
 
     def __post_init__(self) -> None:
         if {len(self.truth), len(self.first), len(self.probability)} != {len(self.photos)}:
-            raise ValueError("photos, truth, first and probability are not of one length")
+            raise ValueError("photos, truth, first and probability must have the same length")
         if not all(0 <= index < len(self.labels) for index in (*self.truth, *self.first)):
-            raise ValueError("truth or first is not the index of a label")
+            raise ValueError("every value of truth and first must be the index of a label")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How close an artifact's probabilities are to the float reference's.
+    """How close an artifact's probabilities are to those of a reference, which is the float reference by default.
 
     Args:
-        photos: how many were compared.
-        agreement: share with the same first class.
-        interval95: the 95 % Wilson interval of it.
-        total_variation: mean over photos of half the summed absolute differences, 0 to 1.
-        max_difference: the greatest difference of one probability.
-        logit_snr_db: signal-to-noise of the centred log-probabilities, in decibels; None if there is no noise.
+        photos: The number of photos that were compared.
+        agreement: The share of photos with the same top-1 class, 0 to 1.
+        interval95: The 95 % Wilson interval of ``agreement``.
+        total_variation: The total variation distance, which is half the sum of the absolute differences of the
+            probabilities, averaged over the photos, 0 to 1.
+        max_difference: The greatest absolute difference of one probability.
+        logit_snr_db: The signal-to-noise ratio of the centred log-probabilities in decibels; None if there is no noise.
     """
 
     photos: int
@@ -80,7 +85,13 @@ class Agreement:
 
 
 def accuracy(probabilities: FloatArray, truth: IntArray, labels: tuple[str, ...]) -> Accuracy:
-    """Return the figures for probabilities (N, classes) and class indices (N,)."""
+    """Return the accuracy of a classifier.
+
+    Args:
+        probabilities: The probabilities (N, classes) that the classifier gave.
+        truth: The indices (N,) of the true classes.
+        labels: The names of the classes.
+    """
     classes = probabilities.shape[1]
     answer = probabilities.argmax(1)
     correct = answer == truth
@@ -101,7 +112,12 @@ def accuracy(probabilities: FloatArray, truth: IntArray, labels: tuple[str, ...]
 
 
 def agreement(probabilities: FloatArray, reference: FloatArray) -> Agreement:
-    """Return how close probabilities (N, classes) are to the reference's."""
+    """Return how close probabilities are to those of a reference.
+
+    Args:
+        probabilities: The probabilities (N, classes) to compare.
+        reference: The probabilities (N, classes) of the reference for the same photos.
+    """
     same = probabilities.argmax(1) == reference.argmax(1)
     difference = np.abs(probabilities - reference)
     noise = centred_logits(probabilities) - centred_logits(reference)
@@ -118,21 +134,53 @@ def agreement(probabilities: FloatArray, reference: FloatArray) -> Agreement:
 
 
 def centred_logits(probabilities: FloatArray) -> FloatArray:
-    """Return log-probabilities minus their mean over classes: logits, whatever constant was added to them."""
+    """Return log-probabilities minus their mean over the classes, which are the logits up to an additive constant."""
     logits = np.log(np.maximum(probabilities, 1e-9))
     centred: FloatArray = logits - logits.mean(-1, keepdims=True)
     return centred
 
 
+def class_probabilities(outputs: FloatArray, kind: OutputKind) -> FloatArray:
+    """Return probabilities (..., classes) of a model's outputs (..., width).
+
+    Args:
+        outputs: What the model gives.
+        kind: What that is. One value stands for the second of two classes.
+    """
+    if kind == "probabilities":
+        return outputs
+    if kind == "probability":
+        return np.concatenate([1 - outputs, outputs], axis=-1)
+    return softmax(centred_outputs(outputs, kind))
+
+
+def centred_outputs(outputs: FloatArray, kind: OutputKind) -> FloatArray:
+    """Return the logits (..., classes) of a model's outputs (..., width) minus their mean over the classes.
+
+    Arguments are those of ``class_probabilities``. Probabilities below 1e-9 count as 1e-9.
+    """
+    if kind in ("probabilities", "probability"):
+        return centred_logits(class_probabilities(outputs, kind))
+    if kind == "logit":
+        outputs = np.concatenate([-outputs, outputs], axis=-1) / np.float32(2)
+    centred: FloatArray = outputs - outputs.mean(-1, keepdims=True)
+    return centred
+
+
 def softmax(logits: FloatArray) -> FloatArray:
-    """Return probabilities over the last axis."""
+    """Return the softmax of logits over the last axis."""
     exponentials = np.exp(logits - logits.max(-1, keepdims=True))
     result: FloatArray = exponentials / exponentials.sum(-1, keepdims=True)
     return result
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share. Wilson, 1927, "Probable Inference"."""
+    """Return the 95 % Wilson interval of a share (Wilson, 1927, "Probable Inference").
+
+    Args:
+        successes: The number of successes.
+        trials: The number of trials; without any, the interval is 0 to 1.
+    """
     if not trials:
         return 0.0, 1.0
     z = 1.959964
@@ -148,9 +196,10 @@ STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228
 
 
 def mean95(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of two or more independent values, and its 95 % interval. Student, 1908.
+    """Return the mean of two or more independent values, and the bounds of its 95 % interval (Student, 1908).
 
-    Beyond ten degrees of freedom the point is Abramowitz and Stegun's expansion 26.7.5, right to 0.001 there.
+    Beyond ten degrees of freedom, the percentage point of Student's t is computed with Abramowitz and Stegun's
+    expansion 26.7.5, which is accurate to 0.001 there.
     """
     freedom, z = len(values) - 1, 1.959964
     if freedom <= len(STUDENT):
@@ -164,13 +213,16 @@ def mean95(values: Sequence[float]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Drop:
-    """What an artifact's top-1 lost against the float reference's on the same photos.
+    """The top-1 accuracy that an artifact lost against the float reference on the same photos.
 
     Args:
-        points: percentage points; negative where the artifact is better.
-        interval95: of them, by bootstrap over the photos, which are paired.
-        mcnemar_p: probability of so lopsided a change or more, if the artifact were as good; exact.
-        lost, won: photos that only the reference, only the artifact has right.
+        points: The drop in percentage points; negative if the artifact is better than the reference.
+        interval95: The 95 % interval of ``points``, by a bootstrap over the photos that keeps both answers to a photo
+            together.
+        mcnemar_p: The p-value of McNemar's exact test: the probability of a change that is at least as one-sided if the
+            artifact were as accurate as the reference.
+        lost: The number of photos that only the reference classifies correctly.
+        won: The number of photos that only the artifact classifies correctly.
     """
 
     points: float
@@ -184,15 +236,26 @@ RESAMPLES = 10_000
 
 
 def drop(probabilities: FloatArray, reference: FloatArray, truth: IntArray) -> Drop:
-    """Return what was lost, for probabilities (N, classes) of both and class indices (N,)."""
+    """Return the drop of an artifact's top-1 accuracy.
+
+    Args:
+        probabilities: The probabilities (N, classes) of the artifact.
+        reference: The probabilities (N, classes) of the reference.
+        truth: The indices (N,) of the true classes.
+    """
     return drop_of_answers(probabilities.argmax(1), reference.argmax(1), truth)
 
 
 def drop_of_answers(answers: IntArray, reference: IntArray, truth: IntArray) -> Drop:
-    """Return what was lost, for the answered classes (N,) of both and the true ones (N,).
+    """Return the drop of an artifact's top-1 accuracy from the classes that it answered.
 
-    The bootstrap draws whole photos (Efron and Tibshirani, 1993, chapter 13): the number of photos lost and won among
-    N drawn with replacement is multinomial. Its seed is fixed.
+    The bootstrap draws whole photos (Efron and Tibshirani, 1993, chapter 13): the numbers of photos lost and won among
+    N drawn with replacement have a multinomial distribution. The seed is fixed.
+
+    Args:
+        answers: The indices (N,) of the classes that the artifact answered.
+        reference: The indices (N,) of the classes that the reference answered.
+        truth: The indices (N,) of the true classes.
     """
     before, after = reference == truth, answers == truth
     lost, won, photos = int((before & ~after).sum()), int((after & ~before).sum()), len(truth)
@@ -209,7 +272,14 @@ def drop_of_answers(answers: IntArray, reference: IntArray, truth: IntArray) -> 
 
 
 def mcnemar(lost: int, won: int) -> float:
-    """Return the two-sided exact p-value of McNemar's test. McNemar, 1947, with the binomial in place of chi-square."""
+    """Return the two-sided p-value of McNemar's exact test.
+
+    McNemar, 1947, with the binomial distribution in place of chi-square.
+
+    Args:
+        lost: The number of photos that only the reference classifies correctly.
+        won: The number of photos that only the artifact classifies correctly.
+    """
     changed = lost + won
     ways = sum(comb(changed, k) for k in range(min(lost, won) + 1))
     return min(1.0, float(2 * ways / 2**changed))

@@ -1,1 +1,1 @@
-"""Bundles: what one says about itself, and how it is written and opened."""
+"""Bundles: what a bundle says about itself, and how bundles are written and opened."""

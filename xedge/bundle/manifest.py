@@ -1,4 +1,4 @@
-"""What a bundle says of itself: ``manifest.json``."""
+"""The manifest, ``manifest.json``, in which a bundle describes itself."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from xedge.codec import from_json, to_json
 from xedge.errors import BundleError
 from xedge.metrics import Accuracy, Agreement, Drop
 from xedge.photos.preprocess import Preprocessing
-from xedge.vocabulary import IoType, Precision
+from xedge.vocabulary import IoType, OutputKind, Precision
 
 SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """One end of the artifact.
+    """The input or output tensor of an artifact.
 
     Args:
-        name: the tensor's name.
-        shape: with batch, which is -1 if it is free.
-        dtype: ``float32``, ``int8`` or ``uint8``.
-        layout: ``NHWC`` or ``NCHW`` for photos, None for vectors.
-        scale, zero_point: of an integer tensor.
+        name: The name of the tensor.
+        shape: The shape, batch included; the batch is -1 if it is dynamic.
+        dtype: The type of the elements: ``float32``, ``int8`` or ``uint8``.
+        layout: The layout of a batch of photos, ``NHWC`` or ``NCHW``; None for vectors.
+        scale: The scale of an integer tensor; None for float32.
+        zero_point: The zero point of an integer tensor; None for float32.
     """
 
     name: str
@@ -36,20 +37,20 @@ class TensorSpec:
 
     def __post_init__(self) -> None:
         if (self.dtype != "float32") != (self.scale is not None and self.zero_point is not None):
-            raise ValueError(f"{self.name}: scale and zero_point go with integers, and integers with them")
+            raise ValueError(f"{self.name}: an integer tensor needs scale and zero_point, and float32 has neither")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """Where the artifact comes from.
+    """The model from which the artifact was made.
 
     Args:
-        name: for files and reports.
-        source: the file or the built-in name.
-        weights_sha256: over the names, shapes and values of the folded weights.
-        parameters: weights and biases, batch normalization folded.
-        classes: width of the output.
-        file_sha256: of the model file, where there is one.
+        name: The name of the model in file names and reports.
+        source: The model file, or the name of a built-in network.
+        weights_sha256: The sha256 over the names, shapes and values of the folded weights.
+        parameters: The number of weights and biases after batch normalization was folded into them.
+        classes: The number of classes, which is the width of the output.
+        file_sha256: The sha256 of the model file; None if there is no file.
     """
 
     name: str
@@ -62,7 +63,16 @@ class ModelInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class RangeCoverage:
-    """Shares of values beyond the ranges, of the calibration photos and of those that accuracy is told of."""
+    """How well the ranges from calibration cover the activations on the photos on which accuracy is measured.
+
+    Args:
+        calibrated: The share of values outside the ranges on the calibration photos, averaged over the tensors, 0 to 1.
+        evaluated: The share of values outside the ranges on the photos on which accuracy is measured, averaged over the
+            tensors, 0 to 1.
+        worst: The name of the tensor whose share grows most from the calibration photos to the other photos.
+        worst_share: The share of values of that tensor outside its range on the other photos, 0 to 1.
+        fits: Whether the ranges fit the other photos.
+    """
 
     calibrated: float
     evaluated: float
@@ -73,11 +83,14 @@ class RangeCoverage:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationInfo:
-    """The photos that fixed the ranges; ``seed`` chose them among more.
+    """The calibration photos, from which the ranges of the activations were determined.
 
     Args:
-        source, photos, sha256, seed: which photos.
-        coverage: whether the ranges fit the photos that accuracy is told of; None without any.
+        source: The folder or the built-in set from which the photos were taken.
+        photos: The number of photos.
+        sha256: The sha256 over the photos.
+        seed: The seed with which the photos were drawn from a larger set; None if none were drawn.
+        coverage: How well the ranges cover the photos on which accuracy is measured; None without such photos.
     """
 
     source: str
@@ -92,10 +105,11 @@ class Recipe:
     """How the artifact was made.
 
     Args:
-        way: ``reference graph``, or the library whose converter was used instead.
-        reason: why a library's converter was used; None otherwise.
-        activations, weights: how they were quantized; None in float.
-        float_nodes: nodes left in float in an int8 artifact.
+        way: ``reference graph`` if the artifact was made from it, otherwise the library whose converter was used.
+        reason: The reason why a library's converter was used; None otherwise.
+        activations: How the activations were quantized; None if they are in float.
+        weights: How the weights were quantized; None if they are in float.
+        float_nodes: The names of the nodes that were left in float in an int8 artifact.
     """
 
     way: str
@@ -107,7 +121,15 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class HostAccuracy:
-    """What was measured on the host when the artifact was made."""
+    """The accuracy that was measured on the host when the artifact was made.
+
+    Args:
+        data: The name of the set of photos on which it was measured.
+        sha256: The sha256 over these photos.
+        artifact: The accuracy of the artifact.
+        reference: The accuracy of the float reference.
+        agreement: How close the artifact's probabilities are to those of the float reference.
+    """
 
     data: str
     sha256: str
@@ -117,7 +139,7 @@ class HostAccuracy:
 
     @property
     def drop_points(self) -> float:
-        """Top-1 of the reference minus top-1 of the artifact, in percentage points."""
+        """The top-1 accuracy of the reference minus that of the artifact, in percentage points."""
         return 100 * (self.reference.top1 - self.artifact.top1)
 
 
@@ -126,12 +148,13 @@ class Rung:
     """One attempt to keep a budget.
 
     Args:
-        name: what was tried.
-        agreement, drop: what it scored on the selection photos.
-        verdict: of the budget.
-        seconds: that making and scoring it took.
-        ms: median of one inference on the host meanwhile.
-        in_float: layers that it moved to float.
+        name: The name of what was tried.
+        agreement: The agreement with the float reference on the selection photos.
+        drop: The drop on the selection photos; None if it was not measured.
+        verdict: The verdict on the budget.
+        seconds: The time in seconds to make and score the artifact.
+        ms: The median latency of one inference on the host in milliseconds, measured while the artifact was scored.
+        in_float: The names of the layers that this attempt moved to float.
     """
 
     name: str
@@ -148,13 +171,14 @@ class Gate:
     """How the artifact was chosen to keep a budget.
 
     Args:
-        photos: how many selection photos; none of them calibrated on or reported.
-        source: where they come from.
-        max_drop_points, min_agreement: the budget; None demands nothing.
-        rungs: what was tried, in order.
-        chosen: index of what the bundle holds.
-        verdict: ``met``, ``not met`` or ``too few photos to decide``, by 95 % intervals.
-        out_of_time: whether the time budget left rungs untried.
+        photos: The number of selection photos; none of them is used for calibration or for the reported accuracy.
+        source: The folder or the built-in set from which the selection photos were taken.
+        max_drop_points: The greatest drop that the budget allows, in percentage points; None does not limit it.
+        min_agreement: The least agreement that the budget demands, 0 to 1; None demands none.
+        rungs: The attempts, in the order in which they were made.
+        chosen: The index in ``rungs`` of the attempt whose artifact the bundle holds.
+        verdict: The verdict on the budget by 95 % intervals: ``met``, ``not met`` or ``too few photos to decide``.
+        out_of_time: Whether attempts were left out because the time budget was used up.
     """
 
     photos: int
@@ -169,12 +193,14 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """One inference on the host beside the same model in fp32, timed in turns.
+    """The latency of the artifact on the host compared with that of the same model in fp32, timed in turns.
 
     Args:
-        ms, float_ms: medians.
-        ratio: median of artifact over float, and the 5 % and 95 % quantiles over the turns.
-        threads: of both.
+        ms: The median latency of the artifact in milliseconds.
+        float_ms: The median latency of the fp32 artifact in milliseconds.
+        ratio: The median over the turns of the artifact's latency divided by that of fp32, then the 5 % and 95 %
+            quantiles.
+        threads: The number of threads with which both were run.
     """
 
     ms: float
@@ -184,14 +210,19 @@ class Speed:
 
     @property
     def pays(self) -> bool | None:
-        """Whether it is faster than in float; None if the turns do not agree."""
+        """Whether the artifact is faster than fp32; None if the turns do not agree on it."""
         _, low, high = self.ratio
         return True if high < 1 else False if low > 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """The self-test: photos in ``golden/``, outputs in ``golden/outputs.npz``, and how far they may differ."""
+    """The self-test: the golden photos, and how far the outputs for them may differ from those on the host.
+
+    Args:
+        photos: The golden photos' files in the folder ``golden``. The outputs are in ``golden/outputs.npz``.
+        tolerance: The greatest difference of one probability that is allowed.
+    """
 
     photos: tuple[str, ...]
     tolerance: float
@@ -199,26 +230,29 @@ class Golden:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a bundle says of itself.
+    """What a bundle says about itself.
 
     Args:
-        schema_version: of this document.
-        xedge_version: that wrote it.
-        target, precision: of the artifact.
-        artifact: the file that a runtime opens.
-        model: where it comes from.
-        input, output: its ends.
-        output_kind: what the output holds; of logits the runner takes the softmax.
-        preprocessing: from a photo to the input.
-        labels_known: whether labels.txt has the classes' names, or numbers.
-        recipe: how it was made.
-        calibration: the photos that fixed int8 ranges; None in float.
-        tools: versions of the packages that made it.
-        accuracy: on the host; None without labelled photos.
-        gate: how a budget was kept; None without one.
-        speed: beside fp32 on the host; None where it was not timed.
-        golden: the self-test.
-        files: sha256 of every other file in the bundle.
+        schema_version: The version of the manifest's schema.
+        xedge_version: The version of xedge that wrote the bundle.
+        target: The target of the artifact.
+        precision: The precision of the artifact.
+        artifact: The name of the file that a runtime opens.
+        model: The model from which the artifact was made.
+        input: The input tensor of the artifact.
+        output: The output tensor of the artifact.
+        output_kind: What the output holds: probabilities or logits, of all classes or of the second of two. The runner
+            makes probabilities of all classes of it.
+        preprocessing: How a photo becomes the input.
+        labels_known: Whether labels.txt holds the names of the classes; otherwise it holds their numbers.
+        recipe: How the artifact was made.
+        calibration: The calibration photos of an int8 artifact; None for the other precisions.
+        tools: The versions of the packages with which the artifact was made, by package name.
+        accuracy: The accuracy on the host; None without labelled photos.
+        gate: How the artifact was chosen to keep a budget; None without a budget.
+        speed: The latency on the host compared with fp32; None if it was not timed.
+        golden: The self-test.
+        files: The sha256 of every other file in the bundle, by the name of the file.
     """
 
     schema_version: int
@@ -229,7 +263,7 @@ class Manifest:
     model: ModelInfo
     input: TensorSpec
     output: TensorSpec
-    output_kind: Literal["probabilities", "logits"]
+    output_kind: OutputKind
     preprocessing: Preprocessing
     labels_known: bool
     recipe: Recipe
@@ -247,16 +281,16 @@ class Manifest:
 
 
 def loads(text: str) -> Manifest:
-    """Return the manifest of a JSON text.
+    """Return the manifest from its JSON text.
 
     Raises:
-        BundleError: it is no JSON, of another schema version, or a field is wrong.
+        BundleError: The text is not JSON, it is of another schema version, or a field is wrong.
     """
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise BundleError(f"not JSON ({error})") from error
+        raise BundleError(f"is not JSON ({error})") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
-        raise BundleError(f"$.schema_version: this xedge reads version {SCHEMA_VERSION}, the bundle has {version}")
+        raise BundleError(f"$.schema_version: this xedge reads version {SCHEMA_VERSION}, but the bundle has {version}")
     return from_json(Manifest, data)

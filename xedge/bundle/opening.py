@@ -1,4 +1,4 @@
-"""Open a bundle for a command: folder or zip, and what it may be scored on."""
+"""Open a bundle, given as a folder or a zip, for a command, and find the photos on which it can be scored."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ from xedge.photos.sets import PhotoSet, read_folder
 
 @contextmanager
 def opened(path: Path) -> Iterator[Bundle]:
-    """Yield the checked bundle; a zip is unpacked for the time of the command."""
+    """Yield the bundle after checking it; a zip is unpacked for the duration of the command."""
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         yield open_bundle(path, Path(scratch))
 
 
 def photos_for(bundle: Bundle, data: Path | None, limit: int | None) -> PhotoSet | None:
-    """Return the photos to score on: those that were named, or the embedded model's own."""
+    """Return the photos on which a bundle is scored.
+
+    Args:
+        bundle: The bundle.
+        data: The folder of the photos; None takes the test photos of the embedded model if the bundle was made from it.
+        limit: The greatest number of photos, which are drawn with a fixed seed; None takes all of them.
+
+    Returns:
+        The photos; None if no folder was named and the bundle is not of the embedded model.
+    """
     photos = None
     if data is not None:
         photos = read_folder(data)

@@ -1,4 +1,4 @@
-"""Open a bundle: one folder, or one zip, with everything that a device needs to run an artifact and to check it."""
+"""Open a bundle: a folder or a zip with everything that a device needs to run an artifact and to check it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from xedge.types import FloatArray, UInt8Array
 MANIFEST = "manifest.json"
 LABELS = "labels.txt"
 OUTPUTS = "golden/outputs.npz"
-# What was done to the channels of tensors, for those who compare tensors; no runtime needs it.
+# The file that says what was done to the channels of tensors. It is used to compare tensors; no runtime needs it.
 CHANGES = "changes.npz"
 Changes = Mapping[str, tuple[FloatArray, FloatArray]]
-# A zip may not unpack to more than this; the largest artifacts are a hundred times smaller.
+# A zip that would unpack to more than this is refused. The largest artifacts are a hundred times smaller.
 LARGEST_ZIP_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GoldenData:
-    """The self-test's data.
+    """The data of the self-test.
 
     Args:
-        pixels: (N, H, W, C) uint8, colour order as the model takes it.
-        reference: (N, classes) the float reference's probabilities.
-        expected: (N, classes) the artifact's own probabilities on the host.
+        pixels: The golden photos (N, H, W, C) uint8, with the colours in the order that the model takes.
+        reference: The probabilities (N, classes) of the float reference.
+        expected: The probabilities (N, classes) of the artifact itself on the host.
     """
 
     pixels: UInt8Array
@@ -47,9 +47,10 @@ class Bundle:
     """An opened bundle whose files match their hashes.
 
     Args:
-        root: the folder with its files; of a zip, where it was unpacked.
-        source: the folder or the zip as it was named.
-        manifest, labels: read.
+        root: The folder with the bundle's files; for a zip, the folder into which it was unpacked.
+        source: The folder or zip that the user named.
+        manifest: The bundle's manifest.
+        labels: The names of the classes in the order of the outputs, from ``labels.txt``.
     """
 
     root: Path
@@ -59,23 +60,27 @@ class Bundle:
 
     @property
     def artifact(self) -> Path:
-        """The model file."""
+        """The path of the artifact's main file, the one that a runtime opens."""
         return self.root / self.manifest.artifact
 
     @property
     def artifact_bytes(self) -> int:
-        """The size of the artifact, weights included."""
+        """The size of the artifact in bytes, weights included."""
         names = [name for name in self.manifest.files if PurePosixPath(name).stem == self.artifact.stem]
         return sum((self.root / name).stat().st_size for name in names)
 
     @property
     def engines(self) -> Path:
-        """The folder beside the bundle for what a runtime compiles from its artifact; made when something is."""
+        """The folder beside the bundle for what a runtime compiles from the artifact; it is made when it is needed."""
         path = self.source.resolve()
         return path.with_name(f"{path.name if path.is_dir() else path.stem}.engines")
 
     def golden(self) -> GoldenData:
-        """Read the golden photos and outputs."""
+        """Read the golden photos and outputs.
+
+        Raises:
+            BundleError: They cannot be read.
+        """
         try:
             outputs = np.load(self.root / OUTPUTS, allow_pickle=False)
             images = [Image.open(self.root / name) for name in self.manifest.golden.photos]
@@ -86,7 +91,14 @@ class Bundle:
             raise BundleError(f"{self.root}: the golden photos cannot be read ({error}); convert again") from error
 
     def changes(self) -> dict[str, tuple[FloatArray, FloatArray]]:
-        """Read what was done to the channels of tensors: by name (scale, shift); nothing where nothing was done."""
+        """Read what was done to the channels of tensors.
+
+        Returns:
+            The scale and the shift (channels,) of each changed tensor, by its name; empty if none was changed.
+
+        Raises:
+            BundleError: The file cannot be read.
+        """
         if CHANGES not in self.manifest.files:
             return {}
         try:
@@ -100,12 +112,12 @@ def open_bundle(path: Path, scratch: Path | None = None) -> Bundle:
     """Open a bundle's folder or zip and check every file against its hash.
 
     Args:
-        path: the folder or the zip.
-        scratch: where a zip may be unpacked; needed for zips.
+        path: The folder or the zip.
+        scratch: A folder into which a zip is unpacked; only a zip needs it.
 
     Raises:
-        InputError: nothing is there, or it is no bundle.
-        BundleError: it is damaged.
+        InputError: The path does not exist, or it is not a bundle.
+        BundleError: The bundle is damaged.
     """
     if not path.exists():
         raise InputError(f"{path}: no such bundle; `xedge convert` makes one and prints its name")
@@ -113,7 +125,7 @@ def open_bundle(path: Path, scratch: Path | None = None) -> Bundle:
     if path.is_file():
         path = _unpacked(path, scratch)
     if not (path / MANIFEST).is_file():
-        raise InputError(f"{path}: no bundle ({MANIFEST} is missing); name the folder that `xedge convert` printed")
+        raise InputError(f"{path}: not a bundle ({MANIFEST} is missing); name the folder that `xedge convert` printed")
     manifest = _read_manifest(path)
     _check_hashes(path, manifest)
     labels = tuple((path / LABELS).read_text(encoding="utf-8").splitlines())
@@ -126,7 +138,7 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         return manifests.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path}/{MANIFEST}: cannot be read ({error})") from error
+        raise BundleError(f"{path}/{MANIFEST}: cannot be read ({error}); copy it again or convert again") from error
     except BundleError as error:
         raise BundleError(f"{path}/{MANIFEST}: {error}; convert again with this version") from error
 
@@ -152,19 +164,19 @@ def _inside(name: str) -> bool:
 
 def _unpacked(path: Path, scratch: Path | None) -> Path:
     if not zipfile.is_zipfile(path):
-        raise InputError(f"{path}: is a file, neither a bundle's folder nor its zip; name what `xedge convert` printed")
+        raise InputError(f"{path}: neither a bundle's folder nor its zip; name what `xedge convert` printed")
     assert scratch is not None, "a zip needs a place to be unpacked"
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if any(not _inside(member.filename) or stat.S_ISLNK(member.external_attr >> 16) for member in members):
-                raise BundleError(f"{path}: a member leads out of the bundle; do not trust this file")
+                raise BundleError(f"{path}: the name of a member leads out of the bundle; do not trust this file")
             if sum(member.file_size for member in members) > LARGEST_ZIP_BYTES:
-                raise BundleError(f"{path}: unpacks to more than 4 GiB, which no bundle does; do not trust this file")
+                raise BundleError(f"{path}: it unpacks to more than 4 GiB, as no bundle does; do not trust this file")
             archive.extractall(scratch)
     except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise BundleError(f"{path}: a damaged zip ({error}); copy it again or convert again") from error
+        raise BundleError(f"{path}: the zip is damaged ({error}); copy it again or convert again") from error
     folders = [entry for entry in scratch.iterdir() if (entry / MANIFEST).is_file()]
     if len(folders) != 1:
-        raise InputError(f"{path}: holds {len(folders)} bundles; one is expected")
+        raise InputError(f"{path}: holds {len(folders)} bundles instead of one; name what `xedge convert` printed")
     return folders[0]

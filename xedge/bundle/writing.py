@@ -1,4 +1,4 @@
-"""Write a bundle: the artifact's files, its manifest, labels and golden photos, in one folder or one zip."""
+"""Write a bundle: the artifact's files, the manifest, the labels and the golden photos, in one folder or one zip."""
 
 from __future__ import annotations
 
@@ -30,16 +30,20 @@ def write_bundle(
     *,
     zipped: bool = False,
 ) -> Path:
-    """Write a bundle and return its path; nothing is left half-made.
+    """Write a bundle and return its path; if this fails, nothing is left half-written.
 
     Args:
-        destination: the folder to make or replace; with ``zipped``, ``.zip`` is added.
-        manifest: its ``files`` are filled in here.
-        labels: class names in the order of the outputs.
-        files: the artifact's files, by the name that each gets; they are copied.
-        golden: the self-test.
-        changes: by name, scale and shift (channels,) of the artifact's tensors that hold (reference - shift) / scale.
-        zipped: write one zip instead of a folder.
+        destination: The folder to make or replace; with ``zipped``, ``.zip`` is appended to the name.
+        manifest: The manifest, whose ``files`` are filled in here.
+        labels: The names of the classes in the order of the outputs.
+        files: The artifact's files by their names in the bundle; they are copied.
+        golden: The data of the self-test.
+        changes: The scale and the shift (channels,) of each tensor of the artifact that holds
+            (reference - shift) / scale, by the tensor's name.
+        zipped: Whether to write one zip instead of a folder.
+
+    Raises:
+        InputError: The destination exists and is not a bundle.
     """
     contents = {LABELS: ("\n".join(labels) + "\n").encode(), **_golden_files(manifest, golden)}
     if changes:
@@ -53,7 +57,7 @@ def write_bundle(
         return path
     if destination.exists() and not _replaceable(destination):
         raise InputError(
-            f"{destination}: exists and is not a bundle; choose another {parameter('output')}, or remove it"
+            f"{destination}: it exists and is not a bundle; choose another {parameter('output')}, or remove it"
         )
     with new_folder(destination) as folder:
         _write_folder(folder, manifest, files, contents)
@@ -87,7 +91,8 @@ def _golden_files(manifest: Manifest, golden: GoldenData) -> dict[str, bytes]:
 
 def _npz(arrays: Mapping[str, FloatArray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # names may be any, numpy's stub knows allow_pickle
+    # An array may have any name, but NumPy's stub takes the names for keyword arguments such as allow_pickle.
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 

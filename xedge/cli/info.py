@@ -16,6 +16,13 @@ from xedge.measuring.run import RunOptions
 from xedge.runtimes import Session, Settings, choose_runtime, runtimes
 from xedge.runtimes.audit import audit
 
+OUTPUT_WORDS = {
+    "probabilities": "probabilities",
+    "logits": "logits",
+    "probability": "the probability of the second class, which is chosen from 0.5 on",
+    "logit": "the logit of the second class, which is chosen from 0 on",
+}
+
 
 def main(options: argparse.Namespace) -> int:
     """Describe a bundle, an artifact or a model."""
@@ -45,7 +52,7 @@ def _bundle(bundle: Bundle) -> list[tuple[str, str]]:
         ("artifact", f"{m.artifact}: {m.target} {m.precision}, {megabytes(bundle.artifact_bytes)}"),
         ("way", m.recipe.way + (f" ({m.recipe.reason})" if m.recipe.reason else "")),
         ("input", _end(m.input)),
-        ("output", f"{_end(m.output)}, {m.output_kind}"),
+        ("output", f"{_end(m.output)}, {OUTPUT_WORDS[m.output_kind]}"),
         ("preprocessing", _preprocessing(bundle)),
         (
             "labels",
@@ -108,7 +115,7 @@ def _model(options: argparse.Namespace) -> list[tuple[str, str]]:
             ("model", f"{source}, {reference.parameters / 1e6:.2f} M parameters (batch normalization folded)"),
             ("input", "x".join(map(str, reference.input_shape))),
             ("classes", str(reference.classes)),
-            ("output", "probabilities" if reference.probabilities else "logits"),
+            ("output", OUTPUT_WORDS[reference.output_kind]),
             ("converts by", f"the {reference.way}"),
         ]
         if isinstance(reference, GraphReference):

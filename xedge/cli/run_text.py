@@ -121,7 +121,7 @@ def _latency(report: RunReport) -> list[tuple[str, str]]:
     return [
         (
             "latency p50",
-            f"{latency.p50_ms:.2f} ms   ({latency.samples} samples after {report.warmup_inferences} warm-up inferences)",
+            f"{latency.p50_ms:.2f} ms   ({latency.samples} samples after a warm-up of {report.warmup_inferences})",
         ),
         ("p90", milliseconds(latency.p90_ms)),
         ("p95", milliseconds(latency.p95_ms)),

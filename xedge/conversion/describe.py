@@ -29,7 +29,15 @@ from xedge.quantization.coverage import Coverage
 from xedge.quantization.gate import Budget, Climb, Made
 from xedge.quantization.plan import Plan
 from xedge.sources import Source
+from xedge.vocabulary import OutputKind
 
+# What is left of an output without its softmax or sigmoid.
+BARE: dict[OutputKind, OutputKind] = {
+    "probabilities": "logits",
+    "logits": "logits",
+    "probability": "logit",
+    "logit": "logit",
+}
 TOOLS = (
     "numpy",
     "pillow",
@@ -63,7 +71,7 @@ def manifest_of(calibrated: Calibrated, target: Target, made: Artifact) -> Manif
         model=_model_info(subject),
         input=reference.input_spec(target, form, ends),
         output=reference.output_spec(form, ends),
-        output_kind="probabilities" if reference.probabilities and not bare else "logits",
+        output_kind=BARE[reference.output_kind] if bare else reference.output_kind,
         preprocessing=_preprocessing(subject.preprocessing, made, ends),
         labels_known=subject.labels_known,
         recipe=made.recipe,

@@ -120,7 +120,7 @@ class Ladder:
         few = photos.sample(NOISE_PHOTOS, subject.request.options.seed)
         inputs = np.stack([subject.preprocessing.photo(file) for file in few.files])
         with stages.stage("analyze") as words:
-            meter = NoiseMeter(made.graph, made.plan, inputs, probabilities=subject.reference.probabilities)
+            meter = NoiseMeter(made.graph, made.plan, inputs, subject.reference.output_kind)
             found = layers(made.graph, made.plan)
             order = worst_first(meter, found, lambda done: stages.progress(f"analyze {done}/{len(found)} layers"))
             words.append(f"noise of {len(found)} layers; the worst: {', '.join(one.name for one in order[:3])}")

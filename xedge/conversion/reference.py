@@ -22,21 +22,21 @@ from xedge.converters.tflite import library as tensorflow
 from xedge.device.board import usable_cores
 from xedge.errors import CheckError, UnsupportedError, parameter
 from xedge.graph.evaluate import Evaluator
-from xedge.graph.fold import without_softmax
-from xedge.graph.ir import Graph, Weighted
+from xedge.graph.fold import without_head
+from xedge.graph.ir import Activation, Graph, Weighted
 from xedge.memory import give_memory_back
-from xedge.metrics import softmax
+from xedge.metrics import centred_outputs, class_probabilities
 from xedge.quantization import recipe as int8
 from xedge.quantization.affine import Affine
 from xedge.quantization.plan import Plan
 from xedge.runtimes import Session, Settings, choose_runtime
 from xedge.sources import FloatModel, ReadModel, Source
 from xedge.types import FloatArray
-from xedge.vocabulary import Precision
+from xedge.vocabulary import OutputKind, Precision
 
 Layout = Literal["NHWC", "NCHW"]
-# How far the reference graph may be from the original model: noise over signal of the logits, and beside it what float32
-# itself loses, as a share of the largest logit. A kernel that is wrong by 1 % is beyond it.
+# How far the reference graph may be from the original model: noise over signal of the logits, and on top of that what
+# float32 itself loses, as a share of the largest logit. A kernel that is wrong by 1 % is far beyond it.
 PARITY, ROUNDING = 1e-4, 2e-6
 
 
@@ -61,11 +61,11 @@ class Reference(Protocol):
 
     @property
     def classes(self) -> int:
-        """The width of the output."""
+        """The number of classes; one output stands for two."""
 
     @property
-    def probabilities(self) -> bool:
-        """Whether the output is probabilities; otherwise it is logits."""
+    def output_kind(self) -> OutputKind:
+        """What the output holds."""
 
     @property
     def weights_sha256(self) -> str:
@@ -166,13 +166,23 @@ class GraphReference:
 
     @cached_property
     def classes(self) -> int:
-        """The width of the output."""
+        """The number of classes; one output stands for two."""
         return _classes(self.source, self.graph.shape(self.graph.output))
 
     @cached_property
-    def probabilities(self) -> bool:
-        """Whether the graph ends in a softmax."""
-        return without_softmax(self.graph) is not self.graph
+    def output_kind(self) -> OutputKind:
+        """What the output holds, by how the graph ends.
+
+        Raises:
+            UnsupportedError: The graph ends in several sigmoids, which are not the classes of one answer.
+        """
+        single = self.graph.shape(self.graph.output) == (1,)
+        if without_head(self.graph) is not self.graph:
+            return "probability" if single else "probabilities"
+        last = self.graph[self.graph.output]
+        if isinstance(last, Activation) and last.kind in ("sigmoid", "hard_sigmoid"):
+            raise _multi_label(self.source, self.graph.shape(last.name)[0])
+        return "logit" if single else "logits"
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -201,7 +211,7 @@ class GraphReference:
     def checked_predict(self, photos: FloatArray) -> tuple[FloatArray, float | None]:
         """Return the graph's probabilities, and its distance from the original model; as ``Reference`` says."""
         got, expected = self._output(photos, few=True), self.original.output(photos)
-        difference = parity(got, expected, probabilities=self.probabilities)
+        difference = parity(got, expected, self.output_kind)
         if not difference <= 1:
             raise CheckError(
                 f"{self.name}: the reference graph differs from the original model {difference:.2g} times more than "
@@ -232,7 +242,7 @@ class GraphReference:
         """Write an artifact of the graph; as ``Reference`` says."""
         graph, plan = self.graph, None
         if form.io != "float32" or logits:
-            graph = without_softmax(graph)
+            graph = without_head(graph)
         if form.precision == "int8":
             graph, plan = calibration.quantized(graph, target, form, in_float)
         with stages.stage("convert") as words:
@@ -252,8 +262,9 @@ class GraphReference:
 
     def output_spec(self, form: Form, plan: Plan | None) -> TensorSpec:
         """Return what an artifact of the graph gives."""
-        affine = plan.activations[without_softmax(self.graph).output] if plan is not None else None
-        return _end(self.graph.output_name, (_photos(form), self.classes), form, affine)
+        width = self.graph.shape(self.graph.output)[-1]
+        affine = plan.activations[without_head(self.graph).output] if plan is not None else None
+        return _end(self.graph.output_name, (_photos(form), width), form, affine)
 
     def _output(self, photos: Iterable[FloatArray], *, few: bool = False) -> FloatArray:
         evaluator = Evaluator(self.graph, few=few)
@@ -263,7 +274,7 @@ class GraphReference:
         return rows
 
     def _probabilities(self, rows: FloatArray) -> FloatArray:
-        return rows if self.probabilities else softmax(rows)
+        return class_probabilities(rows, self.output_kind)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -275,8 +286,8 @@ class LibraryReference:
         folder: Where the library's files lie, as long as the reference is used.
         reason: Why the model is not in the reference graph.
         session: The float artifact, loaded.
-        classes: The width of the output.
-        probabilities: Whether the output sums to one.
+        classes: The number of classes; one output stands for two.
+        output_kind: What the output holds, found out by its values.
     """
 
     source: Source
@@ -284,7 +295,7 @@ class LibraryReference:
     reason: str
     session: Session
     classes: int
-    probabilities: bool
+    output_kind: OutputKind
     scheme: tuple[str, str] | None = field(default=None, init=False)
 
     @property
@@ -320,7 +331,7 @@ class LibraryReference:
     def predict(self, photos: Iterable[FloatArray]) -> FloatArray:
         """Return the float artifact's probabilities (N, classes) for preprocessed photos (H, W, C), one at a time."""
         rows = np.concatenate([self.session.run(photo[None]) for photo in photos]).astype(np.float32)
-        return rows if self.probabilities else softmax(rows)
+        return class_probabilities(rows, self.output_kind)
 
     def original_predict(self, photos: Iterable[FloatArray]) -> FloatArray:
         """Return what the float artifact says: there is no other original at hand."""
@@ -379,7 +390,8 @@ class LibraryReference:
     def output_spec(self, form: Form, plan: Plan | None) -> TensorSpec:
         """Return what a library's artifact gives."""
         del plan
-        return _end("output", (_photos(form), self.classes), form, None)
+        width = 1 if self.output_kind in ("probability", "logit") else self.classes
+        return _end("output", (_photos(form), width), form, None)
 
 
 def read_reference(
@@ -423,18 +435,20 @@ def _library_reference(source: Source, folder: Path, reason: str) -> LibraryRefe
     shape = session.input_shape()[1:]
     if len(shape) != 3 or min(shape) < 1:
         raise UnsupportedError(f"{source}: takes {shape}, not photos of a fixed (height, width, channels)")
-    sample = session.run(np.zeros((1, *shape), np.float32))
+    noise = np.random.default_rng(0)
+    samples = [noise.uniform(-1, high, (1, *shape)).astype(np.float32) for high in (1, 1, 255, 255)]
+    rows = np.concatenate([session.run(sample) for sample in samples])
     return LibraryReference(
         source=source,
         folder=folder,
         reason=reason,
         session=session,
-        classes=_classes(source, sample.shape[1:]),
-        probabilities=bool(sample.min() >= 0 and abs(float(sample.sum()) - 1) < 1e-3),
+        classes=_classes(source, rows.shape[1:]),
+        output_kind=_kind_of_values(source, rows),
     )
 
 
-def parity(got: FloatArray, expected: FloatArray, *, probabilities: bool) -> float:
+def parity(got: FloatArray, expected: FloatArray, kind: OutputKind) -> float:
     """Return how far outputs (N, classes) are from the original model's, in units of what is allowed.
 
     Logits are compared, for probabilities may hide any error where they are near 0 or 1. Their noise is set against
@@ -443,13 +457,13 @@ def parity(got: FloatArray, expected: FloatArray, *, probabilities: bool) -> flo
     Args:
         got: The outputs of the reference graph.
         expected: The outputs of the original model on the same photos.
-        probabilities: Whether the outputs are probabilities; otherwise they are logits.
+        kind: What the outputs are.
     """
-    if probabilities:
-        got, expected = (np.log(np.maximum(rows, 1e-9)) for rows in (got, expected))
-    noise = float(np.sqrt(np.mean((got - expected) ** 2)))
-    signal = float(np.sqrt(np.mean((expected - expected.mean(-1, keepdims=True)) ** 2)))
-    allowed = PARITY * signal + ROUNDING * float(np.abs(expected).max())
+    largest = float(np.abs(expected).max())
+    got, expected = (centred_outputs(rows, kind) for rows in (got, expected))
+    noise, signal = (float(np.sqrt(np.mean(values**2))) for values in (got - expected, expected))
+    # A probability is rounded relative to itself, which is a constant error of its logarithm.
+    allowed = PARITY * signal + ROUNDING * max(largest, 1.0 if kind in ("probabilities", "probability") else 0.0)
     return noise / allowed if noise else 0.0
 
 
@@ -469,9 +483,28 @@ def graph_of(reference: Reference, what: str) -> Graph:
 
 
 def _classes(source: Source, shape: tuple[int, ...]) -> int:
-    if len(shape) != 1 or shape[0] < 2:
+    if len(shape) != 1:
         raise UnsupportedError(f"{source}: its output is {shape}; a classifier's is one value for each of its classes")
-    return shape[0]
+    return max(shape[0], 2)
+
+
+def _kind_of_values(source: Source, rows: FloatArray) -> OutputKind:
+    """What outputs (N, width) hold, by their values."""
+    single, bounded = rows.shape[1] == 1, bool(rows.min() >= 0 and rows.max() <= 1)
+    if single:
+        return "probability" if bounded else "logit"
+    if bounded and float(np.abs(rows.sum(1) - 1).max()) < 1e-3:
+        return "probabilities"
+    if bounded:
+        raise _multi_label(source, rows.shape[1])
+    return "logits"
+
+
+def _multi_label(source: Source, width: int) -> UnsupportedError:
+    return UnsupportedError(
+        f"{source}: ends in {width} sigmoids, each of which answers for itself (multi-label); xedge converts models "
+        "that choose one class, with a softmax, with logits, or with one sigmoid for two classes"
+    )
 
 
 def _graph_recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:

@@ -85,6 +85,9 @@ def read_subject(request: Request, scratch: Path, stages: Stages) -> Subject:
     preprocessing = _preprocessing(request, reference, stages)
     photos = _labelled_photos(request)
     labels = _labels(request, reference, photos)
+    if reference.output_kind in ("probability", "logit"):
+        second = (labels or _numbered(reference.classes))[1]
+        stages.tell("output", f"one {reference.output_kind}, which is taken for that of the second class, {second}")
     pixels = _golden_pixels(preprocessing, photos)
     return Subject(
         request=request,

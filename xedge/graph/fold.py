@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from xedge.graph.ir import (
     Pad,
     Padding,
     Pool,
+    Reshape,
     Scale,
     Softmax,
     Weighted,
@@ -154,9 +156,21 @@ def prune(graph: Graph) -> Graph:
     return replace_graph(graph, [node for node in graph if node.name in needed])
 
 
-def without_softmax(graph: Graph) -> Graph:
-    """Return the graph that ends in the logits, for artifacts whose output is integers."""
-    last = graph[graph.output]
-    if not isinstance(last, Softmax):
+def without_head(graph: Graph) -> Graph:
+    """Return the graph that ends in the logits, without a softmax or the sigmoid of a single output.
+
+    What only reshapes the result behind them goes too. A graph that ends in its logits is returned as it is.
+    """
+    names, node = set[str](), graph[graph.output]
+    while isinstance(node, Reshape):
+        names.add(node.name)
+        node = graph[node.inputs[0]]
+    if not isinstance(node, Softmax) and not is_single_sigmoid(graph, node):
         return graph
-    return replace_graph(graph, [node for node in graph if node is not last], last.inputs[0])
+    names.add(node.name)
+    return replace_graph(graph, [kept for kept in graph if kept.name not in names], node.inputs[0])
+
+
+def is_single_sigmoid(graph: Graph, node: Node) -> bool:
+    """Return whether a node is the sigmoid of one value, which is the probability of the second of two classes."""
+    return isinstance(node, Activation) and node.kind == "sigmoid" and prod(graph.shape(node.name)) == 1

@@ -1,1 +1,1 @@
-"""Look inside models and bundles: do they agree, which layers lose accuracy, and what do they cost?"""
+"""Inspect models and bundles: do they agree, which layers lose accuracy, and what do they cost?"""

@@ -1,4 +1,4 @@
-"""Where int8 loses accuracy: each layer's noise, ranges and clipping, by the names of the reference graph."""
+"""Find where int8 loses accuracy: the noise, the ranges and the clipping of each layer of the reference graph."""
 
 from __future__ import annotations
 
@@ -31,18 +31,27 @@ from xedge.runtimes.classifier import open_classifier
 
 @dataclass(frozen=True, kw_only=True)
 class LayerReport:
-    """One layer: a convolution or dense layer, with the depthwise convolution that it alone reads.
+    """One layer: a convolution or dense layer, together with a depthwise convolution whose result it alone reads.
+
+    The figures in decibels are signal-to-noise ratios of the centred logits.
 
     Args:
-        layer: its name.
-        multiply_accumulates: share of the network's, 0 to 1.
-        alone_db: noise of the logits with only this layer rounded, decibels of signal over noise; None without noise.
-        weights_db, activations_db: of that, from its kernels and from its results.
-        without_db: with everything rounded but this layer.
-        spread, spread_before: the widest channel's range over the typical one's, of the result of the layer's first
-            node, with and before equalization.
-        clipped: share of that result's values, weighted with their energy at the readers, beyond the range.
-        time: share of an inference on this machine's runtime; None where the runtime times no operations.
+        layer: The name of the layer.
+        multiply_accumulates: The layer's share of the network's multiply-accumulates, 0 to 1.
+        alone_db: The signal-to-noise ratio in decibels if only this layer is quantized; None if there is no noise.
+        weights_db: The signal-to-noise ratio in decibels if only the kernels of this layer are quantized; None if there
+            is no noise.
+        activations_db: The signal-to-noise ratio in decibels if only the results of this layer are quantized; None if
+            there is no noise.
+        without_db: The signal-to-noise ratio in decibels if everything but this layer is quantized; None if there is no
+            noise.
+        spread: The range of the widest channel divided by the median range of the channels, in the result of the
+            layer's first node, after equalization.
+        spread_before: The same quotient before equalization.
+        clipped: The share of the values of that result that lie outside the range, weighted by their energy in the
+            nodes that read them, 0 to 1.
+        time: The layer's share of the time of an inference on this machine, 0 to 1; None if the runtime does not time
+            operations.
     """
 
     layer: str
@@ -59,7 +68,22 @@ class LayerReport:
 
 @dataclass(frozen=True, kw_only=True)
 class AnalyzeReport:
-    """The whole network; decibels of the centred logits' signal over noise."""
+    """The noise of int8 in a whole network and in each of its layers.
+
+    The figures in decibels are signal-to-noise ratios of the centred logits.
+
+    Args:
+        schema: The kind of this document and its version.
+        model: The name of the model.
+        target: The name of the target whose int8 was analyzed.
+        photos: The number of photos on which the noise was measured.
+        calibration_photos: The number of calibration photos.
+        everything_db: The signal-to-noise ratio in decibels if everything is quantized; None if there is no noise.
+        weights_db: The signal-to-noise ratio in decibels if only the weights are quantized; None if there is no noise.
+        activations_db: The signal-to-noise ratio in decibels if only the activations are quantized; None if there is no
+            noise.
+        layers: The layers, in the order of computation.
+    """
 
     schema: Literal["xedge.analyze/1"] = "xedge.analyze/1"
     model: str
@@ -73,11 +97,11 @@ class AnalyzeReport:
 
 
 def analyze(request: Request, count: int) -> AnalyzeReport:
-    """Measure every layer of the int8 recipe.
+    """Measure the noise of every layer in int8.
 
     Args:
         request: The model and its photos; its first target is the one whose int8 is analyzed.
-        count: The number of photos that the noise is measured on.
+        count: The number of photos on which the noise is measured.
 
     Raises:
         UnsupportedError: The model has operations outside the reference graph.
@@ -96,7 +120,7 @@ def analyze(request: Request, count: int) -> AnalyzeReport:
         kept = recipe.branches(reference_graph) if target.rules.dynamic_branches else ()
         _, seen = recipe.prepared(reference_graph, before, kept)
         inputs = calibrated.noise_photos(count)
-        meter = NoiseMeter(graph, plan, inputs, probabilities=subject.reference.probabilities)
+        meter = NoiseMeter(graph, plan, inputs, subject.reference.output_kind)
         found = layers(graph, plan)
         total = sum(layer.multiply_accumulates for layer in found)
         times = _times(calibrated, target, artifact, graph)
@@ -143,9 +167,9 @@ def _layer(
 
 
 def _times(calibrated: Calibrated, target: Target, artifact: Artifact, graph: Graph) -> dict[str, float]:
-    """Each node's share of an inference; empty where the runtime does not tell.
+    """Return each node's share of the time of an inference; empty if the runtime does not tell.
 
-    Runtimes call what they execute by the nodes' names, with more behind it.
+    The runtimes' names for the operations that they execute begin with the names of the nodes.
     """
     manifest = manifest_of(calibrated, target, artifact)
     classifier = open_classifier(artifact.files[0], manifest, Settings(threads=usable_cores()))

@@ -1,8 +1,8 @@
-"""What a network costs by arithmetic: parameters, multiply-accumulates, memory, and what ordinary convolutions would.
+"""Compute what a network costs: its parameters, multiply-accumulates and memory, also with ordinary convolutions.
 
-An ordinary convolution of d x d over K x K positions from C to N channels does d^2 K^2 C N multiply-accumulates. A
-depthwise one and then a pointwise one do d^2 K^2 C + K^2 C N, that is 1/N + 1/d^2 of it (Howard et al., "MobileNets",
-2017, section 3.1).
+An ordinary d x d convolution over K x K positions from C to N channels takes d^2 K^2 C N multiply-accumulates. A
+depthwise convolution followed by a pointwise one takes d^2 K^2 C + K^2 C N, which is 1/N + 1/d^2 of that (Howard et
+al., "MobileNets", 2017, section 3.1).
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Separable:
-    """A depthwise and a pointwise convolution that stand for an ordinary one.
+    """A separable convolution: a depthwise and a pointwise convolution that replace an ordinary one.
 
     Args:
-        depthwise, pointwise: names of the two.
-        pointwise_first: whether they stand in Inception's order.
-        kernel: d; side of the depthwise kernel.
-        inputs, outputs: C and N, channels.
-        multiply_accumulates: of both.
-        ordinary: of the ordinary convolution.
-        formula: what the ratio is by 1/N + 1/d^2; pointwise first it is 1/C + 1/d^2.
+        depthwise: The name of the depthwise convolution.
+        pointwise: The name of the pointwise convolution.
+        pointwise_first: Whether the pointwise convolution comes first, as in Inception modules.
+        kernel: The side length d of the depthwise kernel.
+        inputs: The number of input channels, C.
+        outputs: The number of output channels, N.
+        multiply_accumulates: The number of multiply-accumulates of both convolutions together.
+        ordinary: The number of multiply-accumulates of the ordinary convolution.
+        formula: The ratio by the formula 1/N + 1/d^2, or 1/C + 1/d^2 if the pointwise convolution comes first.
     """
 
     depthwise: str
@@ -45,26 +47,29 @@ class Separable:
 
     @property
     def second(self) -> str:
-        """The name of the one that is computed last."""
+        """The name of the convolution that is computed last."""
         return self.depthwise if self.pointwise_first else self.pointwise
 
     @property
     def ratio(self) -> float:
-        """Multiply-accumulates over those of the ordinary convolution."""
+        """The multiply-accumulates of both convolutions divided by those of the ordinary convolution."""
         return self.multiply_accumulates / self.ordinary
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
-    """One node of the reference graph, for one photo.
+    """The cost of one node of the reference graph for one photo.
 
     Args:
-        kind: of the node.
-        output: its shape, without batch.
-        parameters: weights and biases, batch normalization folded.
-        traffic_bytes: inputs, weights and output, each moved once, in float32.
-        alive_bytes: tensors that exist while it computes: its inputs, its output, and what later nodes read; float32.
-        separable: at the second of the two convolutions that stand for an ordinary one.
+        name: The name of the node.
+        kind: The kind of the node.
+        output: The shape of the output, without the batch.
+        parameters: The number of weights and biases after batch normalization was folded into them.
+        multiply_accumulates: The number of multiply-accumulates; 0 for nodes without weights.
+        traffic_bytes: The bytes of the inputs, the weights and the output in float32, each of them moved once.
+        alive_bytes: The bytes of the tensors in float32 that exist while the node is computed: its inputs, its output,
+            and what later nodes read.
+        separable: The separable convolution whose second part this node is; None for all other nodes.
     """
 
     name: str
@@ -79,13 +84,13 @@ class LayerCost:
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """A whole network, for one photo.
+    """The cost of a whole network for one photo.
 
     Args:
-        parameters: weights and biases, batch normalization folded.
-        multiply_accumulates: of its convolutions and dense layers.
-        traffic_bytes: inputs, weights and outputs of all nodes, each moved once, in float32.
-        activation_bytes: the most that live at once, in float32.
+        parameters: The number of weights and biases after batch normalization was folded into them.
+        multiply_accumulates: The number of multiply-accumulates of the convolutions and dense layers.
+        traffic_bytes: The bytes of the inputs, weights and outputs of all nodes in float32, each of them moved once.
+        activation_bytes: The greatest number of bytes of tensors in float32 that exist at the same time.
     """
 
     parameters: int
@@ -96,15 +101,16 @@ class Totals:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """A network, layer by layer and in total.
+    """The cost of a network, layer by layer and in total.
 
     Args:
-        schema: which document this is, and its version.
-        network: its name.
-        input: height, width, channels.
-        layers: in the order of computation.
-        total: of the network as it is.
-        ordinary: with an ordinary convolution in the place of each separable one, and nothing in between.
+        schema: The kind of this document and its version.
+        network: The name of the network.
+        input: The shape of the input: height, width, channels.
+        layers: The costs of the nodes, in the order of computation.
+        total: The cost of the network as it is.
+        ordinary: The cost of the network in which an ordinary convolution replaces each separable one, together with
+            anything between its two parts.
     """
 
     schema: Literal["xedge.cost/1"] = "xedge.cost/1"
@@ -116,16 +122,16 @@ class Cost:
 
     @property
     def ratio(self) -> float:
-        """Multiply-accumulates over those with ordinary convolutions."""
+        """The multiply-accumulates of the network divided by those with ordinary convolutions."""
         return self.total.multiply_accumulates / self.ordinary.multiply_accumulates
 
 
 def cost(graph: Graph, network: str | None = None) -> Cost:
-    """Return what a graph costs for one photo.
+    """Return the cost of a graph for one photo.
 
     Args:
-        graph: the reference graph.
-        network: its name; None takes the graph's.
+        graph: The reference graph.
+        network: The name of the network; None takes the name of the graph.
     """
     pairs = separables(graph)
     layers = _layers(graph, pairs)
@@ -154,14 +160,21 @@ def _totals(layers: tuple[LayerCost, ...]) -> Totals:
 
 
 def with_ordinary(graph: Graph, pairs: list[Separable]) -> Graph:
-    """Return the network with ordinary convolutions in the place of pairs; their kernels hold zeros and no memory."""
+    """Return the network with an ordinary convolution in place of each separable one.
+
+    The kernels of the ordinary convolutions are zeros that take no memory.
+
+    Args:
+        graph: The reference graph.
+        pairs: The separable convolutions in this graph.
+    """
     nodes: dict[str, Node | None] = {node.name: node for node in graph}
     for pair in pairs:
         depthwise, second = graph[pair.depthwise], graph[pair.second]
         assert isinstance(depthwise, Depthwise)
         assert isinstance(second, Weighted)
         first = graph[pair.pointwise if pair.pointwise_first else pair.depthwise]
-        # The first of the two and what may stand between them go.
+        # The first of the two convolutions is removed, and so is an activation between them.
         nodes.update({first.name: None, second.inputs[0]: None})
         nodes[second.name] = Conv(
             name=second.name,
@@ -177,10 +190,11 @@ def with_ordinary(graph: Graph, pairs: list[Separable]) -> Graph:
 
 
 def separables(graph: Graph) -> list[Separable]:
-    """Return the depthwise and pointwise convolutions that belong together, all of one order.
+    """Return the separable convolutions of a graph, all of them in the same order.
 
-    In a row of them each depthwise one stands between two pointwise ones. The order that pairs more of them is the
-    network's, for at the ends of a row one is left over in the other order.
+    In a chain of them, each depthwise convolution lies between two pointwise ones, so that it could belong to either.
+    The order that gives more pairs is that of the network, because in the other order a convolution is left over at
+    each end of a chain.
     """
     depthwise = [node for node in graph if isinstance(node, Depthwise)]
     first = [_pair(graph, node, found, pointwise_first=False) for node in depthwise if (found := _behind(graph, node))]
@@ -189,7 +203,7 @@ def separables(graph: Graph) -> list[Separable]:
 
 
 def _behind(graph: Graph, node: Node) -> Conv | None:
-    """The pointwise convolution that alone reads a node, through an activation or not."""
+    """Return the pointwise convolution that alone reads a node, directly or through an activation, if there is one."""
     reader = graph.sole_consumer(node.name)
     if isinstance(reader, Activation):
         reader = graph.sole_consumer(reader.name)
@@ -241,7 +255,7 @@ def _layer(graph: Graph, node: Node, pairs: dict[str, Separable], alive: dict[st
 
 
 def _alive(graph: Graph) -> dict[str, int]:
-    """Values of the tensors that exist at once, by the node that is computed."""
+    """Return the number of values in the tensors that exist while a node is computed, by the name of the node."""
     last = {name: step for step, node in enumerate(graph) for name in node.inputs}
     existing: dict[str, int] = {}
     found = {}

@@ -1,4 +1,4 @@
-"""Hold artifacts against each other and against Keras: same photos, outputs in pairs, the tensor where they part."""
+"""Compare artifacts on the same photos with each other and with Keras, and find the tensor at which they diverge."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from xedge.runtimes.classifier import open_classifier
 from xedge.types import FloatArray, IntArray, UInt8Array
 from xedge.vocabulary import PART, Precision
 
-# Two artifacts part at the first tensor with less signal over difference than their precisions promise, in decibels.
+# Two artifacts diverge at the first tensor whose signal-to-difference ratio in decibels is below what their precisions
+# promise.
 PARTING_DB: dict[Precision, float] = {"fp32": 60.0, "fp16": 40.0, "dynamic": 12.0, "int8": 12.0}
 Progress = Callable[[str], None]
-# Class indices (N,) of the photos, and the labels; None without them.
+# The indices (N,) of the true classes of the photos, and the labels; None if the classes are not known.
 Truth = tuple[IntArray, tuple[str, ...]] | None
 
 
 class Member(Protocol):
-    """Something that answers for the model."""
+    """An implementation of the model that takes part in the comparison: a bundle, or the model in Keras."""
 
     name: str
     precision: Precision
@@ -42,11 +43,17 @@ class Member(Protocol):
         """Return probabilities (N, classes) for the pixels (H, W, C) of photos."""
 
     def tensors(self, pixels: UInt8Array) -> Mapping[str, FloatArray]:
-        """Return the tensors of one inference by name in the reference graph, in its order, NHWC."""
+        """Return the tensors of one inference, NHWC, by their names in the reference graph and in its order."""
 
 
 class BundleMember:
-    """A bundle on its runtime."""
+    """A bundle that is run on its runtime.
+
+    Args:
+        name: The name of the bundle in the comparison.
+        bundle: The bundle.
+        options: The threads, runtime and provider with which it is run.
+    """
 
     def __init__(self, name: str, bundle: Bundle, options: RunOptions) -> None:
         self.name, self.bundle = name, bundle
@@ -61,9 +68,10 @@ class BundleMember:
         return np.stack([self._classifier.classify(pixels) for pixels in photos])
 
     def tensors(self, pixels: UInt8Array) -> Mapping[str, FloatArray]:
-        """Return the tensors of one inference by name, NHWC."""
+        """Return the tensors of one inference, NHWC, by their names in the reference graph."""
         tensors = self._runtime.tensors(self.bundle.artifact, self._classifier.input(pixels))
-        photo = self.bundle.manifest.input.name  # its integers are moved, and all have the same photo
+        # The input is left out: in an integer input the values are shifted, and all members have the same photo anyway.
+        photo = self.bundle.manifest.input.name
         found = {name: values for name, values in tensors.items() if PART not in name and name != photo}
         for name, (scale, shift) in self.bundle.changes().items():
             if name in found:
@@ -72,12 +80,12 @@ class BundleMember:
 
 
 class KerasMember:
-    """The model as Keras computes it; its inner tensors are those of the reference graph.
+    """The model as Keras computes it. Its inner tensors are those of the reference graph.
 
     Args:
-        model: the Keras file.
-        preprocessing: how photos are prepared for it.
-        scratch: a folder that lives as long as this object is used.
+        model: The Keras file.
+        preprocessing: The preprocessing of the photos.
+        scratch: A folder for temporary files, which must exist as long as this object is used.
     """
 
     name = "keras"
@@ -97,19 +105,19 @@ class KerasMember:
         return self._reference.original_predict(self._preprocessing.scaled(pixels) for pixels in photos)
 
     def tensors(self, pixels: UInt8Array) -> Mapping[str, FloatArray]:
-        """Return the reference graph's tensors of one inference by name, NHWC."""
+        """Return the tensors of one inference of the reference graph, NHWC, by their names."""
         return self._reference.tensors(self._preprocessing.scaled(pixels)[None])
 
 
 def find_original(bundle: Bundle, model: Path | None) -> Path | None:
-    """Return the Keras file that a bundle was made of, if it is at hand.
+    """Return the Keras file from which a bundle was made; None if it is not found.
 
     Args:
-        bundle: knows the file's name and sha256.
-        model: where the user says that it is.
+        bundle: The bundle, whose manifest has the name and the sha256 of the file.
+        model: The file that the user named; None looks in the usual places.
 
     Raises:
-        InputError: the user's file is another one.
+        InputError: The file that the user named does not exist, or it is another one.
     """
     expected = bundle.manifest.model.file_sha256
     if model is not None:
@@ -117,8 +125,8 @@ def find_original(bundle: Bundle, model: Path | None) -> Path | None:
             raise InputError(f"{model}: no such model file")
         if sha256(model) != expected:
             raise InputError(
-                f"{model}: is not the file that {bundle.root} was made of; leave {parameter('model')} out, or convert "
-                "it"
+                f"{model}: is not the file that {bundle.root} was made from; leave {parameter('model')} out, or "
+                "convert this file"
             )
         return model
     name = Path(bundle.manifest.model.source).name
@@ -130,7 +138,12 @@ def find_original(bundle: Bundle, model: Path | None) -> Path | None:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorDifference:
-    """How far one tensor is apart: signal over difference, in decibels; None if there is no difference."""
+    """How much one tensor differs between two members.
+
+    Args:
+        tensor: The name of the tensor in the reference graph.
+        snr_db: The ratio of signal power to the power of the difference in decibels; None if there is no difference.
+    """
 
     tensor: str
     snr_db: float | None
@@ -138,16 +151,19 @@ class TensorDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two members on the same photos.
+    """The comparison of two members on the same photos.
 
     Args:
-        first, second: their names.
-        outputs: agreement and differences of their probabilities.
-        mean_difference: mean absolute difference of a probability.
-        tensors: how many tensors both have.
-        parting: the first of these with less than ``parting_db``; None if there is none.
-        worst: the one with the largest difference; None if they share none.
-        parting_db: what their precisions promise.
+        first: The name of the first member.
+        second: The name of the second member.
+        outputs: The agreement and the differences of their probabilities.
+        mean_difference: The mean absolute difference of a probability.
+        tensors: The number of tensors that both members have.
+        parting: The first of these tensors whose ratio is below ``parting_db``, at which the two members diverge; None
+            if there is none.
+        worst: The tensor with the greatest difference; None if the members have no tensor in common.
+        parting_db: The ratio of signal power to the power of the difference, in decibels, that the precisions of the
+            two members promise.
     """
 
     first: str
@@ -162,7 +178,14 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class MemberReport:
-    """One member: what it was asked to be, what it scores, what it executes."""
+    """What was found out about one member.
+
+    Args:
+        name: The name of the member.
+        precision: The precision for which it was made.
+        accuracy: The accuracy on the photos; None without labels.
+        audit: What its runtime really executes; None for the model in Keras.
+    """
 
     name: str
     precision: Precision
@@ -172,7 +195,17 @@ class MemberReport:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyReport:
-    """The whole comparison; ``failures`` says in words what misses a threshold."""
+    """The comparison of all members with each other.
+
+    Args:
+        schema: The kind of this document and its version.
+        photos: The number of photos on which the members were compared.
+        data: The source of the photos.
+        members: What was found out about each member.
+        pairs: The comparison of each pair of members.
+        failures: The pairs that miss a threshold and the artifacts that do not run in int8 although they should, one
+            sentence each.
+    """
 
     schema: Literal["xedge.verify/1"] = "xedge.verify/1"
     photos: int
@@ -184,11 +217,11 @@ class VerifyReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """What is demanded of every pair.
+    """What is demanded of every pair of members.
 
     Args:
-        min_agreement: share of photos with the same first class.
-        max_difference: greatest difference of one probability; None demands nothing.
+        min_agreement: The least share of photos with the same top-1 class, 0 to 1.
+        max_difference: The greatest difference of one probability that is allowed; None allows any.
     """
 
     min_agreement: float = 0.95
@@ -203,15 +236,15 @@ def verify(
     thresholds: Thresholds,
     progress: Progress = lambda line: None,
 ) -> VerifyReport:
-    """Compare members in pairs.
+    """Compare every pair of members.
 
     Args:
-        members: two or more, or one for its audit alone.
-        photos: pixels (H, W, C) of each photo.
-        data: where they come from.
-        truth: class indices (N,) and the labels; None leaves accuracy out.
-        thresholds: what every pair has to keep.
-        progress: told what is being done.
+        members: Two or more members, or one member for its audit alone.
+        photos: The pixels (H, W, C) uint8 of each photo.
+        data: The source of the photos.
+        truth: The indices (N,) of the true classes and the labels; None leaves the accuracy out.
+        thresholds: The thresholds that every pair has to keep.
+        progress: A function that is called with one line of text at the start of each stage.
     """
     rows, tensors = {}, {}
     for member in members:
@@ -264,7 +297,12 @@ def _pair(
 
 
 def snr_db(signal: FloatArray, other: FloatArray) -> float | None:
-    """Return the signal's power over the difference's, in decibels; None if there is no difference."""
+    """Return the ratio of signal power to the power of the difference in decibels; None if there is no difference.
+
+    Args:
+        signal: The tensor that counts as the signal.
+        other: The tensor of the same shape that is compared with it.
+    """
     noise = float(((signal - other).astype(np.float64) ** 2).sum())
     power = float((signal.astype(np.float64) ** 2).sum())
     return float(10 * np.log10(max(power, 1e-30) / noise)) if noise else None
@@ -276,19 +314,19 @@ def _disagreements(pairs: tuple[Pair, ...], thresholds: Thresholds) -> list[str]
         names = f"{pair.first} and {pair.second}"
         if pair.outputs.agreement < thresholds.min_agreement:
             failures.append(
-                f"{names} agree on {100 * pair.outputs.agreement:.2f} % of the photos, "
+                f"{names} agree on {100 * pair.outputs.agreement:.2f} % of the photos, but "
                 f"{100 * thresholds.min_agreement:g} % is demanded"
             )
         limit = thresholds.max_difference
         if limit is not None and pair.outputs.max_difference > limit:
             failures.append(
-                f"{names} differ by {pair.outputs.max_difference:.4g} in a probability, {limit:g} is allowed"
+                f"{names} differ by {pair.outputs.max_difference:.4g} in a probability, but only {limit:g} is allowed"
             )
     return failures
 
 
 def _misnamed(members: tuple[MemberReport, ...]) -> list[str]:
-    """An artifact that was asked to be int8 and is not."""
+    """Return a message for each artifact that was made as int8 but does not run in integers."""
     return [
         f"{member.name} is called int8, but only {100 * (member.audit.integer_share or 0):.0f} % of its convolutions "
         f"and products run in integers on {member.audit.execution.runtime}"
@@ -300,28 +338,28 @@ def _misnamed(members: tuple[MemberReport, ...]) -> list[str]:
 
 
 def same_model(bundles: list[Bundle]) -> None:
-    """Refuse bundles that do not come from one model.
+    """Refuse bundles that were not made from the same model.
 
     Raises:
-        InputError: weights, classes or preprocessing differ.
+        InputError: The weights or the preprocessing differ.
     """
     first = bundles[0].manifest
     for bundle in bundles[1:]:
         other = bundle.manifest
         if other.model.weights_sha256 != first.model.weights_sha256:
             raise InputError(
-                f"{bundle.root}: made of other weights ({other.model.name}) than {bundles[0].root} "
-                f"({first.model.name}); verify compares artifacts of one model"
+                f"{bundle.root}: made from other weights ({other.model.name}) than {bundles[0].root} "
+                f"({first.model.name}); give bundles of the same model"
             )
         if _prepared(other) != _prepared(first):
             raise InputError(
-                f"{bundle.root}: prepares photos otherwise than {bundles[0].root} ({_prepared(other)}, not "
-                f"{_prepared(first)}), so that one of them would be fed the other's pixels; convert them alike"
+                f"{bundle.root}: prepares photos differently from {bundles[0].root} ({_prepared(other)} instead of "
+                f"{_prepared(first)}), so one of them would get the other's pixels; convert both with the same options"
             )
 
 
 def names_of(bundles: list[Bundle]) -> list[str]:
-    """Return a short name for each bundle: target and precision where these tell them apart, else the folder."""
+    """Return a short name for each bundle: its target and precision, with the folder if another bundle has the same."""
     short = [f"{bundle.manifest.target} {bundle.manifest.precision}" for bundle in bundles]
     return [
         name if short.count(name) == 1 else f"{name} {bundle.root.name}#{i + 1}"
@@ -330,6 +368,6 @@ def names_of(bundles: list[Bundle]) -> list[str]:
 
 
 def _prepared(manifest: Manifest) -> str:
-    """What happens to a photo before its pixels are scaled, in words; scaling may be inside an artifact."""
+    """Describe what happens to a photo before its pixels are scaled; the scaling may be a part of the artifact."""
     p = manifest.preprocessing
     return f"{p.height}x{p.width} {p.colour}, crop {p.crop}, {p.resize}"

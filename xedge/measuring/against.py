@@ -1,4 +1,4 @@
-"""Hold a bundle against another of the same model on this machine: is it faster, and does it answer the same?"""
+"""Compare a bundle with another one of the same model on this machine: is it faster, and are its answers the same?"""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from xedge.types import FloatArray
 
 @dataclass(frozen=True, kw_only=True)
 class Against:
-    """One bundle beside another.
+    """How a bundle compares with another bundle of the same model.
 
     Args:
-        other: the other bundle's folder.
-        precision: the other's.
-        speed: both, timed in turns; the other is what its words call float.
-        agreement: of their answers on the photos; None without photos.
+        other: The name of the other bundle's folder.
+        precision: The precision of the other bundle.
+        speed: The latencies of both bundles, timed in turns. Its fields that are named after float hold the figures of
+            the other bundle.
+        agreement: The agreement between the answers of the two bundles on the photos; None without photos.
     """
 
     other: str
@@ -35,29 +36,30 @@ class Against:
 
 
 def check_same_model(bundle: Bundle, other: Bundle) -> None:
-    """Refuse a bundle that cannot be held against.
+    """Refuse to compare bundles of different models.
 
     Raises:
-        InputError: it is of another model.
+        InputError: The other bundle was made from another model.
     """
     if other.manifest.model.weights_sha256 != bundle.manifest.model.weights_sha256:
         raise InputError(
-            f"{parameter('against')} {other.root}: is not of the same model as {bundle.root}, for the weights differ"
+            f"{parameter('against')} {other.root}: its weights are not those of {bundle.root}; "
+            "give a bundle of the same model"
         )
 
 
 def hold_against(
     bundle: Bundle, classifier: Classifier, other: Bundle, photos: PhotoSet | None, settings: Settings, clock: Clock
 ) -> Against:
-    """Compare a bundle that is loaded with another.
+    """Compare a bundle that is already loaded with another bundle.
 
     Args:
-        bundle: the one.
-        classifier: it, loaded.
-        other: of the same weights.
-        photos: to compare answers on.
-        settings: of the other's session.
-        clock: nanoseconds.
+        bundle: The bundle that is loaded.
+        classifier: The classifier that runs this bundle.
+        other: A bundle with the same weights.
+        photos: The photos on which the answers are compared; None compares the speed alone.
+        settings: The settings of the other bundle's session.
+        clock: A function that returns the time in nanoseconds.
     """
     second = open_classifier(other.artifact, other.manifest, settings)
     pixels = bundle.golden().pixels[0]

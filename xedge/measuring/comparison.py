@@ -1,4 +1,4 @@
-"""Runs side by side, each held against the first: what differs, and what is within noise."""
+"""Compare runs with the first of them: what differs, and what is within noise."""
 
 from __future__ import annotations
 
@@ -20,23 +20,33 @@ from xedge.types import IntArray
 DoubleArray = npt.NDArray[np.float64]
 Judgement = Literal["better", "worse", "within noise"]
 SIGNIFICANT = 0.05
-# How far two runs of one bundle, each in its own process, were seen apart on a quiet machine (docs/reading.md).
+# The greatest relative difference that was seen between two runs of one bundle, each in its own process, on a quiet
+# machine (docs/reading.md).
 RUN_TO_RUN = 0.15
 RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One run of the comparison; None is not measured.
+    """One run of the comparison. A field is None if it was not measured.
 
     Args:
-        name: tells it from the others.
-        board: where it ran.
-        runtime: with version, provider and threads.
-        photos: that it was scored on.
-        top1, interval95: 0 to 1, and its 95 % Wilson interval.
-        rounds_ms: the median of each turn, where it was timed in turns with the others.
-        valid: the verdict; ``reasons`` where it is INVALID.
+        name: A name that no other run of the comparison has.
+        board: The name of the board on which the bundle ran.
+        runtime: The runtime with its version, its provider and the number of threads, as text.
+        target: The target of the artifact.
+        precision: The precision of the artifact.
+        artifact_bytes: The size of the artifact in bytes, weights included.
+        photos: The number of photos on which the run was scored.
+        top1: The top-1 accuracy, 0 to 1.
+        interval95: The 95 % Wilson interval of ``top1``.
+        p50_ms: The median latency in milliseconds.
+        p90_ms: The 90th percentile of the latency in milliseconds.
+        rounds_ms: The median latency of each turn in milliseconds; empty if the run was not timed in turns with the
+            others.
+        peak_memory_bytes: The peak memory of the process in bytes.
+        valid: Whether the verdict on the latency is VALID.
+        reasons: The reasons for the verdict INVALID; empty if it is VALID.
     """
 
     name: str
@@ -58,14 +68,15 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyDifference:
-    """How accurate a run is beside the first.
+    """How the accuracy of a run compares with that of the first run.
 
     Args:
-        points: percentage points of top-1 gained; negative where it is worse.
-        interval95: of them.
-        mcnemar_p: exact; None where the photos are not the same.
-        agreement, agreement95: share of photos with the same answer, and its interval; None likewise.
-        judgement: by McNemar's test at 5 %, or by the interval.
+        points: The top-1 accuracy gained over the first run, in percentage points; negative if this run is worse.
+        interval95: The 95 % interval of ``points``.
+        mcnemar_p: The p-value of McNemar's exact test; None if the runs were not scored on the same photos.
+        agreement: The share of photos with the same answer in both runs, 0 to 1; None if the photos are not the same.
+        agreement95: The 95 % interval of ``agreement``; None if the photos are not the same.
+        judgement: The judgement by McNemar's test at the 5 % level, or by the interval if the photos are not the same.
     """
 
     points: float
@@ -78,13 +89,14 @@ class AccuracyDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyDifference:
-    """How fast a run is beside the first.
+    """How the latency of a run compares with that of the first run.
 
     Args:
-        ratio: median time over the first's.
-        interval95: of it.
-        in_turns: whether both were timed in turns; else the interval is widened by what two runs of one bundle differ.
-        judgement: whether the interval leaves 1 out.
+        ratio: The median latency divided by that of the first run.
+        interval95: The 95 % interval of ``ratio``.
+        in_turns: Whether both were timed in turns. If not, the interval is widened by as much as two runs of one bundle
+            were seen to differ.
+        judgement: The judgement by the interval: "within noise" if it contains 1.
     """
 
     ratio: float
@@ -95,7 +107,13 @@ class LatencyDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Versus:
-    """A run held against the first; None where there is nothing to compare, and why is among the notes."""
+    """How a run compares with the first run.
+
+    Args:
+        name: The name of the run.
+        accuracy: The difference in accuracy; None if one of the two runs was not scored.
+        latency: The difference in latency; None if the two runs were on different boards.
+    """
 
     name: str
     accuracy: AccuracyDifference | None
@@ -104,7 +122,14 @@ class Versus:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All runs, the others against the first, and what to know when reading them."""
+    """All runs, how each of the others compares with the first, and what to bear in mind when reading them.
+
+    Args:
+        schema: The kind of this document and its version.
+        sides: All runs, in the order in which they were given.
+        versus: The comparison of each run after the first with the first.
+        notes: What limits the comparison, one sentence each.
+    """
 
     schema: Literal["xedge.compare/1"] = "xedge.compare/1"
     sides: tuple[Side, ...]
@@ -113,13 +138,17 @@ class Comparison:
 
 
 def compare_runs(runs: Sequence[Measured], *, across: bool = False) -> Comparison:
-    """Return every run beside the first.
+    """Compare every run with the first.
+
+    Args:
+        runs: Two or more runs.
+        across: Whether to compare the latencies of runs on different boards.
 
     Raises:
-        UsageError: there are fewer than two.
+        UsageError: There are fewer than two runs.
     """
     if len(runs) < 2:
-        raise UsageError("two runs or more are needed to compare: JSON files of `xedge run`, or bundles")
+        raise UsageError("a comparison needs at least two runs; give JSON files of `xedge run`, or bundles")
     names = names_of([one.run for one in runs])
     sides = tuple(_side(name, one) for name, one in zip(names, runs, strict=True))
     first = runs[0]
@@ -135,7 +164,7 @@ def compare_runs(runs: Sequence[Measured], *, across: bool = False) -> Compariso
 
 
 def names_of(runs: Sequence[RunReport]) -> list[str]:
-    """Return a name for each run: the bundle's, with what tells equal ones apart."""
+    """Return a name for each run: that of its bundle, and whatever distinguishes it from runs with the same name."""
     names = [run.bundle for run in runs]
     boards = [board_name(run.board) for run in runs]
     threads = [f"{run.execution.threads} threads" for run in runs]
@@ -147,13 +176,13 @@ def names_of(runs: Sequence[RunReport]) -> list[str]:
 
 
 def board_name(board: Board) -> str:
-    """Return what a board is called: the model, or the architecture where it does not say."""
+    """Return the name of a board: its model, or its architecture if the model is not known."""
     name = (board.model or board.machine).split("\0")[0]
     return f"{name} (emulated)" if board.emulated else name
 
 
 def accuracy_difference(run: RunReport, first: RunReport) -> AccuracyDifference | None:
-    """Return how accurate a run is beside another; None if one was not scored."""
+    """Return the difference in accuracy between a run and the first run; None if one of them was not scored."""
     if run.accuracy is None or first.accuracy is None:
         return None
     paired = _paired(run, first)
@@ -162,7 +191,7 @@ def accuracy_difference(run: RunReport, first: RunReport) -> AccuracyDifference 
     answers, reference, truth = paired
     found: Drop = drop_of_answers(answers, reference, truth)
     same = int((answers == reference).sum())
-    points = 0.0 - found.points  # no negative zero
+    points = 0.0 - found.points  # The subtraction avoids a negative zero.
     changed = found.mcnemar_p < SIGNIFICANT
     return AccuracyDifference(
         points=points,
@@ -175,7 +204,7 @@ def accuracy_difference(run: RunReport, first: RunReport) -> AccuracyDifference 
 
 
 def _paired(run: RunReport, first: RunReport) -> tuple[IntArray, IntArray, IntArray] | None:
-    """Answers of both, and the truth, photo by photo; None if the photos are not the same."""
+    """Return the answers of both runs and the true classes, photo by photo; None if the photos are not the same."""
     ours, theirs = run.answers, first.answers
     if ours is None or theirs is None or ours.photos_sha256 != theirs.photos_sha256 or ours.labels != theirs.labels:
         return None
@@ -187,7 +216,10 @@ def _paired(run: RunReport, first: RunReport) -> tuple[IntArray, IntArray, IntAr
 
 
 def _unpaired(ours: Accuracy, theirs: Accuracy) -> AccuracyDifference:
-    """Two shares of different photos. Newcombe, 1998, "Interval estimation for the difference", method 10."""
+    """Compare the top-1 accuracies of two independent samples of photos.
+
+    Newcombe, 1998, "Interval estimation for the difference", method 10.
+    """
     difference = ours.top1 - theirs.top1
     low = difference - sqrt((ours.top1 - ours.interval95[0]) ** 2 + (theirs.interval95[1] - theirs.top1) ** 2)
     high = difference + sqrt((ours.interval95[1] - ours.top1) ** 2 + (theirs.top1 - theirs.interval95[0]) ** 2)
@@ -202,7 +234,7 @@ def _unpaired(ours: Accuracy, theirs: Accuracy) -> AccuracyDifference:
 
 
 def latency_difference(run: Measured, first: Measured) -> LatencyDifference:
-    """Return how fast a run is beside another."""
+    """Return the difference in latency between a run and the first run."""
     in_turns = len(run.rounds_ms) == len(first.rounds_ms) >= 3
     if in_turns:
         ratio, low, high = _ratio_of_rounds(run.rounds_ms, first.rounds_ms)
@@ -218,13 +250,19 @@ def latency_difference(run: Measured, first: Measured) -> LatencyDifference:
 
 
 def _ratio_of_rounds(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """The turns' ratios are independent: Student's interval of the mean of their logarithms."""
+    """Return the geometric mean of the ratios of the turns, and its 95 % interval.
+
+    The ratios are independent, so the interval is Student's interval of the mean of their logarithms.
+    """
     middle, low, high = mean95([log(a / b) for a, b in zip(ours, theirs, strict=True)])
     return exp(middle), exp(low), exp(high)
 
 
 def _ratio_of_samples(ours: Sequence[int], theirs: Sequence[int]) -> tuple[float, float, float]:
-    """Moving-block bootstrap of both medians: neighbours are alike (Künsch, 1989)."""
+    """Return the ratio of the medians and its 95 % bootstrap interval.
+
+    Successive samples are correlated, so whole blocks of them are drawn (moving-block bootstrap; Künsch, 1989).
+    """
     rng = np.random.default_rng(0)
     ratios = _medians(ours, rng) / _medians(theirs, rng)
     low, high = np.quantile(ratios, [0.025, 0.975])
@@ -272,17 +310,19 @@ def _notes(names: Sequence[str], runs: Sequence[RunReport], *, across: bool) -> 
     first, notes = runs[0], []
     elsewhere = [name for name, run in zip(names, runs, strict=True) if not _same_board(run, first)]
     if elsewhere and not across:
-        notes.append(f"timings not compared, for the boards are not the same: {', '.join(elsewhere)}")
+        notes.append(
+            f"timings are not compared for runs on another board than that of the first: {', '.join(elsewhere)}"
+        )
     threads = {run.execution.threads for run in runs}
     if len(threads) > 1:
-        notes.append(f"threads differ: {', '.join(map(str, sorted(threads)))}")
+        notes.append(f"the numbers of threads differ: {', '.join(map(str, sorted(threads)))}")
     scored = [run for run in runs if run.accuracy is not None]
     if len({run.answers.photos_sha256 if run.answers is not None else None for run in scored}) > 1:
-        notes.append("not scored on the same photos: differences of accuracy are between different samples")
+        notes.append("the runs were not scored on the same photos: they are compared as independent samples")
     invalid = [name for name, run in zip(names, runs, strict=True) if not run.verdict.valid]
     if invalid:
         which = "all of them" if len(invalid) == len(names) else ", ".join(invalid)
-        notes.append(f"INVALID timings, not to be quoted: {which}")
+        notes.append(f"the timings of these runs are INVALID and should not be quoted: {which}")
     if len({run.weights_sha256 for run in runs}) > 1:
-        notes.append("not of one model: the weights differ")
+        notes.append("the runs are not of the same model: the weights differ")
     return notes

@@ -1,4 +1,4 @@
-"""Steady-state latency of one photo after another, every sample kept."""
+"""Measure the steady-state latency of single inferences, one after another, and keep every sample."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from xedge.measuring.percentile import early_stopping_estimate, samples_needed
 
 Clock = Callable[[], int]
 MINIMUM_SAMPLES = samples_needed(0.90)
-# Enough for every percentile that is reported; more only costs the user's time.
+# This number is enough for every percentile that is reported. More samples would only cost the user's time.
 ENOUGH_SAMPLES = samples_needed(0.99)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long to warm up and to measure.
+    """How long to warm up, and how long to measure.
 
     Args:
-        warmup_s: at least this long, and at least three inferences.
-        runs: exactly this many samples; None lets the time decide.
-        duration_s: measure this long; None stops at 662 samples, or after 10 s with at least 64.
-        rate: frames per second that come whether the last is done or not; None takes one when the last is done.
+        warmup_s: The least duration of the warm-up in seconds; it has at least three inferences in any case.
+        runs: The exact number of samples; None lets the time decide.
+        duration_s: The duration of the measurement in seconds; None stops at 662 samples, or after 10 s if there are at
+            least 64 by then.
+        rate: The number of frames that arrive per second, whether or not the previous one is done. None starts each
+            inference as soon as the previous one is done.
     """
 
     warmup_s: float = 0.5
@@ -34,7 +36,12 @@ class Schedule:
     rate: float | None = None
 
     def done(self, samples: int, elapsed_s: float) -> bool:
-        """Whether enough was measured."""
+        """Return whether enough was measured.
+
+        Args:
+            samples: The number of samples so far.
+            elapsed_s: The seconds since the measurement began.
+        """
         if self.runs is not None:
             return samples >= self.runs
         if self.duration_s is not None:
@@ -44,14 +51,20 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Figures derived from the samples, in milliseconds; a percentile is None when the samples are too few for it.
+    """Figures that are derived from the samples. A percentile is None if there are too few samples for it.
 
     Args:
-        samples: number of timed inferences.
-        p90_ms, p95_ms, p99_ms: MLPerf's early-stopping estimates.
-        spread: interquartile range over the median.
-        drift: median of the last tenth over that of the first, minus 1; None below 20 samples.
-        per_second: inferences per second of wall time, one after another.
+        samples: The number of timed inferences.
+        min_ms: The lowest latency in milliseconds.
+        mean_ms: The mean latency in milliseconds.
+        p50_ms: The median latency in milliseconds.
+        p90_ms: MLPerf's early-stopping estimate of the 90th percentile in milliseconds.
+        p95_ms: MLPerf's early-stopping estimate of the 95th percentile in milliseconds.
+        p99_ms: MLPerf's early-stopping estimate of the 99th percentile in milliseconds.
+        spread: The interquartile range divided by the median.
+        drift: The median of the last tenth of the samples divided by that of the first tenth, minus 1; None below 20
+            samples.
+        per_second: The throughput of inferences that run one after another, per second.
     """
 
     samples: int
@@ -71,11 +84,12 @@ class Measured:
     """The raw samples.
 
     Args:
-        samples_ns: one for each inference, in order; with a rate, from when the frame came to when it was done.
-        ends_ns: when each was done, from the beginning of the measurement.
-        warmups: inferences before it.
-        dropped: frames that were never looked at, because a newer one had come; None without a rate.
-        late: frames that were done after the next had come; None without a rate.
+        samples_ns: The latency of each inference in nanoseconds, in order. With a frame rate it counts from the arrival
+            of the frame.
+        ends_ns: The end of each inference, in nanoseconds from the beginning of the measurement.
+        warmups: The number of inferences in the warm-up.
+        dropped: The number of frames that were skipped because a newer one had arrived; None without a frame rate.
+        late: The number of frames that were done only after the next one had arrived; None without a frame rate.
     """
 
     samples_ns: tuple[int, ...]
@@ -94,10 +108,10 @@ def measure(
     """Warm up, then time inferences.
 
     Args:
-        inference: one inference.
-        schedule: how many.
-        clock: nanoseconds, as ``time.perf_counter_ns``.
-        sleep: waits for seconds, until the next frame comes.
+        inference: A function that performs one inference.
+        schedule: The duration of the warm-up and of the measurement, and the frame rate.
+        clock: A function that returns the time in nanoseconds, such as ``time.perf_counter_ns``.
+        sleep: A function that waits for a number of seconds; it is called to wait for the next frame.
     """
     start, warmups = clock(), 0
     while warmups < 3 or (clock() - start) / 1e9 < schedule.warmup_s:
@@ -125,10 +139,11 @@ def measure(
 
 
 class _Frames:
-    """Frames that come at a fixed rate; who is late finds the newest, and the ones before it are lost.
+    """Frames that arrive at a fixed rate.
 
-    A frame's time counts from when it came, not from when somebody had time for it: otherwise waiting would not be
-    measured (coordinated omission).
+    A consumer that falls behind gets the newest frame; the older frames that it did not take are dropped. The latency
+    of a frame counts from its arrival, not from the moment at which the consumer was free; otherwise the time that the
+    frame waited would not be measured (coordinated omission).
     """
 
     def __init__(self, rate: float, clock: Clock, sleep: Callable[[float], object]) -> None:
@@ -138,7 +153,7 @@ class _Frames:
         self.dropped = 0
 
     def next(self) -> int:
-        """Wait for the next frame, or take the newest that waits; return when it came."""
+        """Take the newest frame, or wait for the next one, and return the time of its arrival in nanoseconds."""
         waiting = int((self.clock() - self.begin) // self.period_ns)
         if waiting > self.number:
             self.dropped += waiting - self.number
@@ -155,11 +170,12 @@ TURNS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class InTurns:
-    """Two inferences timed in turns, so that a drift of the machine falls on both alike.
+    """The latencies of two inferences that were timed in turns, so that a drift of the machine affects both alike.
 
     Args:
-        first_ms, second_ms: medians.
-        ratio: median of first over second, and the 5 % and 95 % quantiles over the turns.
+        first_ms: The median latency of the first inference in milliseconds.
+        second_ms: The median latency of the second inference in milliseconds.
+        ratio: The median over the turns of the first latency divided by the second, then the 5 % and 95 % quantiles.
     """
 
     first_ms: float
@@ -168,7 +184,15 @@ class InTurns:
 
 
 def in_turns(first: Callable[[], object], second: Callable[[], object], clock: Clock) -> InTurns:
-    """Time two inferences in turns; before each is timed it runs once, for the other has taken the caches."""
+    """Time two inferences in turns.
+
+    Each runs once untimed before it is timed, because the other one has displaced its data from the caches.
+
+    Args:
+        first: A function that performs the first inference.
+        second: A function that performs the second inference.
+        clock: A function that returns the time in nanoseconds.
+    """
     times: list[tuple[int, int]] = []
     with _collector_off():
         for _ in range(TURNS):
@@ -201,7 +225,11 @@ def _collector_off() -> Iterator[None]:
 
 
 def summarize(samples_ns: Sequence[int]) -> Latency:
-    """Return the figures of the samples (at least one)."""
+    """Return the figures that are derived from the samples.
+
+    Args:
+        samples_ns: One or more latencies in nanoseconds, in the order in which they were measured.
+    """
     ms = [sample / 1e6 for sample in samples_ns]
     ordered = sorted(ms)
     quarter = len(ms) // 4

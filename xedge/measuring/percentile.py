@@ -1,8 +1,8 @@
-"""Percentiles of latency that hold, by the rule of MLPerf Inference for single-stream runs.
+"""Estimate percentiles of the latency by the rule of MLPerf Inference for single-stream runs.
 
-From n samples the percentile p is estimated by the smallest order statistic that is, with confidence 0.99, not below
-the true percentile, and at least one sample must lie above it (MLPerf Inference rules, appendix "Early stopping").
-With too few samples there is no such statistic, and no figure: p90 needs 64 samples, p95 130, p99 662.
+The percentile p of n samples is estimated by the smallest order statistic that, with confidence 0.99, is not below the
+true percentile. At least one sample must lie above it (MLPerf Inference rules, appendix "Early stopping"). If there are
+too few samples, there is no such order statistic and no figure is reported: p90 needs 64 samples, p95 130 and p99 662.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ CONFIDENCE = 0.99
 
 
 def samples_needed(percentile: float) -> int:
-    """Return the least number of samples from which a percentile (0 to 1) can be told."""
+    """Return the least number of samples from which a percentile (0 to 1) can be estimated."""
     count = 2
     while _rank(count, percentile) is None:
         count += 1
@@ -28,8 +28,9 @@ def early_stopping_estimate(values: Sequence[float], percentile: float) -> float
 
 
 def _rank(count: int, percentile: float) -> int | None:
-    """The smallest 1-based rank below ``count`` whose order statistic bounds the percentile."""
-    # P(the percentile lies at or above order statistic r) = P(at most ... of the samples lie below it), from the top.
+    """Return the smallest 1-based rank below ``count`` whose order statistic bounds the percentile, or None."""
+    # The percentile lies above order statistic r if at least r samples lie below it. The loop sums the probability of
+    # that from the top: of r = count, then of r = count - 1, and so on.
     above = 0.0
     rank = None
     for below in range(count, 0, -1):

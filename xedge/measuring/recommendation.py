@@ -1,4 +1,4 @@
-"""Every target and precision of one model on this machine, in one table, and which of them to take."""
+"""Compare every target and precision of one model on this machine in one table, and recommend one of them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from xedge.measuring.comparison import Judgement, accuracy_difference, latency_d
 from xedge.measuring.rounds import Measured
 from xedge.vocabulary import Precision
 
-# More than this is not worth any speed, unless the user says so.
+# A drop greater than this is not worth any gain in speed, unless the user says otherwise.
 TOLERATED_POINTS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One target and precision.
+    """The measurement of one target and precision.
 
     Args:
-        error: why there is no measurement; None where there is one.
-        bundle: its folder, where it was kept.
-        measured: its turns.
-        accuracy: beside the first fp32 of the table: better, worse or within noise; None where not scored.
-        points: percentage points of top-1 gained against that.
+        target: The name of the target.
+        precision: The precision.
+        error: The reason why there is no measurement; None if there is one.
+        bundle: The folder of the bundle; None if it was not kept.
+        measured: The measurement over all turns; None if the bundle could not be made or did not run.
+        accuracy: The judgement of its accuracy against the first fp32 row of the table; None if it was not scored.
+        points: The top-1 accuracy gained over that row, in percentage points; None if it was not scored.
     """
 
     target: str
@@ -37,7 +39,13 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """Which row to take on this machine, and why, in sentences."""
+    """Which target and precision to use on this machine, and why.
+
+    Args:
+        target: The name of the recommended target.
+        precision: The recommended precision.
+        reasons: The reasons for the recommendation, one text each.
+    """
 
     target: str
     precision: Precision
@@ -46,7 +54,15 @@ class Recommendation:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkReport:
-    """The whole table; ``recommendation`` is None where nothing ran."""
+    """All targets and precisions of one model that were tried, and the recommended one.
+
+    Args:
+        schema: The kind of this document and its version.
+        model: The name of the model.
+        rounds: The number of turns of each bundle.
+        rows: The targets and precisions, in the order of the table.
+        recommendation: The recommended target and precision; None if nothing ran.
+    """
 
     schema: Literal["xedge.benchmark/1"] = "xedge.benchmark/1"
     model: str
@@ -56,7 +72,10 @@ class BenchmarkReport:
 
 
 def beside_float(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with every one's accuracy beside the first fp32 row that ran, or the first that ran at all."""
+    """Return the rows, with the accuracy of each compared with a reference row.
+
+    The reference is the first fp32 row that ran, or the first row that ran if no fp32 row did.
+    """
     ran = [row for row in rows if row.measured is not None]
     first = next((row for row in ran if row.precision == "fp32"), ran[0] if ran else None)
     told = []
@@ -71,7 +90,12 @@ def beside_float(rows: Sequence[Row]) -> list[Row]:
 
 
 def recommend(rows: Sequence[Row], tolerated_points: float = TOLERATED_POINTS) -> Recommendation | None:
-    """Return the fastest row that keeps the accuracy; of those that noise cannot tell apart, the smallest artifact."""
+    """Recommend the fastest row that keeps the accuracy; of rows that are equally fast within noise, the smallest.
+
+    Args:
+        rows: The rows of the table.
+        tolerated_points: The greatest loss of top-1 accuracy, in percentage points, that still counts as kept.
+    """
     ran = [row for row in rows if row.measured is not None]
     if not ran:
         return None
@@ -80,7 +104,7 @@ def recommend(rows: Sequence[Row], tolerated_points: float = TOLERATED_POINTS) -
         keeping = [row for row in scored if row.points is not None and row.points >= -tolerated_points]
         keeping = [row for row in keeping if row.accuracy != "worse"] or scored
     else:
-        # What was not measured is not promised: a quantized artifact may have lost anything.
+        # An accuracy that was not measured is not promised: a quantized artifact may have lost any amount of it.
         keeping = [row for row in ran if row.precision in ("fp32", "fp16")] or ran
     fastest = min(keeping, key=_p50_ms)
     alike = [row for row in keeping if row is fastest or _within_noise(row, fastest)]
@@ -96,8 +120,8 @@ def _reasons(best: Row, fastest: Row, ran: list[Row], scored: list[Row], alike: 
         reasons.append(f"the fastest of those that keep the accuracy: {_p50_ms(best):.2f} ms")
     else:
         reasons.append(
-            f"{_p50_ms(best):.2f} ms, which noise cannot tell from the fastest "
-            f"({_name(fastest)}, {_p50_ms(fastest):.2f} ms), and smaller"
+            f"{_p50_ms(best):.2f} ms, which is within noise of the fastest "
+            f"({_name(fastest)}, {_p50_ms(fastest):.2f} ms), and it is smaller"
         )
     if best.points is not None:
         reasons.append(f"top-1 {best.points:+.2f} points against fp32: {best.accuracy}")
@@ -105,12 +129,12 @@ def _reasons(best: Row, fastest: Row, ran: list[Row], scored: list[Row], alike: 
         reasons.append("accuracy was not measured, so int8 and dynamic were left out")
     others = [_name(row) for row in alike if row is not best and row is not fastest]
     if others:
-        reasons.append(f"as fast within noise: {', '.join(others)}")
+        reasons.append(f"these are equally fast within noise: {', '.join(others)}")
     quicker = [row for row in ran if _p50_ms(row) < _p50_ms(fastest) and row not in alike]
     if quicker and scored:
-        reasons.append(f"faster, but losing accuracy: {', '.join(map(_name, quicker))}")
+        reasons.append(f"these are faster, but they lose accuracy: {', '.join(map(_name, quicker))}")
     elif quicker:
-        reasons.append(f"faster, with accuracy unknown: {', '.join(map(_name, quicker))}")
+        reasons.append(f"these are faster, but their accuracy is unknown: {', '.join(map(_name, quicker))}")
     return reasons
 
 

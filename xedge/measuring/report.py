@@ -1,4 +1,4 @@
-"""What a run reports: every figure, with the raw samples that they come from."""
+"""The report of a run: every figure, and the raw samples from which the figures were derived."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from xedge.runtimes import Execution
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTest:
-    """How far the golden outputs are from what the host saw.
+    """How far the outputs for the golden photos are from those on the host.
 
     Args:
-        photos: compared.
-        max_difference: greatest difference of one probability from the artifact's own on the host.
-        tolerance: what was allowed.
-        reference_agreement: share of photos with the float reference's first class.
+        photos: The number of golden photos that were compared.
+        max_difference: The greatest difference of one probability from that of the same artifact on the host.
+        tolerance: The greatest difference that is allowed.
+        reference_agreement: The share of photos with the same top-1 class as the float reference, 0 to 1.
     """
 
     photos: int
@@ -35,16 +35,16 @@ class SelfTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Phases:
-    """Times of the parts, in milliseconds.
+    """The times of the steps around the steady state, in milliseconds.
 
     Args:
-        import_ms: importing the runtime's package.
-        load_ms: reading and preparing the artifact.
-        first_ms: the first inference.
-        decode_ms: reading and decoding a photo; None without photo files.
-        preprocess_ms: from decoded pixels to the input tensor.
-        postprocess_ms: from the output tensor to probabilities.
-        start_to_first_result_ms: from the start of the process to the first probabilities.
+        import_ms: The time to import the runtime's package.
+        load_ms: The time to read and prepare the artifact.
+        first_ms: The latency of the first inference.
+        decode_ms: The median time to read and decode a photo; None without photo files.
+        preprocess_ms: The median time from the decoded pixels to the input tensor.
+        postprocess_ms: The median time from the output tensor to the probabilities.
+        start_to_first_result_ms: The time from the start of the process to the first probabilities.
     """
 
     import_ms: float
@@ -58,13 +58,13 @@ class Phases:
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """What became of frames that came at a fixed rate.
+    """What became of frames that arrived at a fixed rate.
 
     Args:
-        rate: per second.
-        done: that were classified.
-        dropped: that were never looked at, because a newer one had come.
-        late: that were done after the next had come.
+        rate: The number of frames that arrived per second.
+        done: The number of frames that were classified.
+        dropped: The number of frames that were skipped because a newer one had arrived.
+        late: The number of frames that were done only after the next one had arrived.
     """
 
     rate: float
@@ -75,37 +75,39 @@ class Frames:
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """Everything that a run found; raw samples included.
+    """Everything that a run found, raw samples included.
 
     Args:
-        schema: which document this is, and its version.
-        xedge_version: that ran it.
-        bundle: the folder's name.
-        target, precision: of the artifact.
-        artifact_bytes: its size, weights included.
-        weights_sha256: of the model that it was made of.
-        execution: what the runtime really did.
-        board: the machine.
-        self_test: the golden photos' outputs against the host's.
-        phases: times of the parts around the steady state.
-        latency: of the steady state.
-        warmup_inferences: before it.
-        peak_memory_bytes: of the process, until the timing ended.
-        data: the folder that was scored; None where nothing was.
-        accuracy: on it.
-        host_top1: what the host measured when it was converted, 0 to 1.
-        verdict: whether the latency can be believed.
-        readings: of the board before, about once a second during, and after the timing.
-        contention: what else the processor did during the timing; None where the system does not tell.
-        energy_j: of one inference, by the board's own meter; None without one.
-        samples_ns: every timed inference.
-        frames: with a frame rate.
-        series: the timing in stretches.
-        throttled_at_s: when throttling began; None if it did not or the board does not tell.
-        cooldown_s: how long was waited before.
-        against: another bundle of the same model.
-        answers: to each photo that was scored.
-        budget: the verdict of the gate that the bundle came through.
+        schema: The kind of this document and its version.
+        xedge_version: The version of xedge that ran the bundle.
+        bundle: The name of the bundle's folder.
+        target: The target of the artifact.
+        precision: The precision of the artifact.
+        artifact_bytes: The size of the artifact in bytes, weights included.
+        weights_sha256: The sha256 of the weights of the model from which the artifact was made.
+        execution: What the runtime really did with the artifact.
+        board: The machine on which the bundle ran.
+        readings: The readings of the board before the timing, about once a second during it, and after it.
+        contention: What else the processor did during the timing; None if the system does not tell.
+        energy_j: The board's energy for one inference in joules, by its own meter; None without a meter.
+        self_test: How far the outputs for the golden photos are from those on the host.
+        phases: The times of the steps around the steady state.
+        latency: The latency in the steady state.
+        warmup_inferences: The number of inferences in the warm-up.
+        samples_ns: The latency of every timed inference in nanoseconds.
+        frames: What became of the frames; None without a frame rate.
+        series: The timing as a time series.
+        throttled_at_s: The time at which throttling began, in seconds from the first reading; None if it did not begin,
+            or if the board does not tell.
+        cooldown_s: The time in seconds that the run waited for the board to cool before it; None if it did not wait.
+        peak_memory_bytes: The peak memory of the process in bytes, up to the end of the timing.
+        data: The folder of the photos that were scored; None if nothing was scored.
+        accuracy: The accuracy on these photos; None without labelled photos.
+        answers: The answer to each photo that was scored; None without labelled photos.
+        host_top1: The artifact's top-1 accuracy on the host at conversion, 0 to 1; None if it was not measured.
+        against: The comparison with another bundle of the same model; None without one.
+        budget: The gate's verdict on the budget when the bundle was made; None without a budget.
+        verdict: The verdict on whether the latency can be believed.
     """
 
     schema: Literal["xedge.run/1"] = "xedge.run/1"

@@ -1,6 +1,6 @@
 """Time bundles in turns, each turn in a process of its own.
 
-Neither a drift of the machine nor a lucky process then falls on one of them alone.
+In this way, neither a drift of the machine nor a process that happens to be fast favours one of the bundles.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How bundles are measured.
+    """How bundles are measured in turns.
 
     Args:
-        rounds: how often each has its turn.
-        runs: inferences timed in a turn.
-        data, limit: labelled photos, scored in the first turn; None takes the embedded model's own.
-        threads, runtime, provider: as for ``run``.
+        rounds: The number of turns of each bundle.
+        runs: The number of inferences that are timed in a turn.
+        data: A folder of labelled photos, which are scored in the first turn; None takes the test photos of the
+            embedded model if the bundle was made from it.
+        limit: The greatest number of these photos that are scored; None scores all of them.
+        threads: The number of threads for one inference; None takes the default of ``run``.
+        runtime: The name of the runtime; None takes the default of ``run``.
+        provider: The processor or backend of the runtime; None takes its CPU.
     """
 
     rounds: int = 5
@@ -43,7 +47,11 @@ class Plan:
     provider: str | None = None
 
     def arguments(self, first: bool) -> list[str]:
-        """Return the options of one turn's ``xedge run``."""
+        """Return the options of ``xedge run`` for one turn.
+
+        Args:
+            first: Whether it is the first turn, in which the photos are scored.
+        """
         given: dict[str, object] = {
             "--runs": self.runs,
             "--threads": self.threads,
@@ -58,11 +66,12 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A bundle after all its turns.
+    """The measurement of a bundle over all its turns.
 
     Args:
-        run: the first turn's report with the samples, readings and verdict of all turns.
-        rounds_ms: the median of each turn; the same place in another bundle's is the same time of day.
+        run: The report of the first turn, with the samples, the readings and the verdict of all turns.
+        rounds_ms: The median latency of each turn in milliseconds. Equal positions in the measurements of two bundles
+            are from the same time of day.
     """
 
     run: RunReport
@@ -72,12 +81,12 @@ class Measured:
 def measure_in_rounds(
     bundles: Sequence[Path], plan: Plan, progress: Report = lambda line: None
 ) -> list[Measured | XedgeError]:
-    """Return what each bundle measured, or why it did not run.
+    """Return the measurement of each bundle, or the error if it did not run.
 
     Args:
-        bundles: folders or zips.
-        plan: how they are measured.
-        progress: told whose turn it is.
+        bundles: The folders or zips of the bundles.
+        plan: How the bundles are measured.
+        progress: A function that is called with one line of text at the start of each turn.
     """
     begin = time.monotonic()
     turns: list[list[RunReport]] = [[] for _ in bundles]
@@ -104,16 +113,16 @@ def _run(bundle: Path, arguments: Sequence[str]) -> RunReport:
     if done.returncode == 0:
         return from_json(RunReport, json.loads(done.stdout))
     lines = done.stderr.strip().splitlines()
-    words = lines[-1].removeprefix("xedge: error: ") if lines else f"{bundle}: ended with {done.returncode}"
+    words = lines[-1].removeprefix("xedge: error: ") if lines else f"{bundle}: `xedge run` ended with {done.returncode}"
     if done.returncode < 0:
-        words = f"{bundle}: its process was killed (signal {-done.returncode}); most likely the memory did not suffice"
+        words = f"{bundle}: `xedge run` was killed (signal {-done.returncode}); most likely there was too little memory"
     error = XedgeError(words)
     error.exit_code = done.returncode if done.returncode in EXIT_CODES else ResourceError.exit_code
     raise error
 
 
 def _together(runs: Sequence[RunReport]) -> Measured:
-    """The turns as one run."""
+    """Pool the samples, readings and contention of all turns in one report."""
     samples = tuple(sample for run in runs for sample in run.samples_ns)
     readings = tuple(reading for run in runs for reading in run.readings)
     latency, contention = summarize(samples), average([run.contention for run in runs])

@@ -1,4 +1,4 @@
-"""Run a bundle on this machine: self-test, latency, accuracy, and a report that says how far to believe it."""
+"""Run a bundle on this machine: self-test, latency, accuracy, and a verdict on whether the latency can be believed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,15 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What the user can choose; ``threads`` None takes the cores, four at most."""
+    """What the user can choose for a run.
+
+    Args:
+        threads: The number of threads for one inference; None takes the number of usable cores, but at most four.
+        runtime: The name of the runtime; None takes the first one that is installed and opens the artifact.
+        provider: The processor or backend of the runtime; None takes its CPU.
+        schedule: The duration of the warm-up and of the measurement, and the frame rate.
+        cooldown: The temperature for which the run waits before it begins; None does not wait.
+    """
 
     threads: int | None = None
     runtime: str | None = None
@@ -50,7 +58,7 @@ class RunOptions:
         return self.threads or min(usable_cores(), MOST_DEFAULT_THREADS)
 
     def settings(self, bundle: Bundle) -> Settings:
-        """Return how a bundle's artifact is run: what is asked to be fp32 computes in float32."""
+        """Return the settings with which a bundle's artifact is run; an fp32 artifact computes in float32."""
         precision = bundle.manifest.precision
         return Settings(
             threads=self.thread_count(),
@@ -74,17 +82,17 @@ def run_bundle(
     """Test, time and score a bundle.
 
     Args:
-        bundle: checked and open.
-        photos: to score, labelled for accuracy; None leaves accuracy out.
-        options: threads, runtime and schedule.
-        other: a bundle of the same model to hold it against.
-        progress: told what is being done.
-        clock: nanoseconds.
-        system: the board.
+        bundle: The bundle, opened and checked.
+        photos: The photos to score, which need labels for the accuracy; None leaves the accuracy out.
+        options: The threads, runtime, provider, schedule and cooldown of the run.
+        other: Another bundle of the same model to compare with this one; None compares with none.
+        progress: A function that is called with one line of text at the start of each stage.
+        clock: A function that returns the time in nanoseconds.
+        system: The system from which the board is read; None takes this machine.
 
     Raises:
-        CheckError: the golden outputs differ from the host's.
-        InputError: the photos' classes do not fit the bundle's.
+        CheckError: The outputs for the golden photos differ from those on the host.
+        InputError: The classes of the photos do not match those of the bundle, or the other bundle is of another model.
     """
     if other is not None:
         check_same_model(bundle, other)
@@ -136,7 +144,7 @@ def run_bundle(
 
 
 def _identity(bundle: Bundle) -> dict[str, Any]:
-    """The fields of a report that say what ran and what the host knew of it."""
+    """Return the fields of a report that say what ran and what was known about it on the host."""
     manifest = bundle.manifest
     return {
         "xedge_version": __version__,
@@ -152,7 +160,7 @@ def _identity(bundle: Bundle) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Timing:
-    """The steady state, and the board meanwhile."""
+    """The samples of the steady state, and what was read from the board during the timing."""
 
     measured: Measured
     latency: Latency
@@ -162,7 +170,7 @@ class _Timing:
 
 
 def _timed(classifier: Classifier, pixels: UInt8Array, schedule: Schedule, clock: Clock, system: System) -> _Timing:
-    """Time one photo's inference again and again, with an eye on the board."""
+    """Time the inference of one photo repeatedly, and read the board meanwhile."""
     tensor, before = classifier.input(pixels), read_ticks(system)
     with watching(system) as readings:
         measured = measure(lambda: classifier.session.run(tensor), schedule, clock)
@@ -171,7 +179,8 @@ def _timed(classifier: Classifier, pixels: UInt8Array, schedule: Schedule, clock
         latency=summarize(measured.samples_ns),
         readings=tuple(readings),
         contention=contention_between(before, read_ticks(system)),
-        # Of serving photos; scoring a folder afterwards keeps probabilities, which a camera loop would not.
+        # The peak is read before a folder is scored, because scoring keeps the probabilities of all photos in memory,
+        # which an application that serves photos would not do.
         peak_memory_bytes=peak_memory_bytes(),
     )
 
@@ -183,15 +192,15 @@ def _frames(schedule: Schedule, measured: Measured) -> Frames | None:
 
 
 def _energy_j(latency: Latency, readings: Sequence[Reading]) -> float | None:
-    """The board's energy for one inference, idle share included, while inferences run one after another."""
-    # The first and the last reading are taken while nothing runs.
+    """Return the energy in joules that the board uses per inference, its idle power included; None without a meter."""
+    # The first and the last reading are left out, because they are taken while no inference runs.
     watts = [reading.power.watts for reading in readings[1:-1] if reading.power is not None]
     return mean(watts) * latency.mean_ms / 1000 if watts else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Started:
-    """A classifier that gave its first result, and how long each step to it took."""
+    """A classifier that has given its first result, and the time of each step up to that result."""
 
     classifier: Classifier
     first: FloatArray
@@ -202,7 +211,7 @@ class _Started:
 
 
 def _start(bundle: Bundle, pixels: UInt8Array, options: RunOptions, clock: Clock) -> _Started:
-    """Import the runtime, load the artifact and classify one photo, each timed apart."""
+    """Import the runtime, load the artifact and classify one photo; each step is timed separately."""
     runtime = choose_runtime(bundle.artifact, options.runtime)
     begin = clock()
     runtime.load()
@@ -234,18 +243,22 @@ def _phases(started: _Started, decode_ms: float | None, pixels: UInt8Array, cloc
 
 
 def check_golden(bundle: Bundle, probabilities: list[FloatArray]) -> SelfTest:
-    """Compare probabilities of the golden photos with the host's.
+    """Compare the probabilities for the golden photos with those on the host.
+
+    Args:
+        bundle: The bundle with the expected probabilities.
+        probabilities: The probabilities (classes,) for each golden photo on this machine.
 
     Raises:
-        CheckError: they differ by more than the manifest allows.
+        CheckError: They differ by more than the manifest allows.
     """
     golden, got = bundle.golden(), np.stack(probabilities)
     difference = float(np.abs(got - golden.expected).max())
     tolerance = bundle.manifest.golden.tolerance
     if not difference <= tolerance:
         raise CheckError(
-            f"{bundle.root}: self-test failed: a probability differs by {difference:.4f} from the host's, "
-            f"{tolerance} is allowed; another {parameter('runtime')} or a new conversion may help"
+            f"{bundle.root}: self-test failed: a probability differs by {difference:.4f} from that on the host, "
+            f"but only {tolerance} is allowed; try another {parameter('runtime')}, or convert again"
         )
     return SelfTest(
         photos=len(got),
@@ -256,7 +269,7 @@ def check_golden(bundle: Bundle, probabilities: list[FloatArray]) -> SelfTest:
 
 
 def bundle_truth(bundle: Bundle, photos: PhotoSet) -> IntArray:
-    """Return each photo's class index (N,) among the bundle's outputs; errors are those of ``truth_of``."""
+    """Return the index (N,) of each photo's true class among the bundle's outputs. Errors are those of ``truth_of``."""
     return truth_of(photos, bundle.labels if bundle.manifest.labels_known else None, bundle.manifest.model.classes)
 
 
@@ -282,7 +295,7 @@ def _answers(probabilities: FloatArray, truth: IntArray, labels: tuple[str, ...]
 
 
 def _sides(classifier: Classifier, pixels: UInt8Array, clock: Clock) -> tuple[float, float]:
-    """Return the median milliseconds before and behind the inference."""
+    """Return the median times in milliseconds of preprocessing and postprocessing."""
     output = classifier.session.run(classifier.input(pixels))
     before, behind = [], []
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""A long run as a time series: what latency did while the board warmed up, and when throttling began."""
+"""Summarize a long run as a time series: how the latency changed as the board warmed up, and when it throttled."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from xedge.device.readings import Reading
 from xedge.device.throttling import new_throttling
 from xedge.measuring.latency import Measured
 
-# So many points are enough to see a knee, however long the run.
+# This number of windows is enough to see a knee in the curve, however long the run is.
 WINDOWS = 120
 SHORTEST_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A stretch of a run.
+    """One window of a run's time series.
 
     Args:
-        at_s: its end, from the beginning of the measurement.
-        inferences: that ended in it.
-        median_ms, max_ms: of these; None without any.
-        temperature_c: the warmest zone at its end.
-        core_mhz: the fastest core's clock at its end.
+        at_s: The end of the window, in seconds from the beginning of the measurement.
+        inferences: The number of inferences that ended in the window.
+        median_ms: The median latency of these in milliseconds; None if there are none.
+        max_ms: The highest latency of these in milliseconds; None if there are none.
+        temperature_c: The temperature of the warmest zone at the end of the window, in degrees Celsius; None if the
+            board does not tell.
+        core_mhz: The clock of the fastest core at the end of the window in MHz; None if the board does not tell.
     """
 
     at_s: float
@@ -36,7 +38,12 @@ class Window:
 
 
 def time_series(measured: Measured, readings: Sequence[Reading]) -> tuple[Window, ...]:
-    """Return the run in at most ``WINDOWS`` equal stretches."""
+    """Return the time series of a run in at most ``WINDOWS`` windows of equal length.
+
+    Args:
+        measured: The raw samples.
+        readings: The readings of the board during the run, at least one.
+    """
     total_s = measured.ends_ns[-1] / 1e9
     length_s = max(SHORTEST_S, total_s / WINDOWS)
     count = max(1, round(total_s / length_s))
@@ -61,7 +68,7 @@ def time_series(measured: Measured, readings: Sequence[Reading]) -> tuple[Window
 
 
 def throttled_at_s(readings: Sequence[Reading]) -> float | None:
-    """Return when throttling began, in seconds from the first reading; None if it did not, or nobody tells."""
+    """Return when throttling began, in seconds from the first reading; None if it did not, or if it is unknown."""
     for reading in readings[1:]:
         if new_throttling(readings[0].throttling, reading.throttling):
             return reading.at_s

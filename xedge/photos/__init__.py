@@ -1,1 +1,1 @@
-"""Photos: sets of them on disk, and the way from a photo to a model's input."""
+"""Photos: sets of photos on disk, and the preprocessing that turns a photo into the input of a model."""

@@ -1,4 +1,4 @@
-"""From a photo file to the model's input: the one implementation, on host and device alike."""
+"""Preprocessing from a photo file to the model's input. Host and device use this same implementation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif"
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a photo becomes input: resize, crop, colour order, then pixel * scale + offset.
+    """How a photo becomes the input: crop, resize, colour order, then pixel * scale + offset.
 
     Args:
-        height, width: the input's size in pixels.
-        colour: order of the channels; ``L`` for one channel.
-        crop: ``none`` resizes the whole photo to the input's shape; ``center`` keeps the aspect ratio and cuts.
-        resize: the filter.
-        scale, offset: one per channel, or one for all.
+        height: The height of the input in pixels.
+        width: The width of the input in pixels.
+        colour: The order of the colour channels; ``L`` is a single grey channel.
+        crop: ``none`` resizes the whole photo to the shape of the input; ``center`` crops the centre of the photo to the
+            aspect ratio of the input first.
+        resize: The filter with which the photo is resized.
+        scale: The factors for the pixels, one per channel or one for all channels.
+        offset: The values that are added after scaling, one per channel or one for all channels.
     """
 
     height: int
@@ -41,25 +44,28 @@ class Preprocessing:
     def __post_init__(self) -> None:
         channels = self.channels
         if not (len(self.scale) in (1, channels) and len(self.offset) in (1, channels)):
-            raise ValueError(f"scale and offset need 1 or {channels} values, got {self.scale} and {self.offset}")
+            raise ValueError(f"scale and offset need 1 or {channels} values, but got {self.scale} and {self.offset}")
 
     @property
     def channels(self) -> int:
-        """1 for ``L``, else 3."""
+        """The number of colour channels: 1 for ``L``, otherwise 3."""
         return 1 if self.colour == "L" else 3
 
     @property
     def pixel(self) -> tuple[float, float] | None:
-        """(scale, offset) when they hold for all channels, else None."""
+        """The scale and the offset if they are the same for all channels, otherwise None."""
         if len(set(self.scale)) == 1 and len(set(self.offset)) == 1:
             return self.scale[0], self.offset[0]
         return None
 
     def pixels(self, photo: Path | Image.Image) -> UInt8Array:
-        """Return the photo as (height, width, channels) uint8.
+        """Return the pixels of a photo (height, width, channels) uint8 after cropping and resizing.
+
+        Args:
+            photo: The file of the photo, or the decoded photo.
 
         Raises:
-            InputError: the file is missing or no photo.
+            InputError: The file is missing, or it is not a photo.
         """
         image = open_photo(photo) if isinstance(photo, Path) else photo
         image = image.convert("L" if self.colour == "L" else "RGB")
@@ -69,30 +75,41 @@ class Preprocessing:
         return pixels[:, :, ::-1] if self.colour == "BGR" else pixels
 
     def scaled(self, pixels: UInt8Array) -> FloatArray:
-        """Return (..., height, width, channels) float32 of uint8 pixels: pixel * scale + offset."""
+        """Return pixel * scale + offset as (..., height, width, channels) float32.
+
+        Args:
+            pixels: The pixels (..., height, width, channels) uint8.
+        """
         scale, offset = (np.asarray(values, np.float32) for values in (self.scale, self.offset))
         values: FloatArray = pixels.astype(np.float32)
-        # In place: on a small board another copy of the photo is time and memory.
+        # The arithmetic is in place, because on a small board another copy of the photo would cost time and memory.
         values *= scale
         values += offset
         return values
 
     def photo(self, photo: Path | Image.Image) -> FloatArray:
-        """Return the photo as (height, width, channels) float32, ready for a float input."""
+        """Return a photo as (height, width, channels) float32, ready for a float input.
+
+        Args:
+            photo: The file of the photo, or the decoded photo.
+
+        Raises:
+            InputError: The file is missing, or it is not a photo.
+        """
         return self.scaled(self.pixels(photo))
 
 
 def pixels_as_int8(pixels: UInt8Array) -> Int8Array:
-    """Return pixel - 128, which is how an int8 input with exact pixels takes a photo."""
+    """Return pixel - 128 as int8, which is what an int8 input with exact pixels takes."""
     flipped: UInt8Array = pixels ^ np.uint8(0x80)
     return flipped.view(np.int8)
 
 
 def open_photo(path: Path) -> Image.Image:
-    """Return the decoded photo.
+    """Read a photo and return it decoded.
 
     Raises:
-        InputError: the file is missing, unreadable or no photo.
+        InputError: The file is missing or unreadable, or it is not a photo.
     """
     try:
         image = Image.open(path)
@@ -111,7 +128,7 @@ def _center_box(size: tuple[int, int], aspect: float) -> tuple[float, float, flo
     return left, top, left + wide, top + high
 
 
-# Names as in Keras Applications' ``preprocess_input(mode=...)``, and the plain ones.
+# The schemes have the names of ``preprocess_input(mode=...)`` in Keras Applications; ``unit`` and ``raw`` are additional.
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SCHEMES: dict[str, dict[str, object]] = {
     "tf": {"scale": (1 / 127.5,), "offset": (-1.0,)},
@@ -128,14 +145,21 @@ SCHEMES: dict[str, dict[str, object]] = {
 def scheme(name: str, height: int, width: int, channels: int, crop: Crop = "none") -> Preprocessing:
     """Return the preprocessing of a named scheme.
 
+    Args:
+        name: The name of the scheme, a key of ``SCHEMES``.
+        height: The height of the input in pixels.
+        width: The width of the input in pixels.
+        channels: The number of channels of the input, 1 or 3.
+        crop: The cropping of the photo, as for ``Preprocessing``.
+
     Raises:
-        UsageError: the scheme does not fit the number of channels.
+        UsageError: The scheme does not fit the number of channels.
     """
     values = dict(SCHEMES[name])
     if channels == 1:
         if name in ("caffe", "torch"):
             raise UsageError(
-                f"{parameter('preprocess')} {name} is for 3 channels, and the model takes 1; use tf, unit or raw"
+                f"{parameter('preprocess')} {name} is for 3 channels, but the model takes 1; use tf, unit or raw"
             )
         values["colour"] = "L"
     return Preprocessing(height=height, width=width, crop=crop, **values)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Photos on disk: folders by class or flat, and arrays."""
+"""Read sets of photos: folders with one folder for each class, flat folders, and arrays."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from xedge.types import FloatArray, UInt8Array
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoSet:
-    """Photo files, with the index of each one's class where the folder says it.
+    """A set of photo files, with the class of each photo if the folder has class folders.
 
     Args:
-        root: the folder.
-        files: sorted.
-        classes: names of the class folders, sorted; empty for a flat folder.
-        truth: for each file the index into ``classes``; empty for a flat folder.
+        root: The folder that was read.
+        files: The photo files, sorted.
+        classes: The names of the class folders, sorted; empty for a flat folder.
+        truth: The index into ``classes`` for each file; empty for a flat folder.
     """
 
     root: Path
@@ -33,17 +33,22 @@ class PhotoSet:
 
     @property
     def labelled(self) -> bool:
-        """Whether the folder says what each photo shows."""
+        """Whether the class of each photo is known."""
         return bool(self.classes)
 
     def sample(self, count: int, seed: int) -> PhotoSet:
-        """Return ``count`` photos chosen by the seed, in file order; all of them if there are not more."""
+        """Return a random sample of the photos, in the order of the files.
+
+        Args:
+            count: The number of photos; all of them are returned if there are not more.
+            seed: The seed of the random choice.
+        """
         if count >= len(self.files):
             return self
         return self.only(sorted(random.Random(seed).sample(range(len(self.files)), count)))
 
     def only(self, chosen: Sequence[int]) -> PhotoSet:
-        """Return the photos of these indices."""
+        """Return the photos with these indices."""
         return PhotoSet(
             root=self.root,
             files=tuple(self.files[i] for i in chosen),
@@ -52,16 +57,16 @@ class PhotoSet:
         )
 
     def digest(self) -> str:
-        """Return a sha256 over the photos' bytes; the order of the files does not matter."""
+        """Return a sha256 over the bytes of the photos, which does not depend on the order of the files."""
         hashes = sorted(hashlib.sha256(file.read_bytes()).digest() for file in self.files)
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
 
 def read_folder(folder: Path) -> PhotoSet:
-    """Return the photos of a folder: one folder per class, or photos side by side.
+    """Return the photos of a folder, which has one folder for each class or is flat.
 
     Raises:
-        InputError: there is no such folder, or no photo in it.
+        InputError: The folder does not exist, cannot be read or has no photos, or it has both photos and class folders.
     """
     if not folder.is_dir():
         what = "is a file, not a folder of photos" if folder.exists() else "no such folder of photos"
@@ -73,9 +78,9 @@ def read_folder(folder: Path) -> PhotoSet:
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission to read this folder") from error
     if files and flat:
-        raise InputError(f"{folder}: holds photos and class folders; keep one kind, or name the folder that is meant")
+        raise InputError(f"{folder}: has both photos and class folders; keep only one kind, or name another folder")
     if not files and not flat:
-        raise InputError(f"{folder}: no photos here ({', '.join(sorted(EXTENSIONS))}), in class folders or flat")
+        raise InputError(f"{folder}: no photos ({', '.join(sorted(EXTENSIONS))}) in it or in class folders")
     if flat:
         return PhotoSet(root=folder, files=tuple(flat))
     return PhotoSet(root=folder, files=tuple(f for f, _ in files), classes=classes, truth=tuple(i for _, i in files))
@@ -89,12 +94,12 @@ def _photos(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CalibrationSet:
-    """What calibration looks at: photo files, or an array of pixels or of finished inputs.
+    """The calibration photos: photo files, or an array of pixels or of preprocessed inputs.
 
     Args:
-        source: what to call it in reports.
-        photos: files, or (N, H, W, C) uint8 pixels, or (N, H, W, C) float32 inputs.
-        seed: what chose them among more, if anything did.
+        source: The name of the set in reports.
+        photos: The photo files, or the pixels (N, H, W, C) uint8, or the preprocessed inputs (N, H, W, C) float32.
+        seed: The seed with which the photos were drawn from a larger set; None if none were drawn.
     """
 
     source: str
@@ -105,7 +110,11 @@ class CalibrationSet:
         return len(self.photos)
 
     def inputs(self, preprocessing: Preprocessing) -> Iterator[FloatArray]:
-        """Yield each photo as the model's input (H, W, C) float32."""
+        """Yield each photo as the model's input (H, W, C) float32.
+
+        Args:
+            preprocessing: The preprocessing for photo files and pixels.
+        """
         for photo in self.photos:
             if isinstance(photo, Path):
                 yield preprocessing.photo(photo)
@@ -113,23 +122,23 @@ class CalibrationSet:
                 yield preprocessing.scaled(photo) if photo.dtype == np.uint8 else np.asarray(photo, np.float32)
 
     def digest(self) -> str:
-        """Return a sha256 of the contents; for files it does not depend on their order."""
+        """Return a sha256 over the contents; for files it does not depend on their order."""
         if isinstance(self.photos, np.ndarray):
             return hashlib.sha256(np.ascontiguousarray(self.photos).tobytes()).hexdigest()
         return PhotoSet(root=Path(), files=tuple(self.photos)).digest()
 
 
 def read_calibration(path: Path, count: int, seed: int, shape: tuple[int, ...]) -> CalibrationSet:
-    """Return ``count`` calibration photos from a folder, or from an .npy or .npz array.
+    """Return calibration photos from a folder, or from an array in an .npy or .npz file.
 
     Args:
-        path: the folder or file.
-        count: how many to take, chosen by the seed.
-        seed: chooses.
-        shape: (H, W, C) that an array's photos must have.
+        path: The folder or the file.
+        count: The number of photos to draw; all of them are taken if there are not more.
+        seed: The seed with which the photos are drawn.
+        shape: The shape (H, W, C) that the photos of an array must have.
 
     Raises:
-        InputError: nothing usable is there.
+        InputError: The path does not exist or holds nothing that can be used.
     """
     if path.suffix in (".npy", ".npz"):
         array = _read_array(path, shape)
@@ -147,11 +156,11 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> UInt8Array | FloatArray:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file of calibration photos") from None
     except (OSError, ValueError, IndexError, EOFError) as error:
-        raise InputError(f"{path}: not a readable array ({error})") from error
+        raise InputError(f"{path}: not a readable array ({error}); give an .npy or .npz file") from error
     if array.ndim != 4 or array.shape[1:] != shape or not len(array):
-        raise InputError(f"{path}: holds {array.shape}; the model takes photos (N, {', '.join(map(str, shape))})")
+        raise InputError(f"{path}: has shape {array.shape}, but the model takes (N, {', '.join(map(str, shape))})")
     if array.dtype == np.uint8:
         return array
     if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
-        raise InputError(f"{path}: holds {array.dtype}; give uint8 pixels, or finite floats that are inputs already")
+        raise InputError(f"{path}: has dtype {array.dtype}; give uint8 pixels, or inputs as finite floats")
     return array.astype(np.float32)

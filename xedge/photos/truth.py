@@ -1,4 +1,4 @@
-"""What photos show, as indices of a model's classes: the one rule from class folders to outputs."""
+"""Find the true class of each photo among a model's outputs, by the one rule from class folders to classes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from xedge.types import IntArray
 
 
 def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> IntArray:
-    """Return each photo's class index (N,) among a model's outputs.
+    """Return the index (N,) of each photo's true class among a model's outputs.
 
-    Folders are matched with the labels by name. Without labels the folders are taken in alphabetical order, as Keras
-    numbers them.
+    The class folders are matched with the labels by name. Without labels, they are taken in alphabetical order, which
+    is the order in which Keras numbers them.
 
     Args:
-        photos: Labelled photos.
-        labels: The class names in the order of the outputs; None if they are not known.
+        photos: The labelled photos.
+        labels: The names of the classes in the order of the outputs; None if they are not known.
         classes: The number of outputs.
 
     Raises:
-        InputError: The folders are not the model's classes, or a folder's name is that of several classes.
+        InputError: The folders are not the classes of the model, or several classes have the name of a folder.
     """
     if labels is None:
         if len(photos.classes) != classes:

@@ -1,1 +1,1 @@
-"""Post-training quantization: from a reference graph and photos to a plan that every converter can write."""
+"""Post-training quantization: from a reference graph and calibration photos to a plan for every converter."""

@@ -1,8 +1,8 @@
-"""Adaptive rounding of kernels: each weight's error is taken up by those that are still to be rounded.
+"""Adaptive rounding of kernels: the weights that are still to be rounded compensate the error of each rounded weight.
 
-Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers", 2022, algorithm 1,
-with the covariance of the inputs in place of their second moments: what is left of the mean goes into the bias. Errors
-that correlated inputs would add up then cancel; the integers cost nothing at run time.
+This is algorithm 1 of Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
+Transformers", 2022, with the covariance of the inputs in place of their second moments, because the bias absorbs the
+mean of the error. Errors that would add up over correlated inputs then cancel. The integers cost nothing at run time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from xedge.quantization import pairs
 from xedge.quantization.affine import WEIGHT_LIMIT
 from xedge.types import FloatArray, Int8Array
 
-# Added to every variance, as a share of the mean one: the covariance comes from a sample.
+# This share of the mean variance is added to every variance, because the covariance is estimated from a sample.
 DAMPING = 0.01
 BLOCK = 64
 
@@ -27,24 +27,26 @@ def rounded(
     *,
     fit_pairs: bool = False,
 ) -> Int8Array:
-    """Return the integers of a kernel, in its shape.
+    """Round a kernel to integers and return them in the shape of the kernel.
 
     Args:
-        kernel: (height, width, inputs, outputs).
-        scales: (outputs,) of the integers.
-        covariance: (height * width * inputs, the same) of what an output sees.
-        noise: the variance that rounding adds to every input.
-        fit_pairs: keep pairs of weights within 16 bits; the scales must leave room for it (``pairs.fitting_scales``).
+        kernel: The kernel (height, width, inputs, outputs).
+        scales: The scales (outputs,) of the integers.
+        covariance: The covariance of the inputs from which one output is computed, a square matrix with
+            height * width * inputs rows.
+        noise: The variance that the quantization of the activations adds to every input.
+        fit_pairs: Whether to keep the products of pairs of weights within 16 bits. The scales must leave room for this
+            (``pairs.fitting_scales``).
     """
     steps = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64) / scales
     variances = np.diag(covariance)
     order = np.argsort(-variances, kind="stable")
     damped = covariance[np.ix_(order, order)] + np.eye(len(order)) * (noise + DAMPING * variances.mean() + 1e-12)
     try:
-        # inverse = factor.T @ factor
+        # The inverse is factor.T @ factor.
         factor = np.linalg.cholesky(np.linalg.inv(damped)).T
     except np.linalg.LinAlgError:
-        # Inputs that hardly vary leave a covariance of nothing but its own rounding, which tells nothing.
+        # If the inputs hardly vary, the covariance holds nothing but rounding errors and carries no information.
         return np.clip(np.rint(steps), -WEIGHT_LIMIT, WEIGHT_LIMIT).reshape(kernel.shape).astype(np.int8)
     integers = np.empty(steps.shape)
     integers[order] = _compensated(steps[order], factor, _moved(pairs.neighbours(kernel.shape), order, fit_pairs))
@@ -54,7 +56,7 @@ def rounded(
 def _moved(
     neighbours: npt.NDArray[np.int64], order: npt.NDArray[np.int64], fit_pairs: bool
 ) -> npt.NDArray[np.int64] | None:
-    """Return the neighbours of rows in an order, as places in it; the last place is that of none."""
+    """Return the neighbours of the rows as positions in an order; the last position stands for no neighbour."""
     if not fit_pairs:
         return None
     place = np.full(len(order) + 1, len(order))
@@ -65,8 +67,8 @@ def _moved(
 def _compensated(
     steps: npt.NDArray[np.float64], factor: npt.NDArray[np.float64], neighbours: npt.NDArray[np.int64] | None
 ) -> npt.NDArray[np.float64]:
-    """Round row after row (inputs, outputs); the rows behind take up the error."""
-    # The last row stands for a neighbour that there is not.
+    """Round one row (outputs,) of (inputs, outputs) after another; the following rows compensate the error."""
+    # The last row stands for a neighbour that does not exist.
     steps, integers = steps.copy(), np.zeros((len(steps) + 1, steps.shape[1]))
     lowest, highest = np.full(steps.shape[1], -WEIGHT_LIMIT), np.full(steps.shape[1], WEIGHT_LIMIT)
     for start in range(0, len(steps), BLOCK):
@@ -74,7 +76,7 @@ def _compensated(
         errors = np.empty((stop - start, steps.shape[1]))
         for row in range(start, stop):
             if neighbours is not None:
-                # Those not rounded yet are zero and leave this one its whole range.
+                # Neighbours that are not rounded yet are zero, so they do not restrict the range of this row.
                 lowest, highest = pairs.bounds(integers[neighbours[row]])
             integers[row] = np.clip(np.rint(steps[row]), lowest, highest)
             errors[row - start] = (steps[row] - integers[row]) / factor[row, row]

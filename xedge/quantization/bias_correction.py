@@ -1,4 +1,4 @@
-"""Bias correction: the mean of what rounded weights add, taken out of the bias.
+"""Bias correction: subtract from the bias the mean error that the rounding of the weights adds to the output.
 
 Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2:
 E[W^ a] - E[W a] = (W^ - W) E[a].
@@ -15,12 +15,12 @@ from xedge.types import FloatArray
 
 
 def corrected_bias(node: Weighted, quantized: QuantizedKernel, input_mean: npt.NDArray[np.float64]) -> FloatArray:
-    """Return the bias (channels,) that keeps every output channel's mean.
+    """Return the bias (channels,) that preserves the mean of every output channel.
 
     Args:
-        node: the float layer.
-        quantized: its integer kernel.
-        input_mean: (input channels,) the mean of each input channel over the calibration photos.
+        node: The layer in float.
+        quantized: The integer kernel of the layer.
+        input_mean: The mean (input channels,) of each input channel over the calibration photos.
     """
     error = quantized.values * quantized.scales.astype(np.float64) - node.kernel
     if isinstance(node, Depthwise):

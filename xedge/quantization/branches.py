@@ -1,8 +1,9 @@
-"""Branches between float sums, which can be computed with ranges from each photo instead of fixed ones.
+"""Find branches between float sums, which can be computed with dynamic ranges instead of fixed ones.
 
-Where the sums of a residual stream are float, a branch begins and ends in float. A runtime that multiplies integer
-kernels by activations that it quantizes as they come (TFLite's hybrid convolutions) then needs no fixed range inside
-the branch, and rounds only what the products read: neither their results nor what a depthwise convolution reads.
+If the sums of a residual stream are in float, a branch begins and ends in float. A runtime that multiplies integer
+kernels by activations that it quantizes at run time (TFLite's hybrid convolutions) then needs no fixed range inside
+the branch. It rounds only the inputs of the products, but neither their results nor the inputs of depthwise
+convolutions.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from collections.abc import Collection
 from xedge.graph.cost import multiply_accumulates, values
 from xedge.graph.ir import Conv, Graph, Input, Node
 
-# Multiply-accumulates for each element that its products read. Below, moving floats costs more than the products.
+# The least number of multiply-accumulates of a branch for each element that its products read. Below it, moving the
+# floats costs more than the integer products save.
 INTENSITY = 100
 
 
 def dynamic_branches(graph: Graph, float_nodes: Collection[str]) -> frozenset[str]:
-    """Return the nodes of all branches that begin and end in float nodes and whose products are worth it."""
+    """Return the nodes of all branches that begin and end at float nodes and have enough products to be worth it.
+
+    Args:
+        graph: The reference graph.
+        float_nodes: The names of the nodes that compute in float.
+    """
     between = _ends_in_float(graph, _begins_in_float(graph, float_nodes), float_nodes)
     return frozenset(name for branch in _connected(graph, between) if _intense(graph, branch) for name in branch)
 
@@ -42,13 +49,13 @@ def _ends_in_float(graph: Graph, names: set[str], float_nodes: Collection[str]) 
         inside = node.name in names and readers
         if inside and all(reader.name in float_nodes or reader.name in found for reader in readers):
             found.add(node.name)
-    # What begins behind a node that does not end in float does not begin in float either.
+    # A node that reads a node which was not found does not begin in float, so it is removed.
     kept = {name for name in found if all(i in float_nodes or i in found for i in graph[name].inputs)}
     return found if kept == found else _ends_in_float(graph, kept, float_nodes)
 
 
 def _connected(graph: Graph, names: set[str]) -> list[list[str]]:
-    """Return the names in groups that no edge leaves, in order."""
+    """Return the names in connected groups, each in the order of the graph."""
     group: dict[str, list[str]] = {}
     for node in graph:
         if node.name not in names:
@@ -62,7 +69,7 @@ def _connected(graph: Graph, names: set[str]) -> list[list[str]]:
 
 
 def _intense(graph: Graph, branch: list[str]) -> bool:
-    """Whether products outweigh moving floats; a convolution alone has float ends in any case."""
+    """Return whether the products outweigh the moving of floats, which a lone convolution needs in any case."""
     products = [name for name in branch if isinstance(graph[name], Conv)]
     if products == branch:
         return True

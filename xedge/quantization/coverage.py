@@ -1,4 +1,4 @@
-"""Do calibrated ranges fit other photos? The share of values that fall beyond them."""
+"""Measure how well the ranges from calibration fit other photos, by the share of values that lie outside them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from xedge.quantization.plan import Plan
 from xedge.quantization.simulator import rounded_tensors
 from xedge.quantization.statistics import Statistics, TensorStatistics
 
-# Beyond so many times the share that calibration itself clips, and so much of all values, ranges do not fit.
+# The ranges do not fit if they clip more than FACTOR times the share that they clip on the calibration photos, and also
+# more than the share LEAST of all values.
 FACTOR, LEAST = 3.0, 0.0005
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """What fixed ranges leave out, weighted with what it weighs at the readers; shares from 0 to 1.
+    """How much fixed ranges leave out.
+
+    All shares are from 0 to 1. The values are weighted by their energy in the nodes that read them.
 
     Args:
-        calibrated: of the calibration photos' values, averaged over the tensors.
-        evaluated: of the other photos'.
-        worst: the tensor that loses most of the others' values.
-        worst_share: how much.
+        calibrated: The share of values outside the ranges on the calibration photos, averaged over the tensors.
+        evaluated: The share of values outside the ranges on the other photos, averaged over the tensors.
+        worst: The name of the tensor whose share grows most from the calibration photos to the other photos.
+        worst_share: The share of values of that tensor outside its range on the other photos.
     """
 
     calibrated: float
@@ -33,18 +36,18 @@ class Coverage:
 
     @property
     def fits(self) -> bool:
-        """Whether the other photos are of the kind that was calibrated on."""
+        """Whether the ranges fit the other photos."""
         return self.evaluated <= max(FACTOR * self.calibrated, LEAST)
 
 
 def coverage(graph: Graph, plan: Plan, calibrated: Statistics, evaluated: Statistics) -> Coverage | None:
-    """Compare two sets of photos by what the ranges of a plan clip; None without fixed ranges.
+    """Compare two sets of photos by how much the ranges of a plan clip; None if the plan has no fixed ranges.
 
     Args:
-        graph: the plan's.
-        plan: the ranges.
-        calibrated: statistics of the reference graph, before any change of channels.
-        evaluated: likewise, of the other photos.
+        graph: The graph of the plan.
+        plan: The plan with the ranges.
+        calibrated: The statistics of the reference graph on the calibration photos, before any change of channels.
+        evaluated: The statistics of the reference graph on the other photos, before any change of channels.
     """
     names = [name for name in rounded_tensors(graph, plan) if name != graph.input.name and _is_fixed(graph, plan, name)]
     if not names:
@@ -64,7 +67,12 @@ def coverage(graph: Graph, plan: Plan, calibrated: Statistics, evaluated: Statis
 
 
 def clipped(seen: TensorStatistics, affine: Affine) -> float:
-    """Return the share of a tensor's values, weighted with their energy at the readers, that a range cuts off."""
+    """Return the share of a tensor's values that a range clips, weighted by their energy in the nodes that read them.
+
+    Args:
+        seen: The statistics of the tensor.
+        affine: The parameters whose range is applied.
+    """
     centres, weights = seen.histogram()
     half = affine.scale / 2
     beyond = (centres < affine.low - half) | (centres > affine.high + half)
@@ -76,7 +84,7 @@ def _is_fixed(graph: Graph, plan: Plan, name: str) -> bool:
 
 
 def _as_held(graph: Graph, plan: Plan, name: str, seen: TensorStatistics) -> TensorStatistics:
-    """What the tensor of the plan's graph holds, where the reference graph shows ``seen``."""
+    """Return the statistics of a tensor in the graph of the plan from those in the reference graph."""
     change = plan.changes.get(name)
     if change is None:
         return seen

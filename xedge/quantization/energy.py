@@ -1,4 +1,4 @@
-"""How much noise on a tensor's channels weighs where the tensor is read."""
+"""Compute how strongly noise on each channel of a tensor affects the nodes that read the tensor."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ ENERGY_STEPS = 1 << 16
 
 
 def consumer_energy(graph: Graph, name: str) -> npt.NDArray[np.int64]:
-    """Return how much noise on each channel of a tensor weighs at its readers, as whole steps (channels,).
+    """Return the weight (channels,) of noise on each channel of a tensor in the nodes that read it, in whole steps.
 
-    An error on channel c reaches output o of a reader multiplied by W_oc, so it weighs sum_o W_oc^2 there.
+    An error on channel c reaches output o of a reader multiplied by W_oc, so its weight there is sum_o W_oc^2.
+
+    Args:
+        graph: The graph.
+        name: The name of the tensor.
     """
     channels = graph.shape(name)[-1]
     energy = np.zeros(channels)
@@ -21,7 +25,8 @@ def consumer_energy(graph: Graph, name: str) -> npt.NDArray[np.int64]:
         energy += _reader_energy(graph, reader, channels)
     if not energy.any():
         energy += 1.0
-    # Between a hundredth and a hundred times the typical channel: dead and outlier filters must not decide alone.
+    # The weights are clipped to between a hundredth of and a hundred times that of the median channel, so that dead
+    # filters and outliers do not dominate.
     typical = float(np.median(energy[energy > 0]))
     return np.maximum(1, np.rint(np.clip(energy / typical, 0.01, 100.0) * ENERGY_STEPS / 100)).astype(np.int64)
 
@@ -42,7 +47,7 @@ def _reader_energy(graph: Graph, reader: Node, channels: int) -> npt.NDArray[np.
 
 
 def _depthwise_gain(graph: Graph, reader: Depthwise) -> npt.NDArray[np.float64]:
-    """How much the pointwise convolution behind a depthwise one amplifies each of its channels."""
+    """Return how much the pointwise convolution after a depthwise one amplifies the noise of each channel."""
     behind = graph.sole_consumer(reader.name)
     if isinstance(behind, Conv) and behind.groups == 1 and len(behind.kernel[0, 0]) == len(reader.kernel[0, 0]):
         gain = (behind.kernel.astype(np.float64) ** 2).sum((0, 1, 3))

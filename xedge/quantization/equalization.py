@@ -1,12 +1,13 @@
-"""Equalization of depthwise outputs: each channel gets its own scale and centre, exactly, at no cost at run time.
+"""Equalization of depthwise outputs: each channel gets its own scale and centre, exactly and at no cost at run time.
 
-Between a depthwise and a pointwise convolution a channel a_c may be replaced by (a_c - m_c) / s_c when the depthwise
-filter and bias are divided by s_c, its bias is lowered by m_c / s_c, the pointwise column is multiplied by s_c and
-m_c times the column is added to its bias. The idea of scaling is that of Nagel et al., "Data-Free Quantization Through
-Weight Equalization and Bias Correction", 2019, section 4.1; the shift is theirs of section 4.2 turned to use.
+Between a depthwise and a pointwise convolution, a channel a_c can be replaced by (a_c - m_c) / s_c: the depthwise
+filter and bias are divided by s_c, the depthwise bias is then lowered by m_c / s_c, the pointwise column is multiplied
+by s_c, and m_c times the original column is added to the pointwise bias. The scaling is that of Nagel et al.,
+"Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.1; the shift follows from the
+bias absorption in their section 4.2.
 
-The shift is a whole number of the tensor's quantization steps, so that zero, which half of the inputs of a depthwise
-convolution are, stays exact. Without that rounding the shift loses more than it gains.
+The shift is a whole number of the tensor's quantization steps, so that zero stays exact; half of the inputs of a
+depthwise convolution are zero. Without this rounding, the shift loses more than it gains.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from xedge.quantization.scaling import even_scales
 from xedge.quantization.statistics import Statistics, TensorStatistics
 
 RangeRule = Callable[[TensorStatistics], tuple[float, float]]
-# Between scaling nothing (0) and giving every channel the same range (1), which is hard on the pointwise weights.
+# The strength lies between no scaling (0) and the same range for every channel (1), which makes the pointwise weights
+# hard to quantize.
 STRENGTH = 0.5
 
 
 def candidates(graph: Graph) -> dict[str, str]:
-    """Return the depthwise convolutions that can be equalized, each with the convolution behind it."""
+    """Return the names of the depthwise convolutions that can be equalized, each with that of the next convolution."""
     found = {}
     for node in graph:
         if isinstance(node, Depthwise) and node.activation == "none":
@@ -42,13 +44,13 @@ def candidates(graph: Graph) -> dict[str, str]:
 def equalized(
     graph: Graph, statistics: Statistics, range_rule: RangeRule, kept: Collection[str] = ()
 ) -> tuple[Graph, Statistics]:
-    """Return an equal graph with equalized depthwise outputs, and the statistics that it would have shown.
+    """Return an equivalent graph with equalized depthwise outputs, and the statistics of its tensors.
 
     Args:
-        graph: the reference graph.
-        statistics: its statistics.
-        range_rule: how a tensor's range comes from its statistics.
-        kept: depthwise convolutions to leave as they are.
+        graph: The reference graph.
+        statistics: The statistics of the reference graph.
+        range_rule: A function that returns the range of a tensor from its statistics.
+        kept: The names of the depthwise convolutions that are left as they are.
     """
     changed: dict[str, Node] = {}
     seen = dict(statistics)
@@ -76,7 +78,7 @@ def equalized(
 def _change(
     graph: Graph, name: str, pointwise: Conv, seen: TensorStatistics, range_rule: RangeRule
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], TensorStatistics]:
-    """Return the scale and the shift of a tensor's channels (channels,), and its statistics behind that."""
+    """Return the scale (channels,) and the shift (channels,) of a tensor, and its statistics after the change."""
     low, high = np.minimum(seen.channel_low, 0), np.maximum(seen.channel_high, 0)
     scale = even_scales([(high - low) / 2], STRENGTH)
     centre = (low + high) / 2

@@ -1,4 +1,4 @@
-"""The gate: climb from cheap to expensive rungs until a budget holds, keep the best so far, and say what is known."""
+"""The gate: make attempts, from cheap to expensive, until one keeps the budget; keep the best one so far."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What quantization may cost on the selection photos.
+    """The budget: how much accuracy quantization may cost on the selection photos.
 
     Args:
-        max_drop_points: of top-1, in percentage points; None demands nothing.
-        min_agreement: share of photos with the float model's first class; None demands nothing.
-        time_s: no new rung is begun after so long; None has no limit.
+        max_drop_points: The greatest drop of the top-1 accuracy, in percentage points; None does not limit it.
+        min_agreement: The least share of photos with the same top-1 class as in the float model, 0 to 1; None demands
+            none.
+        time_s: The time in seconds after which no further attempt is begun; None does not limit it.
     """
 
     max_drop_points: float | None = None
@@ -29,19 +30,19 @@ class Budget:
 
     @property
     def demands(self) -> bool:
-        """Whether anything is demanded."""
+        """Whether the budget demands anything of the accuracy."""
         return self.max_drop_points is not None or self.min_agreement is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How one rung did on the selection photos.
+    """The result of one attempt on the selection photos.
 
     Args:
-        agreement: with the float reference.
-        drop: of top-1; None without labels.
-        holds: whether the measured figures are within the budget.
-        verdict: whether their 95 % intervals are, are beyond it, or lie on both sides.
+        agreement: The agreement with the float reference.
+        drop: The drop of the top-1 accuracy; None without labels.
+        holds: Whether the measured figures are within the budget.
+        verdict: The verdict by the 95 % intervals: whether they lie within the budget, outside it, or on both sides.
     """
 
     agreement: Agreement
@@ -51,7 +52,14 @@ class Outcome:
 
 
 def judge(budget: Budget, got: FloatArray, reference: FloatArray, truth: IntArray | None) -> Outcome:
-    """Return the outcome for probabilities (N, classes) of both and, for a drop, class indices (N,)."""
+    """Judge an artifact by a budget.
+
+    Args:
+        budget: The budget.
+        got: The probabilities (N, classes) of the artifact for the selection photos.
+        reference: The probabilities (N, classes) of the float reference for the same photos.
+        truth: The indices (N,) of the true classes, which a limit on the drop needs; None if they are not known.
+    """
     same = agreement(got, reference)
     lost = drop(got, reference, truth) if truth is not None else None
     holds, verdicts = [], []
@@ -78,14 +86,14 @@ def _worst(verdicts: list[Verdict]) -> Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Try:
-    """One rung that was tried.
+    """One attempt that was made.
 
     Args:
-        rung: its name.
-        outcome: on the selection photos.
-        seconds: that making and scoring it took.
-        ms: median of one inference while it was scored.
-        in_float: layers that it moved to float.
+        rung: The name of the attempt.
+        outcome: The result on the selection photos.
+        seconds: The time in seconds to make and score the artifact.
+        ms: The median latency of one inference in milliseconds, measured while the artifact was scored.
+        in_float: The names of the layers that this attempt moved to float.
     """
 
     rung: str
@@ -97,7 +105,13 @@ class Try:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scored(Generic[Made]):
-    """What a rung made: the artifact, its probabilities (N, classes) of the selection photos, and the median ms."""
+    """What an attempt made.
+
+    Args:
+        made: The artifact.
+        rows: The probabilities (N, classes) of the artifact for the selection photos.
+        ms: The median latency of one inference in milliseconds.
+    """
 
     made: Made
     rows: FloatArray
@@ -106,12 +120,12 @@ class Scored(Generic[Made]):
 
 @dataclass(frozen=True, kw_only=True)
 class Rung(Generic[Made]):
-    """What can be tried.
+    """An attempt that can be made.
 
     Args:
-        name: for people.
-        make: makes it and scores it.
-        in_float: layers that it moves to float.
+        name: The name of the attempt in messages and in the manifest.
+        make: A function that makes an artifact and scores it.
+        in_float: The names of the layers that this attempt moves to float.
     """
 
     name: str
@@ -121,13 +135,14 @@ class Rung(Generic[Made]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Climb(Generic[Made]):
-    """The whole climb.
+    """All attempts, and the one that was chosen.
 
     Args:
-        tries: in order.
-        chosen: index of the rung that was taken: the first that holds, else the one closest to the reference.
-        made: what that rung made.
-        out_of_time: whether rungs were left untried.
+        tries: The attempts that were made, in order.
+        chosen: The index of the chosen attempt: the first one that keeps the budget, otherwise the one with the least
+            total variation from the reference.
+        made: The artifact of the chosen attempt.
+        out_of_time: Whether attempts were left out because the time was used up.
     """
 
     tries: tuple[Try, ...]
@@ -137,7 +152,7 @@ class Climb(Generic[Made]):
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome of the rung that was taken."""
+        """The result of the chosen attempt."""
         return self.tries[self.chosen].outcome
 
 
@@ -148,14 +163,14 @@ def climb(
     clock: Callable[[], float],
     report: Callable[[Try], None],
 ) -> Climb[Made]:
-    """Try rung after rung.
+    """Make one attempt after another until one keeps the budget.
 
     Args:
-        rungs: the cheapest first.
-        judged: holds these against the budget.
-        time_s: no new rung is begun after so long.
-        clock: seconds.
-        report: told of each rung.
+        rungs: The attempts, the cheapest first; at least one.
+        judged: A function that judges probabilities (N, classes) by the budget.
+        time_s: The time in seconds after which no further attempt is begun; None does not limit it.
+        clock: A function that returns the time in seconds.
+        report: A function that is called with each attempt after it was made.
     """
     start = clock()
     tries: list[Try] = []

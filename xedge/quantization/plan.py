@@ -1,4 +1,4 @@
-"""What quantization decided: which tensors and weights are integers, with which parameters."""
+"""The result of quantization: which tensors and weights are integers, and with which parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from xedge.types import FloatArray
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Change:
-    """What was done to the channels of a tensor: it holds (reference - shift) / scale, (channels,) each."""
+    """What was done to the channels of a tensor: it now holds (reference - shift) / scale.
+
+    Args:
+        scale: The scale (channels,).
+        shift: The shift (channels,).
+    """
 
     scale: FloatArray
     shift: FloatArray
@@ -21,15 +26,16 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """An int8 version of a reference graph; the graph itself is not changed.
+    """The plan of an int8 version of a graph; the graph itself is not changed.
 
     Args:
-        activations: tensor name to parameters, for every tensor that exists as integers.
-        kernels: node name to integer kernel, for every weighted node that computes in integers.
-        float_nodes: nodes with float inputs and a float result. One that has an integer kernel all the same quantizes
-            its input with the range of each photo.
-        changes: what equalization did to tensors, by name.
-        input_shift: the integer input holds photo + shift, and the first kernels' biases take it back.
+        activations: The parameters of every tensor that exists as integers, by the name of the tensor.
+        kernels: The integer kernel of every weighted node that computes in integers, by the name of the node.
+        float_nodes: The names of the nodes with float inputs and a float result. If such a node nevertheless has an
+            integer kernel, it quantizes its input dynamically, with the range of each photo.
+        changes: What equalization did to the channels of tensors, by the name of the tensor.
+        input_shift: The shift of the integer input, which holds photo + shift; the biases of the first kernels take it
+            back.
     """
 
     activations: Mapping[str, Affine]
@@ -39,22 +45,38 @@ class Plan:
     input_shift: float = 0.0
 
     def gives_float(self, graph: Graph, name: str) -> bool:
-        """Whether a convolution computes in integers but only float nodes read it, so that it need not be rounded."""
+        """Return whether a convolution computes in integers but only float nodes read its result.
+
+        The result of such a convolution need not be rounded.
+
+        Args:
+            graph: The graph of the plan.
+            name: The name of the node.
+        """
         node, readers = graph[name], graph.consumers(name)
         integer = isinstance(node, Conv) and self.is_integer(name) and name != graph.output
         return integer and bool(readers) and not any(self.is_integer(reader.name) for reader in readers)
 
     def is_integer(self, name: str) -> bool:
-        """Whether a node computes in integers."""
+        """Return whether a node computes in integers."""
         return name not in self.float_nodes
 
     def is_dynamic(self, name: str) -> bool:
-        """Whether a node multiplies integers but quantizes its input with the range of each photo."""
+        """Return whether a node multiplies integers but quantizes its input dynamically, with each photo's range."""
         return name in self.float_nodes and name in self.kernels
 
 
 def fitted(form: str, graph: Graph, plan: Plan | None) -> tuple[Graph, Plan | None]:
-    """Return a graph and its plan with the operations that a format lacks made of others, which compute in float."""
+    """Replace the operations that a format lacks by others, which compute in float, and adapt the plan.
+
+    Args:
+        form: The name of the format.
+        graph: The graph.
+        plan: The plan of the graph; None in float.
+
+    Returns:
+        The graph and the plan after the replacement.
+    """
     fitting = expanded(form, graph)
     if plan is None or fitting is graph:
         return fitting, plan

@@ -1,4 +1,4 @@
-"""How the inputs of a convolution vary together, which is what adaptive rounding needs to know."""
+"""Collect the covariance of the inputs of convolutions, which adaptive rounding needs."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ import numpy.typing as npt
 from xedge.graph.ir import Conv, Graph
 from xedge.types import FloatArray
 
-# Output positions of one photo that are looked at: neighbours tell little new.
+# The number of output positions that are sampled in each photo. More would add little, because neighbours are alike.
 POSITIONS = 100
-# Inputs of one output, kernel height * width * channels; the matrix has the square of it.
+# The greatest number of inputs of one output, kernel height * width * channels; the matrix has the square of it.
 LARGEST = 1600
-# Sums of floats depend on order; whole numbers of this fine a step do not, as long as float64 holds them.
+# Sums of floats depend on the order of the terms. Sums of whole steps of this size do not, as long as float64
+# represents them exactly.
 ROOT_OF_STEPS = 1 << 10
 STEPS = ROOT_OF_STEPS**2
 ROWS = 128
 
 
 class Products:
-    """The running second moments of what one output of a convolution sees.
+    """The running second moments of the inputs from which one output of a convolution is computed.
 
     Args:
-        conv: the convolution, ungrouped.
-        positions: (2, n) rows and columns of the output that are looked at.
+        conv: The convolution, which has a single group.
+        positions: The rows and columns (2, n) of the output positions that are sampled.
     """
 
     def __init__(self, conv: Conv, positions: npt.NDArray[np.int64]) -> None:
         self.reader, self._conv, self._positions = conv.name, conv, positions
         inputs = int(np.prod(conv.kernel.shape[:3]))
-        # Only the upper half of a symmetric matrix is filled; the system gives no memory for what is never touched.
+        # Only the upper half of the symmetric matrix is filled. The system allocates no memory for pages that are never
+        # touched.
         self._moments = np.zeros((inputs, inputs))
         self._sums = np.zeros(inputs)
         self._count = 0
 
     def add(self, patches: FloatArray) -> None:
-        """Count one photo's patches."""
+        """Add the patches (inputs, positions) of one photo."""
         seen = patches * np.float32(ROOT_OF_STEPS)
         for start in range(0, len(seen), ROWS):
             rows = seen[start : start + ROWS] @ seen[start:].T
@@ -44,7 +46,10 @@ class Products:
         self._count += seen.shape[1]
 
     def patches(self, tensor: FloatArray) -> FloatArray:
-        """Return (inputs, positions) of one photo's tensor (C, H, W), in the kernel's order: height, width, channel."""
+        """Return the patches (inputs, positions) of the tensor (C, H, W) of one photo.
+
+        The inputs are in the order of the kernel: height, width, channel.
+        """
         conv, (rows, columns) = self._conv, self._positions
         padded = np.pad(tensor, ((0, 0), *conv.padding)) if any(map(any, conv.padding)) else tensor
         height, width = conv.kernel.shape[:2]
@@ -56,7 +61,7 @@ class Products:
         return np.concatenate(taps)
 
     def covariance(self) -> FloatArray:
-        """Return (inputs, inputs)."""
+        """Return the covariance (inputs, inputs) of the patches that were added."""
         count = max(1, self._count) * STEPS
         mean = self._sums / count
         moments = np.triu(self._moments / count)
@@ -65,7 +70,12 @@ class Products:
 
 
 def products_of_readers(graph: Graph, name: str) -> list[Products]:
-    """Return the empty products of the convolutions that read a tensor, where they are not too large to keep."""
+    """Return empty products for the convolutions that read a tensor, except for those that would be too large.
+
+    Args:
+        graph: The graph.
+        name: The name of the tensor.
+    """
     found = []
     for reader in dict.fromkeys(graph.consumers(name)):
         if isinstance(reader, Conv) and reader.groups == 1 and np.prod(reader.kernel.shape[:3]) <= LARGEST:

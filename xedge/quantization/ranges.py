@@ -1,4 +1,4 @@
-"""From statistics to ranges: where to clip a tensor so that int8 loses the least energy."""
+"""Derive the range of a tensor from its statistics: where to clip it so that int8 has the least error."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import numpy.typing as npt
 from xedge.quantization.affine import STEPS
 from xedge.quantization.statistics import TensorStatistics
 
-# Fractions of the observed extreme that are tried for a bound, about 7 % apart.
+# The fractions of the observed extreme that are tried as a bound, about 7 % apart.
 CANDIDATES = np.geomspace(0.02, 1.0, 60)
 ROUNDS = 3
 
 
 def least_squares_range(statistics: TensorStatistics) -> tuple[float, float]:
-    """Return (low, high) with the least energy-weighted mean squared error of 255 steps.
+    """Return the range (low, high) with the least energy-weighted mean squared error with 255 steps.
 
-    Within the range a value errs by step^2 / 12 on average, beyond it by its distance from the bound; both are
-    weighted by how much the readers of the tensor amplify the channel. The two bounds are searched in turn.
+    The mean squared error of a value inside the range is step^2 / 12; outside the range it is the squared distance from
+    the bound. Both are weighted by how much the readers of the tensor amplify the channel. The two bounds are searched
+    in turn.
     """
     centres, weights = statistics.histogram()
     low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
@@ -31,7 +32,7 @@ def least_squares_range(statistics: TensorStatistics) -> tuple[float, float]:
 
 
 def symmetric_least_squares_range(statistics: TensorStatistics) -> tuple[float, float]:
-    """Return (-bound, bound) with the least error of ``least_squares_range``'s measure."""
+    """Return the range (-bound, bound) with the least error as ``least_squares_range`` measures it."""
     centres, weights = statistics.histogram()
     full = max(-statistics.low, statistics.high, 0.0)
     return _best(centres, weights, [(-full * part, full * part) for part in CANDIDATES])
@@ -47,17 +48,29 @@ def _best(
 def expected_error(
     centres: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], low: float, high: float
 ) -> float:
-    """Return the weighted squared error of rounding and clipping to [low, high] in 255 steps."""
+    """Return the weighted squared error of rounding and clipping to [low, high] with 255 steps.
+
+    Args:
+        centres: The centres of the histogram's bins.
+        weights: The weights of the bins.
+        low: The lower bound of the range.
+        high: The upper bound of the range.
+    """
     step = (high - low) / STEPS
     beyond = centres - np.clip(centres, low, high)
     inside = beyond == 0
-    # A value that is exactly zero is held exactly: after a ReLU that is half of them.
+    # A value of zero is represented exactly. After a ReLU, half of the values are zero.
     rounded = inside & (centres != 0) if step else inside
     return float((weights * beyond**2).sum() + weights[rounded].sum() * step**2 / 12)
 
 
 def percentile_range(statistics: TensorStatistics, share: float = 0.9999) -> tuple[float, float]:
-    """Return the bounds of the central share of the values, weighted like the error; what lies beyond is clipped."""
+    """Return the range that holds the central share of the values, which are weighted as for the error.
+
+    Args:
+        statistics: The statistics of the tensor.
+        share: The share of the values inside the range, 0 to 1; the others are clipped.
+    """
     centres, weights = statistics.histogram()
     reached = np.cumsum(weights) / max(weights.sum(), 1.0)
     first, last = (int(np.searchsorted(reached, part)) for part in ((1 - share) / 2, (1 + share) / 2))
@@ -66,9 +79,10 @@ def percentile_range(statistics: TensorStatistics, share: float = 0.9999) -> tup
 
 
 def entropy_range(statistics: TensorStatistics) -> tuple[float, float]:
-    """Return the bounds whose 256 steps lose the least information, as Kullback-Leibler divergence.
+    """Return the range whose 256 levels lose the least information, measured as Kullback-Leibler divergence.
 
-    Migacz, "8-bit Inference with TensorRT", GTC 2017; both bounds are shortened together, for tensors with signs.
+    Migacz, "8-bit Inference with TensorRT", GTC 2017. Both bounds are shortened by the same factor, so that it also
+    works for signed tensors.
     """
     centres, weights = statistics.histogram()
     low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
@@ -79,7 +93,10 @@ def entropy_range(statistics: TensorStatistics) -> tuple[float, float]:
 
 
 def _divergence(centres: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], low: float, high: float) -> float:
-    """Of the clipped distribution from what 256 steps hold of it; what a step holds is spread over its values."""
+    """Return the divergence of the clipped distribution from the one that 256 levels represent.
+
+    The weight of a level is distributed evenly over the bins that it represents.
+    """
     inside = (centres >= low) & (centres <= high)
     if high <= low or not inside.any():
         return float("inf")
@@ -96,10 +113,10 @@ def _divergence(centres: npt.NDArray[np.float64], weights: npt.NDArray[np.float6
 
 
 def moving_average_range(statistics: TensorStatistics) -> tuple[float, float]:
-    """Return the moving averages of the photos' extremes, which the order of the photos decides."""
+    """Return the moving averages of the photos' extremes, which depend on the order of the photos."""
     return statistics.moving
 
 
 def min_max_range(statistics: TensorStatistics) -> tuple[float, float]:
-    """Return the extremes that were seen; one extreme photo decides them."""
+    """Return the extremes over all photos, which a single extreme photo can determine."""
     return statistics.low, statistics.high

@@ -1,4 +1,4 @@
-"""The default int8 recipe: which algorithms, in which order."""
+"""The default int8 recipe: which algorithms are applied, and in which order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from xedge.quantization.statistics import Statistics
 from xedge.quantization.streams import equalized_streams
 from xedge.types import FloatArray
 
-# An equal graph and the statistics that it would have shown, from a graph, its statistics and the nodes to leave alone.
+# A function that returns an equivalent graph and the statistics of its tensors from a graph, its statistics and the
+# names of the nodes that are left as they are.
 Preparation = Callable[[Graph, Statistics, Collection[str]], tuple[Graph, Statistics]]
 
 
@@ -26,8 +27,8 @@ class Step:
     """One step that prepares a graph for int8.
 
     Args:
-        words: What the step does, for the manifest.
-        prepare: The function that does it.
+        words: What the step does, in words for the manifest.
+        prepare: The function that performs the step.
     """
 
     words: str
@@ -38,27 +39,27 @@ STEPS = (
     Step(words="channels of streams equalized", prepare=lambda graph, seen, kept: equalized_streams(graph, seen)),
     Step(
         words="channels of depthwise outputs equalized",
-        # Ranges of each photo leave nothing out, so that nothing is gained where they are kept.
+        # Dynamic ranges clip nothing, so nodes that keep them would gain nothing.
         prepare=lambda graph, seen, kept: equalized(graph, seen, least_squares_range, kept),
     ),
 )
 
 
 def activation_words(*, dynamic: bool = False) -> tuple[str, ...]:
-    """Return how activations are quantized, in words.
+    """Return how activations are quantized, in words for the manifest.
 
     Args:
-        dynamic: Whether branches take the ranges of each photo.
+        dynamic: Whether branches take their ranges from each photo at run time.
     """
     ranges = ("ranges of each photo between residual sums",) if dynamic else ()
     return ("static, least-squares ranges", *(step.words for step in STEPS), *ranges)
 
 
 def weight_words(rules: Rules | None = None) -> tuple[str, ...]:
-    """Return how weights are quantized, in words.
+    """Return how weights are quantized, in words for the manifest.
 
     Args:
-        rules: What the target's kernels ask for; None asks for nothing.
+        rules: The rules of the target; None has no special rules.
     """
     pairs = ("products of pairs within 16 bits",) if rules is not None and rules.pairs else ()
     return ("adaptive rounding", "bias correction", *pairs)
@@ -67,22 +68,28 @@ def weight_words(rules: Rules | None = None) -> tuple[str, ...]:
 def statistics(
     graph: Graph, photos: Iterable[FloatArray], progress: Callable[[int], None] = lambda done: None
 ) -> Statistics:
-    """Return what the recipe needs to know of every tensor; photos are preprocessed, (H, W, C)."""
+    """Collect the statistics of every tensor that the recipe needs.
+
+    Args:
+        graph: The reference graph.
+        photos: The preprocessed calibration photos (H, W, C) float32.
+        progress: A function that is called with the number of photos done so far.
+    """
     return calibrate(graph, photos, progress)
 
 
 def branches(graph: Graph) -> frozenset[str]:
-    """Return the nodes that take the ranges of each photo where a target does so at little cost."""
+    """Return the names of the nodes that take their ranges from each photo on targets where that costs little."""
     return dynamic_branches(graph, float_by_default(graph))
 
 
 def prepared(graph: Graph, seen: Statistics, kept: Collection[str] = ()) -> tuple[Graph, Statistics]:
-    """Return an equal graph that quantizes well, and the statistics that it would have shown.
+    """Return an equivalent graph that quantizes well, and the statistics of its tensors.
 
     Args:
         graph: The reference graph.
-        seen: Its statistics.
-        kept: The nodes that keep the ranges of each photo.
+        seen: The statistics of the reference graph.
+        kept: The names of the nodes that take their ranges from each photo.
     """
     for step in STEPS:
         graph, seen = step.prepare(graph, seen, kept)
@@ -98,15 +105,16 @@ def int8(
     all_integer: bool = False,
     in_float: Collection[str] = (),
 ) -> tuple[Graph, Plan]:
-    """Return an equal graph that quantizes well, and its int8 plan.
+    """Return an equivalent graph that quantizes well, and its int8 plan.
 
     Args:
         graph: The reference graph, with or without its softmax.
-        seen: Its statistics.
-        rules: What the target's kernels ask for; None asks for nothing.
-        pixel: (scale, offset) with photo = pixel * scale + offset, when the same hold for all channels.
-        all_integer: Leave nothing in float that int8 has a kernel for.
-        in_float: Nodes to leave in float besides those that always are.
+        seen: The statistics of the reference graph.
+        rules: The rules of the target; None has no special rules.
+        pixel: The scale and the offset with photo = pixel * scale + offset; None if they are not the same for all
+            channels.
+        all_integer: Whether to leave nothing in float that can compute in int8.
+        in_float: The names of nodes that are left in float in addition to those that always are.
     """
     rules = rules or Rules()
     kept = branches(graph) if rules.dynamic_branches and not all_integer else frozenset[str]()

@@ -1,4 +1,4 @@
-"""What a target's integer kernels ask of quantization."""
+"""The requirements that the integer kernels of a target place on quantization."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How a target's int8 differs from that of others; the default asks for nothing.
+    """How the int8 of a target differs from that of others. By default it does not.
 
     Args:
-        dynamic_branches: The ranges of branches between float sums are taken from each photo as it comes, for runtimes
-            where that costs little.
-        symmetric: Activations have no zero points.
-        pairs: Weights are kept so small that two products of a pair fit into 16 bits, for runtimes whose kernels add
-            them there on some processors (``pairs.py``).
+        dynamic_branches: Whether branches between float sums take their ranges from each photo at run time, for
+            runtimes where that costs little.
+        symmetric: Whether activations have no zero points.
+        pairs: Whether weights are kept so small that the sum of two products fits into 16 bits, for runtimes whose
+            kernels add pairs of products in 16 bits on some processors (``pairs.py``).
     """
 
     dynamic_branches: bool = False

@@ -1,4 +1,4 @@
-"""How much to scale the channels of a tensor so that they use its integers more evenly."""
+"""Choose factors for the channels of a tensor so that they use its integers more evenly."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-# Dead channels must not become loud: a share of the typical range is added to each, and scales stay within this.
+# To keep dead channels from being amplified, the share FLOOR of the median range is added to each range, and no factor
+# is greater than LARGEST or less than its inverse.
 FLOOR, LARGEST = 0.05, 10.0
 
 
 def even_scales(reaches: Sequence[npt.NDArray[np.float64]], strength: float) -> npt.NDArray[np.float64]:
-    """Return (channels,) factors, around 1, to divide channels by.
+    """Return the factors (channels,), around 1, by which the channels are to be divided.
 
     Args:
-        reaches: for each tensor that shares the factors, (channels,) how far its channels reach.
-        strength: 0 changes nothing, 1 gives all channels the same range.
+        reaches: The greatest absolute values (channels,) of the channels, for each tensor that shares the factors.
+        strength: The strength of the scaling: 0 changes nothing, and 1 gives all channels the same range.
     """
     shares = []
     for reach in reaches:

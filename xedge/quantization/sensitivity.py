@@ -1,4 +1,4 @@
-"""Which layers make the noise of an int8 plan: the reference graph with one layer rounded, or with all but one."""
+"""Measure which layers cause the noise of an int8 plan, by quantizing only one layer, or all layers but one."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import numpy as np
 
 from xedge.graph.cost import multiply_accumulates
 from xedge.graph.ir import Conv, Depthwise, Graph, Weighted
-from xedge.metrics import centred_logits
+from xedge.metrics import centred_outputs
 from xedge.quantization.plan import Plan
 from xedge.quantization.simulator import rounded_tensors, simulator
 from xedge.types import FloatArray
+from xedge.vocabulary import OutputKind
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """Nodes that go to float together.
+    """One layer: nodes that are moved to float together.
 
     Args:
-        name: of the convolution or dense layer.
-        nodes: it, and a depthwise convolution that it alone reads.
-        tensors: what is rounded on their account: their results, or what they read with the range of each photo.
-        multiply_accumulates: for one photo.
+        name: The name of the convolution or dense layer.
+        nodes: The names of this node and of a depthwise convolution whose result it alone reads.
+        tensors: The names of the tensors that are rounded because of the layer: the results of its nodes, or their
+            inputs if these are quantized dynamically.
+        multiply_accumulates: The number of multiply-accumulates for one photo.
     """
 
     name: str
@@ -33,7 +35,7 @@ class Layer:
 
 
 def layers(graph: Graph, plan: Plan) -> tuple[Layer, ...]:
-    """Return the layers that compute in integers, in order."""
+    """Return the layers that compute in integers, in the order of the graph."""
     rounded = set(rounded_tensors(graph, plan))
     found, taken = [], set[str]()
     for node in graph:
@@ -62,13 +64,14 @@ def _on_account_of(graph: Graph, plan: Plan, nodes: list[str], rounded: set[str]
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Power of the noise of the centred logits over that of the logits themselves.
+    """The power of the noise in the centred logits, divided by the power of the logits themselves.
 
     Args:
-        layer: that is meant.
-        alone: only this layer rounded.
-        weights, activations: only its kernels, only its tensors.
-        without: everything rounded but this layer.
+        layer: The layer.
+        alone: The noise if only this layer is quantized.
+        weights: The noise if only the kernels of this layer are quantized.
+        activations: The noise if only the tensors of this layer are quantized.
+        without: The noise if everything but this layer is quantized.
     """
 
     layer: Layer
@@ -79,42 +82,46 @@ class Noise:
 
 
 class NoiseMeter:
-    """Measures the noise that a plan's roundings make at the output.
+    """A meter of the noise that the rounding of a plan causes at the output.
 
     Args:
-        graph: of the plan.
-        plan: says how things are rounded.
-        photos: (N, H, W, C) preprocessed.
-        probabilities: whether the graph ends in them; else in logits.
+        graph: The graph of the plan.
+        plan: The plan, which says how tensors and kernels are rounded.
+        photos: The preprocessed photos (N, H, W, C) float32.
+        kind: What the graph's output holds.
     """
 
-    def __init__(self, graph: Graph, plan: Plan, photos: FloatArray, *, probabilities: bool) -> None:
+    def __init__(self, graph: Graph, plan: Plan, photos: FloatArray, kind: OutputKind) -> None:
         self.graph, self.plan, self._photos = graph, plan, photos
-        self._probabilities = probabilities
+        self._kind = kind
         self.tensors = rounded_tensors(graph, plan)
         self._exact = self._logits((), ())
 
     def _logits(self, tensors: Collection[str], kernels: Collection[str]) -> FloatArray:
         session = simulator(self.graph, self.plan, tensors, kernels)
         rows = np.concatenate([session.output(photo[None]) for photo in self._photos])
-        logits: FloatArray = centred_logits(rows) if self._probabilities else rows - rows.mean(1, keepdims=True)
-        return logits
+        return centred_outputs(rows, self._kind)
 
     def noise(self, tensors: Collection[str], kernels: Collection[str]) -> float:
-        """Return the noise with these tensors and kernels rounded."""
+        """Return the noise if only these tensors and kernels are quantized.
+
+        Args:
+            tensors: The names of the tensors.
+            kernels: The names of the nodes whose kernels are quantized.
+        """
         difference = self._logits(tensors, kernels) - self._exact
         return float((difference**2).sum() / (self._exact**2).sum())
 
     def everything(self) -> float:
-        """Return the noise with all rounded."""
+        """Return the noise if everything is quantized."""
         return self.noise(self.tensors, self.plan.kernels)
 
     def alone(self, layer: Layer) -> float:
-        """Return the noise with one layer rounded."""
+        """Return the noise if only this layer is quantized."""
         return self.noise(layer.tensors, layer.nodes)
 
     def of(self, layer: Layer) -> Noise:
-        """Return all that is told of a layer."""
+        """Return all figures of a layer."""
         others = [name for name in self.tensors if name not in layer.tensors]
         kernels = [name for name in self.plan.kernels if name not in layer.nodes]
         return Noise(
@@ -129,7 +136,13 @@ class NoiseMeter:
 def worst_first(
     meter: NoiseMeter, candidates: Sequence[Layer], progress: Callable[[int], None] = lambda done: None
 ) -> list[Layer]:
-    """Return layers by the noise that they make alone over their multiply-accumulates, the worst first."""
+    """Return the layers sorted by the noise that each causes alone, divided by its multiply-accumulates, worst first.
+
+    Args:
+        meter: The meter of the noise.
+        candidates: The layers to sort.
+        progress: A function that is called with the number of layers done so far.
+    """
     rates = []
     for done, layer in enumerate(candidates, start=1):
         rates.append((meter.alone(layer) / layer.multiply_accumulates, layer))

@@ -1,4 +1,4 @@
-"""The reference graph with chosen tensors and kernels rounded as a plan says and everything else in float."""
+"""Simulate quantization: run a graph in float, with chosen tensors and kernels rounded as a plan says."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ from xedge.quantization.plan import Plan, fitted
 
 
 def rounded_tensors(graph: Graph, plan: Plan) -> tuple[str, ...]:
-    """Return the tensors that an artifact rounds: what integer nodes make, and float tensors that products read.
+    """Return the names of the tensors that an artifact rounds.
 
-    Pools, pads and reshapes of integers round nothing anew.
+    These are the results of integer nodes, and the float tensors that integer products read. Pools, pads and reshapes
+    of integers do not round again.
+
+    Args:
+        graph: The graph of the plan.
+        plan: The plan.
     """
     return tuple(
         node.name
@@ -36,19 +41,19 @@ def _moves_integers(plan: Plan, node: Node) -> bool:
 
 
 def _rounds_what_it_reads(plan: Plan, reader: Node) -> bool:
-    """Whether a node rounds a float tensor that it reads; a ReLU rounds its result alone."""
+    """Return whether a node rounds a float tensor that it reads; a ReLU rounds only its result."""
     saturates = isinstance(reader, Activation) and reader.only_saturates
     return plan.is_dynamic(reader.name) or (plan.is_integer(reader.name) and not saturates)
 
 
 def simulator(graph: Graph, plan: Plan, tensors: Collection[str], kernels: Collection[str]) -> Evaluator:
-    """Return the graph, ready to run, with these tensors and kernels rounded.
+    """Return an evaluator of the graph with these tensors and kernels rounded.
 
     Args:
-        graph: the graph of the plan.
-        plan: says how.
-        tensors: some of ``rounded_tensors``.
-        kernels: names of nodes that compute in integers.
+        graph: The graph of the plan.
+        plan: The plan, which says how tensors and kernels are rounded.
+        tensors: The names of the tensors to round, some of ``rounded_tensors``.
+        kernels: The names of the nodes whose kernels are rounded; these compute in integers in the plan.
     """
     changed: dict[str, Node] = {}
     for name in kernels:
@@ -57,7 +62,7 @@ def simulator(graph: Graph, plan: Plan, tensors: Collection[str], kernels: Colle
         values = kernel.values.reshape(node.kernel.shape) * kernel.scales
         bias = kernel.bias
         if plan.input_shift and node.inputs[0] == graph.input.name:
-            # The plan's bias takes back the shift that only integers see.
+            # The bias in the plan takes back the shift of the integer input, which does not exist here.
             axes = tuple(range(values.ndim - 1))
             bias = bias + values.sum(axes) * np.float32(plan.input_shift)
         changed[name] = replace(node, kernel=values.astype(np.float32), bias=bias.astype(np.float32))
@@ -67,7 +72,7 @@ def simulator(graph: Graph, plan: Plan, tensors: Collection[str], kernels: Colle
 
 
 class _RoundingWriter(SharingWriter):
-    """Readers of a rounded tensor get it through QuantizeLinear and DequantizeLinear."""
+    """A writer that puts QuantizeLinear and DequantizeLinear between a rounded tensor and its readers."""
 
     def __init__(self, graph: Graph, plan: Plan, tensors: frozenset[str]) -> None:
         super().__init__(graph)
@@ -89,7 +94,7 @@ class _RoundingWriter(SharingWriter):
         return self._rounded[name, dynamic]
 
     def _round_dynamically(self, name: str) -> str:
-        """Round with the range of each pixel over its channels, zero included, as XNNPACK does."""
+        """Round with the range of each pixel over its channels, extended to include zero, as XNNPACK does."""
 
         def emit(kind: str, part: str, *inputs: str, **attributes: Any) -> str:
             return self.emit(kind, list(inputs), f"{name}#dynamic_{part}", **attributes)
@@ -102,7 +107,7 @@ class _RoundingWriter(SharingWriter):
         high = emit("Max", "high", emit("ReduceMax", "most", name, axes=[1], keepdims=1), zero)
         width = emit("Div", "width", emit("Sub", "reach", high, low), number("steps", STEPS))
         scale = emit("Max", "scale", width, smallest)
-        # Whole steps from zero; the range is moved so that zero is one of them.
+        # The values are counted in whole steps from zero. The range is moved so that zero lies on a step.
         first = emit("Round", "first", emit("Div", "first_step", low, scale))
         last = emit("Add", "last", first, number("all_steps", STEPS))
         steps = emit("Round", "whole", emit("Div", "in_steps", name, scale))

@@ -1,9 +1,9 @@
-"""Outlier channel splitting: the widest channels of depthwise outputs become two of half the range each, exactly.
+"""Outlier channel splitting: each of the widest channels of depthwise outputs becomes two with half the range, exactly.
 
 Zhao et al., "Improving Neural Network Quantization without Retraining using Outlier Channel Splitting", 2019,
-section 3. A channel is doubled from the convolution that makes it through its depthwise filter, whose two copies are
-halved, to the pointwise convolution, whose column is doubled. The recipe does without: once channels are equalized
-there is nothing to split, and channels cost time (docs/ablation.md).
+section 3. The channel is duplicated in the convolution that computes it, in its depthwise filter, whose two copies are
+halved, and in the pointwise convolution, whose column is duplicated. The recipe does not use this: after equalization
+there is nothing left to split, and additional channels cost time (docs/ablation.md).
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from xedge.graph.ir import Conv, Depthwise, Graph, Node
 from xedge.quantization.equalization import candidates
 from xedge.quantization.statistics import Statistics
 
-# Of the channels of a tensor.
+# The share of the channels of a tensor that are split.
 SHARE = 0.02
 
 
 def split_outliers(graph: Graph, statistics: Statistics, share: float = SHARE) -> Graph:
-    """Return an equal graph with the widest channels split; its statistics have to be collected anew.
+    """Return an equivalent graph with the widest channels split; its statistics have to be collected again.
 
     Args:
-        graph: the reference graph.
-        statistics: its statistics.
-        share: of the channels to split, at least one of each tensor.
+        graph: The reference graph.
+        statistics: The statistics of the reference graph.
+        share: The share of the channels of each tensor that are split, 0 to 1; at least one channel is.
     """
     changed: dict[str, Node] = {}
     for name, behind in candidates(graph).items():

@@ -1,4 +1,4 @@
-"""Static int8: per-channel weights, per-tensor activations with ranges fixed by calibration."""
+"""Static int8 quantization: per-channel weights, and per-tensor activations with fixed ranges from calibration."""
 
 from __future__ import annotations
 
@@ -53,19 +53,21 @@ def static_int8(
     """Return the int8 plan of a graph.
 
     Args:
-        graph: the reference graph.
-        statistics: what ``calibrate`` saw.
-        rules: What the target's kernels ask for; None asks for nothing.
-        pixel: (scale, offset) with photo = pixel * scale + offset, when the same hold for all channels; lets every
-            pixel value be held exactly where the first convolution allows it.
-        range_rule: how a tensor's range comes from its statistics.
-        all_integer: leave nothing in float that int8 has a kernel for. Otherwise the sums of the residual stream and
-            the tail (last average, dense layer, softmax) stay float: they cost next to nothing and keep resolution.
-        in_float: more nodes to leave in float.
-        branches: nodes between float nodes; convolutions among them have integer kernels and ranges of each photo.
-        adapt_rounding: let weights take up each other's rounding errors.
-        correct_bias: take the mean error of rounded weights out of the biases.
-        clip_weights: let filters have bounds below their largest weight.
+        graph: The graph.
+        statistics: The statistics that ``calibrate`` collected.
+        rules: The rules of the target; None has no special rules.
+        pixel: The scale and the offset with photo = pixel * scale + offset; None if they are not the same for all
+            channels. With these, every pixel value is represented exactly if the first convolution allows it.
+        range_rule: A function that returns the range of a tensor from its statistics.
+        all_integer: Whether to leave nothing in float that can compute in int8. Otherwise the sums of the residual
+            stream and the tail (last average, dense layer, softmax) stay in float, where they cost next to nothing and
+            keep their resolution.
+        in_float: The names of more nodes that are left in float.
+        branches: The names of the nodes in branches between float nodes. The convolutions among them have integer
+            kernels and take their ranges from each photo.
+        adapt_rounding: Whether weights compensate each other's rounding errors.
+        correct_bias: Whether the mean error of rounded weights is subtracted from the biases.
+        clip_weights: Whether the bound of a filter may be below its largest weight.
     """
     rules = rules or Rules()
     float_nodes = float_by_default(graph, all_integer=all_integer) | frozenset(in_float) | frozenset(branches)
@@ -76,7 +78,8 @@ def static_int8(
     if pixel is not None and takes_exact_pixels(graph):
         scale = float(np.float32(pixel[0]))
         activations[graph.input.name] = Affine(scale=scale, zero_point=0 if rules.symmetric else LOWEST)
-        # The integer is the pixel - 128 either way: zero stands for photo + shift at pixel 128 or at pixel 0.
+        # The integer is pixel - 128 in both cases. The value photo + shift is zero at pixel 128 if activations are
+        # symmetric, and at pixel 0 otherwise.
         shift = -pixel[1] + (LOWEST * scale if rules.symmetric else 0.0)
     rounding = _Rounding(adapt=adapt_rounding, correct=correct_bias, clip=clip_weights, fit_pairs=rules.pairs)
     kernels = {
@@ -98,7 +101,12 @@ def static_int8(
 
 
 def float_by_default(graph: Graph, *, all_integer: bool = False) -> frozenset[str]:
-    """Return the nodes that compute in float unless nothing shall."""
+    """Return the names of the nodes that compute in float by default.
+
+    Args:
+        graph: The graph.
+        all_integer: Whether only nodes that cannot compute in int8 are left in float.
+    """
     names = {node.name for node in graph if not node.has_integer_form}
     if not all_integer:
         names |= _tail(graph) | {node.name for node in graph if isinstance(node, Add)}
@@ -106,7 +114,7 @@ def float_by_default(graph: Graph, *, all_integer: bool = False) -> frozenset[st
 
 
 def _with_maxima(graph: Graph, names: frozenset[str]) -> frozenset[str]:
-    """Add maxima that stand between float nodes: nothing is gained by rounding for them alone."""
+    """Add the maximum pools that lie between float nodes, because rounding for them alone would gain nothing."""
     between = {
         node.name
         for node in graph
@@ -120,7 +128,7 @@ def _with_maxima(graph: Graph, names: frozenset[str]) -> frozenset[str]:
 
 
 def _tail(graph: Graph) -> set[str]:
-    """The output's node and, going back, everything up to the global average."""
+    """Return the names of the output node and of the nodes before it, back to the global average."""
     names: set[str] = set()
     node = graph[graph.output]
     while node.ends_a_classifier or (isinstance(node, Activation) and not names):
@@ -137,7 +145,7 @@ def _activations(graph: Graph, statistics: Statistics, range_rule: RangeRule) ->
         if isinstance(node, Softmax):
             continue
         if node.moves_values:
-            # Kernels move integers without rescaling: one set of parameters on both sides.
+            # The kernels move integers without rescaling them, so input and output have the same parameters.
             activations[node.name] = activations[node.inputs[0]]
         elif node.fixed_parameters is not None:
             scale, zero_point = node.fixed_parameters
@@ -149,7 +157,7 @@ def _activations(graph: Graph, statistics: Statistics, range_rule: RangeRule) ->
 
 
 def _symmetric(graph: Graph, statistics: Statistics) -> dict[str, Affine]:
-    """Parameters without zero points; what only moves values keeps those that it moves."""
+    """Return parameters without zero points; a node that only moves values keeps the parameters of its input."""
     activations: dict[str, Affine] = {}
     for node in graph:
         if node.moves_values:
@@ -162,7 +170,7 @@ def _symmetric(graph: Graph, statistics: Statistics) -> dict[str, Affine]:
 
 
 def _tied_to_concatenations(graph: Graph, activations: dict[str, Affine]) -> dict[str, Affine]:
-    """What only a concatenation reads takes its parameters, which spares a requantization."""
+    """Give a tensor that only a concatenation reads the parameters of its result, which saves a requantization."""
     for node in graph:
         if not isinstance(node, Concat):
             continue
@@ -174,9 +182,9 @@ def _tied_to_concatenations(graph: Graph, activations: dict[str, Affine]) -> dic
 
 
 def takes_exact_pixels(graph: Graph) -> bool:
-    """Whether the input may hold photo + shift = pixel * scale, as the integer pixel - 128.
+    """Return whether the input can hold photo + shift = pixel * scale, as the integer pixel - 128.
 
-    The shift is taken back by the biases of the first convolutions, which is exact if they see no padding.
+    The biases of the first convolutions take the shift back, which is exact if these have no padding.
     """
     readers = graph.consumers(graph.input.name)
     return all(isinstance(n, Conv) and n.padding == NO_PADDING and n.groups == 1 for n in readers)
@@ -184,7 +192,7 @@ def takes_exact_pixels(graph: Graph) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Rounding:
-    """How kernels are rounded; see ``static_int8``."""
+    """How kernels are rounded, as described in ``static_int8``."""
 
     adapt: bool
     correct: bool
@@ -201,7 +209,7 @@ def _kernel(
     rounding: _Rounding,
 ) -> QuantizedKernel:
     source = node.inputs[0]
-    # Depthwise convolutions have one weight for each input and position: their kernels add in 32 bits.
+    # Depthwise convolutions have only one weight for each input and position, and their kernels add in 32 bits.
     fit_pairs = rounding.fit_pairs and not isinstance(node, Depthwise)
     fitting = pairs.fitting_scales(node.kernel) if fit_pairs else None
     quantized = quantize_kernel(node.kernel, node.bias, fitting)
@@ -224,7 +232,7 @@ def _kernel(
 
 
 def _covariance(node: Weighted, seen: TensorStatistics) -> npt.NDArray[np.float64]:
-    """Return the covariance of what one output sees, in the tensor's channels as they were changed."""
+    """Return the covariance of the inputs from which one output is computed, after the change of their channels."""
     covariance = seen.covariances[node.name].astype(np.float64)
     if seen.scale is None:
         return covariance
@@ -233,7 +241,7 @@ def _covariance(node: Weighted, seen: TensorStatistics) -> npt.NDArray[np.float6
 
 
 def _sum_over_inputs(node: Node, quantized: QuantizedKernel) -> FloatArray:
-    """What a constant 1 on every input adds to every output."""
+    """Return what a constant 1 on every input adds to every output."""
     axes = tuple(range(quantized.values.ndim - 1))
     total: FloatArray = quantized.values.sum(axis=axes, dtype=np.int64).astype(np.float32) * quantized.scales
     return total

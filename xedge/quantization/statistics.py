@@ -1,4 +1,4 @@
-"""What calibration knows of one tensor, and what becomes of that when its channels are scaled and moved."""
+"""The statistics of a tensor from calibration, and how they change when its channels are scaled and shifted."""
 
 from __future__ import annotations
 
@@ -10,28 +10,38 @@ import numpy.typing as npt
 
 from xedge.types import FloatArray
 
-# A float32's sign, exponent and first five bits of mantissa name its bin: 3 % wide, anywhere on the real line.
+# The bin of a float32 is given by its sign, its exponent and the first five bits of its mantissa. A bin is 3 % wide
+# everywhere.
 _SHIFT = 23 - 5
 BINS = 1 << (32 - _SHIFT)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TensorStatistics:
-    """What was seen of one tensor.
+    """The statistics of one tensor over the calibration photos.
 
     Args:
-        counts: (BINS,) energy-weighted number of values in each bin, in whole steps.
-        low, high: the extremes.
-        moving: moving averages of the photos' extremes, which depend on their order; for comparison alone.
-        mean: (channels,) average of each channel.
-        channel_low, channel_high: (channels,) the extremes of each channel; its most extreme photo is left out of many,
-            and of few counts for at most twice the next one, with a margin for what they do not show.
-        channel_reach: (channels,) how far a channel is from zero at most, likewise.
-        channels: (channels, CHANNEL_BINS) number of values in each coarse bin; None once the channels were changed.
-        covariances: for convolutions that read the tensor, by name, (inputs, inputs) of what one output sees: kernel
-            height, width and channels, in the order of its kernel, before any change of the channels.
-        scale, shift: (channels,) what was done to the channels: the tensor holds (reference - shift) / scale.
-        fixed: the range, where something has decided it already.
+        counts: The energy-weighted number of values in each bin (BINS,), in whole steps.
+        low: The lowest value.
+        high: The highest value.
+        moving: The moving averages of the photos' lowest and highest values. They depend on the order of the photos and
+            are used for comparison only.
+        mean: The mean (channels,) of each channel.
+        channel_low: The lowest value (channels,) of each channel. If there are many photos, the most extreme one is
+            left out. If there are few, it counts for at most twice the next one, and a margin is added for what they do
+            not show.
+        channel_high: The highest value (channels,) of each channel, with the same treatment of extreme photos.
+        channel_reach: The greatest absolute value (channels,) of each channel, with the same treatment of extreme
+            photos.
+        channels: The number of values of each channel in each coarse bin (channels, CHANNEL_BINS); None after the
+            channels were changed.
+        covariances: The covariance (inputs, inputs) of the inputs from which one output is computed, for the
+            convolutions that read the tensor, by their names. The inputs are in the order of the kernel (height, width,
+            channel) and are taken before any change of the channels.
+        scale: The scale (channels,) of a change of the channels, after which the tensor holds
+            (reference - shift) / scale; None without a change.
+        shift: The shift (channels,) of that change; None without a change.
+        fixed: The range (low, high), if it was already determined elsewhere; None otherwise.
     """
 
     counts: npt.NDArray[np.int64]
@@ -49,7 +59,7 @@ class TensorStatistics:
     fixed: tuple[float, float] | None = None
 
     def histogram(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return the bins that hold something: their centres, ascending, and their weights."""
+        """Return the centres of the bins that are not empty, in ascending order, and their weights."""
         used = np.flatnonzero(self.counts)
         centres = BIN_CENTRES[used]
         order = np.argsort(centres)
@@ -61,9 +71,9 @@ class TensorStatistics:
         """Return the statistics of (tensor - shift) / scale.
 
         Args:
-            scale: (channels,).
-            shift: (channels,).
-            energy: (channels,) what noise on a channel weighs at the readers of the changed tensor.
+            scale: The scale (channels,).
+            shift: The shift (channels,).
+            energy: The weight (channels,) of noise on each channel in the nodes that read the changed tensor.
         """
         low, high = (self.channel_low - shift) / scale, (self.channel_high - shift) / scale
         before = np.ones_like(scale) if self.scale is None else self.scale
@@ -99,7 +109,7 @@ class TensorStatistics:
 def _bin_centres() -> npt.NDArray[np.float64]:
     middle = np.uint32(1 << (_SHIFT - 1))
     bits = (np.arange(BINS, dtype=np.uint32) << np.uint32(_SHIFT)) | middle
-    with np.errstate(invalid="ignore"):  # the bins of infinities and NaN
+    with np.errstate(invalid="ignore"):  # Some bins stand for infinities and NaN.
         return np.asarray(bits.view(np.float32), dtype=np.float64)
 
 
@@ -107,22 +117,24 @@ BIN_CENTRES = _bin_centres()
 
 
 def tensor_bins(values: FloatArray) -> npt.NDArray[np.uint32]:
-    """Return the bin of each value."""
+    """Return the index of the bin of each value."""
     return np.asarray(values.view(np.uint32) >> np.uint32(_SHIFT))
 
 
-# Per channel, coarser: two bits of mantissa, and exponents that activations have; smaller values count as zero.
+# The bins for each channel are coarser: they have two bits of mantissa and only exponents that occur in activations.
+# Smaller values count as zero.
 _CHANNEL_BITS = 2
 _CHANNEL_SHIFT = 23 - _CHANNEL_BITS
 _LEAST, _GREATEST = (127 - 14) << _CHANNEL_BITS, (127 + 14) << _CHANNEL_BITS
 _HALF = _GREATEST - _LEAST + 1
 CHANNEL_BINS = 2 * _HALF
-# A coarse bin is spread over so many places, or a clipping bound could only stand on its edges.
+# The values of a coarse bin are spread over this number of places; otherwise a clipping bound could only lie at the
+# edge of a bin.
 PLACES = 4
 
 
 def _coarse() -> npt.NDArray[np.int32]:
-    """Return (BINS,) the coarse bin that holds each bin."""
+    """Return the index (BINS,) of the coarse bin that contains each bin."""
     bits = (np.arange(BINS, dtype=np.uint32) << np.uint32(_SHIFT)).view(np.int32)
     magnitude = np.clip(((bits & 0x7FFFFFFF) >> _CHANNEL_SHIFT) - _LEAST + 1, 0, _HALF - 1)
     return np.asarray(magnitude + _HALF * (bits < 0), dtype=np.int32)
@@ -132,7 +144,7 @@ COARSE = _coarse()
 
 
 def _channel_places() -> npt.NDArray[np.float64]:
-    """Return (CHANNEL_BINS, PLACES) values within each bin."""
+    """Return the values (CHANNEL_BINS, PLACES) over which each coarse bin is spread."""
     numbers = np.arange(_LEAST - 1, _GREATEST, dtype=np.int32)
     first = numbers << _CHANNEL_SHIFT
     steps = ((2 * np.arange(PLACES, dtype=np.int32) + 1) << _CHANNEL_SHIFT) // (2 * PLACES)

@@ -1,10 +1,10 @@
-"""Equalization of streams: tensors that sums, maxima, averages and ReLUs tie together get one scale for each channel.
+"""Equalization of streams: tensors that are connected by sums, maxima, averages and ReLUs share a scale per channel.
 
-All of these are positively homogeneous, f(x / s) = f(x) / s for s > 0, so a channel of the whole stream may be divided
-by s_c when the convolutions that write it have their row c divided and those that read it have their column c
-multiplied. It is the scaling of Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
-Correction", 2019, section 4.1, carried through residual sums; a depthwise reader keeps its integers, for its weights
-have a scale per channel.
+All of these operations are positively homogeneous: f(x / s) = f(x) / s for s > 0. Therefore channel c of the whole
+stream can be divided by s_c if row c of the convolutions that write it is divided by s_c and column c of those that
+read it is multiplied by s_c. This is the scaling of Nagel et al., "Data-Free Quantization Through Weight Equalization
+and Bias Correction", 2019, section 4.1, carried through residual connections. A depthwise convolution that reads the
+stream keeps its integers, because its weights have a scale per channel.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ STRENGTH = 0.35
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Tensors of one set of channels.
+    """A stream: tensors that share one set of channels.
 
     Args:
-        tensors: their names, in order.
-        readers: weighted nodes that read them and are not of the stream.
+        tensors: The names of the tensors, in the order of the graph.
+        readers: The names of the weighted nodes that read these tensors and do not belong to the stream.
     """
 
     tensors: tuple[str, ...]
@@ -38,13 +38,13 @@ class Stream:
 
 
 def streams(graph: Graph) -> list[Stream]:
-    """Return the streams of a graph whose channels may be scaled, in order."""
+    """Return the streams of a graph whose channels can be scaled, in the order of the graph."""
     groups = _groups(graph)
     return [stream for names in groups if (stream := _scalable(graph, names)) is not None]
 
 
 def _groups(graph: Graph) -> Iterator[list[str]]:
-    """Yield the sets of tensors that homogeneous nodes tie together."""
+    """Yield the names of the tensors in each set that homogeneous nodes connect."""
     parent = {node.name: node.name for node in graph}
 
     def root(name: str) -> str:
@@ -82,11 +82,11 @@ def _scalable(graph: Graph, names: list[str]) -> Stream | None:
 
 
 def equalized_streams(graph: Graph, statistics: Statistics) -> tuple[Graph, Statistics]:
-    """Return an equal graph whose streams have more even channels, and the statistics that it would have shown."""
+    """Return an equivalent graph whose streams have more even channels, and the statistics of its tensors."""
     others = candidates(graph)
     for stream in streams(graph):
         if stream.tensors[0] in others or not _pays(graph, stream):
-            continue  # equalization.py scales and moves the former
+            continue  # Depthwise outputs are scaled and shifted in equalization.py.
         scale = even_scales([statistics[name].channel_reach for name in stream.tensors], STRENGTH)
         graph = graph.rewritten(_scaled(graph, stream, scale))
         none = np.zeros_like(scale)
@@ -96,17 +96,17 @@ def equalized_streams(graph: Graph, statistics: Statistics) -> tuple[Graph, Stat
 
 
 def _pays(graph: Graph, stream: Stream) -> bool:
-    """Whether rounding is spared that does not come back with the weights.
+    """Return whether the tensors gain more than the weights of the readers lose.
 
-    A depthwise reader's weights have a scale per channel, and addends are read by nobody else; ordinary convolutions
-    lose on their columns about what the tensor gains.
+    The weights of a depthwise convolution have a scale per channel and lose nothing, and the terms of a sum are read by
+    the sum alone. Ordinary convolutions lose about as much in their columns as the tensor gains.
     """
     depthwise = any(isinstance(graph[name], Depthwise) for name in stream.readers)
     return depthwise or any(isinstance(graph[name], Add) for name in stream.tensors)
 
 
 def _scaled(graph: Graph, stream: Stream, scale: npt.NDArray[np.float64]) -> dict[str, Node]:
-    """Return the nodes that write and read a stream, with kernels for channels divided by ``scale``."""
+    """Return the nodes that write and read a stream, with kernels for channels that are divided by ``scale``."""
     changed: dict[str, Node] = {}
     for name in stream.tensors:
         node = graph[name]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from xedge.bundle.manifest import Manifest
-from xedge.metrics import softmax
+from xedge.metrics import class_probabilities
 from xedge.photos.preprocess import pixels_as_int8
 from xedge.runtimes import Runtime, Session, Settings, choose_runtime
 from xedge.types import FloatArray, Tensor, UInt8Array
@@ -57,7 +57,7 @@ class Classifier:
             assert spec.scale is not None
             assert spec.zero_point is not None
             values = (values - spec.zero_point) * np.float32(spec.scale)
-        return softmax(values) if self.manifest.output_kind == "logits" else values
+        return class_probabilities(values, self.manifest.output_kind)
 
 
 def open_classifier(
