@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""A camera or video loop around a bundle: always the newest frame, what it shows, and how long it took.
+"""Classify the frames of a camera or a video with a bundle.
 
     python examples/camera.py BUNDLE [--source synthetic|picamera|FILE|NUMBER] [--frames 300]
 
-synthetic (the default) makes frames without a camera; picamera is a Raspberry Pi's camera by picamera2; a number is a
-V4L2 camera (0 is /dev/video0) and a file a video, both read by OpenCV. A camera's frames that come while the last one
-is being classified are dropped, as they should be; a file's are all classified. Ctrl-C ends.
+The program prints the class whenever it changes, and at the end how many frames it classified and how long one took.
+The source ``synthetic`` (the default) makes frames without a camera, and ``picamera`` is the camera of a Raspberry Pi,
+read with picamera2. A number is a V4L2 camera (0 is /dev/video0) and a file name is a video; OpenCV reads both. If a
+camera delivers frames while the previous one is still being classified, only the newest is kept and the others are
+dropped. The frames of a video file are all classified. Press Ctrl-C to end the program.
 """
 
 from __future__ import annotations
@@ -24,16 +26,24 @@ import xedge
 
 
 class Camera(Protocol):
-    """Something that gives frames, (H, W, 3) uint8 in RGB; None when there are no more."""
+    """A source of frames, which are uint8 arrays (H, W, 3) in RGB.
+
+    Args:
+        live: Whether frames come in real time, so that frames that come too early are dropped.
+    """
 
     live: bool
 
     def read(self) -> Any:
-        """Wait for the next frame and return it."""
+        """Wait for the next frame and return it; None means that there are no more."""
 
 
 class Synthetic:
-    """A coloured square that wanders over a grey wall, 30 times a second."""
+    """A coloured square that moves over a grey background.
+
+    Args:
+        rate: The number of frames per second.
+    """
 
     live = True
 
@@ -41,7 +51,7 @@ class Synthetic:
         self.rate, self.number, self.begin = rate, 0, time.monotonic()
 
     def read(self) -> Any:
-        """Wait for the next frame and return it."""
+        """Wait for the next frame and return it; None means that there are no more."""
         time.sleep(max(0.0, self.begin + self.number / self.rate - time.monotonic()))
         frame = np.full((240, 320, 3), 128, np.uint8)
         x, y = self.number * 3 % 240, self.number * 2 % 160
@@ -51,10 +61,14 @@ class Synthetic:
 
 
 class Video:
-    """A file or a V4L2 camera, read by OpenCV."""
+    """A video file or a V4L2 camera, read with OpenCV.
+
+    Args:
+        source: The name of a video file, or the number of a camera.
+    """
 
     def __init__(self, source: str) -> None:
-        import cv2  # noqa: PLC0415 - only this source needs it
+        import cv2  # noqa: PLC0415 - only this source needs OpenCV
 
         self.live = source.isdigit()
         self._cv2, self._capture = cv2, cv2.VideoCapture(int(source) if self.live else source)
@@ -62,31 +76,36 @@ class Video:
             raise SystemExit(f"{source}: cannot be opened as a camera or video")
 
     def read(self) -> Any:
-        """Wait for the next frame and return it."""
+        """Wait for the next frame and return it; None means that there are no more."""
         there, frame = self._capture.read()
         return self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB) if there else None
 
 
 class PiCamera:
-    """A Raspberry Pi's camera, by picamera2, which Raspberry Pi OS brings."""
+    """The camera of a Raspberry Pi, read with picamera2, which comes with Raspberry Pi OS."""
 
     live = True
 
     def __init__(self) -> None:
-        from picamera2 import Picamera2  # noqa: PLC0415 - only on a Raspberry Pi
+        from picamera2 import Picamera2  # noqa: PLC0415 - exists only on a Raspberry Pi
 
         self._camera = Picamera2()
-        # libcamera's names count from the last byte: BGR888 gives arrays in RGB.
+        # libcamera names the channels from the last byte to the first, so BGR888 gives arrays in RGB.
         self._camera.configure(self._camera.create_video_configuration({"size": (640, 480), "format": "BGR888"}))
         self._camera.start()
 
     def read(self) -> Any:
-        """Wait for the next frame and return it."""
+        """Wait for the next frame and return it; None means that there are no more."""
         return self._camera.capture_array("main")
 
 
 def newest(camera: Camera, dropped: Counter[str]) -> Iterator[Any]:
-    """Yield frames; of a live camera always the newest, read by a thread of its own."""
+    """Yield all frames of a file, or always the newest frame of a live camera, which a separate thread reads.
+
+    Args:
+        camera: The source of the frames.
+        dropped: A counter whose entry ``dropped`` is increased for every frame that is dropped.
+    """
     if not camera.live:
         while (frame := camera.read()) is not None:
             yield frame
@@ -118,11 +137,11 @@ def newest(camera: Camera, dropped: Counter[str]) -> Iterator[Any]:
 
 
 def main() -> int:
-    """Classify frames until they end."""
+    """Classify frames until there are no more."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle")
-    parser.add_argument("--source", default="synthetic")
-    parser.add_argument("--frames", type=int, help="end after so many")
+    parser.add_argument("bundle", help="the bundle's folder or zip file")
+    parser.add_argument("--source", default="synthetic", help="where the frames come from (synthetic)")
+    parser.add_argument("--frames", type=int, help="end after this number of frames")
     options = parser.parse_args()
     sources = {"synthetic": Synthetic, "picamera": PiCamera}
     camera: Camera = sources[options.source]() if options.source in sources else Video(options.source)
@@ -145,10 +164,10 @@ def main() -> int:
             print()
         seconds = time.monotonic() - begin
     if not times:
-        raise SystemExit(f"{options.source}: gave no frame")
+        raise SystemExit(f"{options.source}: the source delivered no frames")
     print(
         f"{len(times)} frames in {seconds:.1f} s ({len(times) / seconds:.1f}/s), {counted['dropped']} dropped, "
-        f"{median(times):.2f} ms for one with its scaling"
+        f"{median(times):.2f} ms for one frame, scaling included"
     )
     return 0
 

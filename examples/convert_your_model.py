@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""A Keras model of your own, to int8 bundles of every target.
+"""Convert a Keras model of your own to int8 bundles for every target.
 
     python examples/convert_your_model.py PHOTOS [--output FOLDER] [--epochs 20]
 
-PHOTOS has a folder for each class. A small network is trained on four fifths of them; those also fix the int8 ranges,
-and the other fifth tells the accuracy. Put your own model in the place of ``network`` and leave the rest.
+PHOTOS contains a folder for each class. The program trains a small network on four fifths of the photos. The same
+photos calibrate the int8 ranges, and the accuracy is measured on the remaining fifth. To convert your own model, put it
+in the place of ``network`` and leave the rest as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ["KERAS_BACKEND"] = "tensorflow"  # the light backend that xedge takes for converting cannot train
+os.environ["KERAS_BACKEND"] = "tensorflow"  # the light backend that xedge uses for converting cannot train
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -29,11 +30,11 @@ SIZE = 64
 
 
 def main() -> int:
-    """Train, convert, and say what it cost."""
+    """Train the network, convert it, and print how much accuracy int8 loses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--output", type=Path, default=Path("your_model_bundles"))
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("photos", type=Path, help="a folder of photos with a folder for each class")
+    parser.add_argument("--output", type=Path, default=Path("your_model_bundles"), help="the folder for the bundles")
+    parser.add_argument("--epochs", type=int, default=20, help="the number of epochs of the training (20)")
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
     with tempfile.TemporaryDirectory() as scratch:
@@ -42,7 +43,7 @@ def main() -> int:
         model = network(len(data.class_names))
         model.compile("adam", "sparse_categorical_crossentropy")
         model.fit(data, epochs=options.epochs, verbose=0)
-        # The model scales its own input, which xedge sees; for one that does not, say how with preprocess=.
+        # The model scales its own input, and xedge notices that. For a model that does not, give preprocess=.
         made = xedge.convert(
             model, target="all", precision="int8", calibration=train, data=test, output=options.output, report=print
         )
@@ -58,7 +59,7 @@ def main() -> int:
 
 
 def network(classes: int) -> Any:
-    """Return a small network that takes pixels from 0 to 255."""
+    """Return a small untrained network that takes pixels from 0 to 255."""
     photo = keras.Input((SIZE, SIZE, 3))
     x = layers.Rescaling(1 / 127.5, offset=-1)(photo)
     for filters in (16, 32, 64):
@@ -70,7 +71,12 @@ def network(classes: int) -> Any:
 
 
 def split(photos: Path, scratch: Path) -> tuple[Path, Path]:
-    """Copy four fifths of every class into one folder and the rest into another."""
+    """Copy four fifths of every class into one folder and the rest into another, and return the two folders.
+
+    Args:
+        photos: A folder of photos with a folder for each class.
+        scratch: The folder in which the two folders are made.
+    """
     for folder in sorted(entry for entry in photos.iterdir() if entry.is_dir()):
         files = sorted(folder.iterdir())
         random.Random(0).shuffle(files)

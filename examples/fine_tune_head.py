@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A new head on a trained Xception for your photos, and on to a Raspberry Pi.
+"""Train a new head for your photos on a trained Xception, and take the result to a Raspberry Pi.
 
     python examples/fine_tune_head.py PHOTOS OUT [--model xception.keras] [--on pi@raspberrypi.local]
 
-PHOTOS holds train/ and test/, each with a folder for each class. The convolutions stay as they are (without --model
-those of the compact Xception that comes with xedge); the last layer is trained anew on what they make of the train
-photos. OUT receives model.keras and an int8 TFLite bundle, whose accuracy is told on the test photos, here and with
---on over there.
+PHOTOS contains train/ and test/, each with a folder for each class. The convolutions stay as they are; without --model
+they are those of the compact Xception that comes with xedge. The program trains a new last layer on the features that
+the convolutions compute for the training photos. It writes model.keras and an int8 TFLite bundle to OUT, and measures
+the accuracy on the test photos, on this machine and, with --on, on the other machine too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ["KERAS_BACKEND"] = "tensorflow"  # the light backend that xedge takes for converting cannot train
+os.environ["KERAS_BACKEND"] = "tensorflow"  # the light backend that xedge uses for converting cannot train
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
@@ -32,15 +32,15 @@ STEPS, BATCH = 720, 128
 
 
 def main() -> int:
-    """Train the head, convert, and run."""
+    """Train the head, convert the model, and run the bundle."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--model", type=Path, default=embedded.MODEL, help="a trained Xception with pixels in [-1, 1]")
-    parser.add_argument("--limit", type=int, help="train on so many photos, for a quick try")
-    parser.add_argument("--on", metavar="USER@HOST", help="run there too")
-    parser.add_argument("--on-limit", type=int, metavar="N", help="on so many of the test photos")
-    parser.add_argument("--on-runs", type=int, metavar="N", help="time so many inferences there")
+    parser.add_argument("photos", type=Path, help="a folder with train/ and test/, each with a folder for each class")
+    parser.add_argument("out", type=Path, help="the folder for the model and the bundle")
+    parser.add_argument("--model", type=Path, default=embedded.MODEL, help="a trained Xception with inputs in [-1, 1]")
+    parser.add_argument("--limit", type=int, help="train on only this number of photos, for a quick try")
+    parser.add_argument("--on", metavar="USER@HOST", help="also run the bundle on this machine, over ssh")
+    parser.add_argument("--on-limit", type=int, metavar="N", help="with --on, score only N of the test photos")
+    parser.add_argument("--on-runs", type=int, metavar="N", help="with --on, time N inferences")
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
     train = read_folder(options.photos / "train")
@@ -71,7 +71,13 @@ def main() -> int:
 
 
 def run_there(destination: str, bundle: Path, options: argparse.Namespace) -> None:
-    """Take the bundle to another machine, run it there, and say what it measured."""
+    """Run the bundle on another machine and print what was measured there.
+
+    Args:
+        destination: The other machine, as user@host.
+        bundle: The folder of the bundle.
+        options: The options of the command line.
+    """
     runs = ("--runs", str(options.on_runs)) if options.on_runs is not None else ()
     photos, limit = options.photos / "test", options.on_limit
     run = xedge.run_on(destination, bundle, data=photos, limit=limit, arguments=runs, report=print).runs[0]
@@ -81,19 +87,25 @@ def run_there(destination: str, bundle: Path, options: argparse.Namespace) -> No
 
 
 def with_new_head(model: Any, train: PhotoSet) -> Any:
-    """Return the model with its last layer trained anew: logistic regression on what comes before it."""
+    """Return the model with a new last layer, which is a logistic regression on the output of the layer before it.
+
+    Args:
+        model: The trained model.
+        train: The training photos with their classes.
+    """
     base = keras.Model(model.input, model.layers[-2].output)
     features = extracted(base, train)
     truth = np.array(train.truth)
     center, scale = features.mean(0), features.std(0) + 1e-6
     dense = keras.layers.Dense(len(train.classes), activation="softmax", name="predictions")
     head = keras.Sequential([keras.Input(features.shape[1:]), dense])
-    # Few photos and thousands of features: the strong decay was chosen on the clothing photos' validation split.
+    # There are few photos and thousands of features, hence the strong weight decay. Its value was chosen on the
+    # validation split of the clothing photos.
     head.compile(keras.optimizers.AdamW(1e-3, weight_decay=10.0), "sparse_categorical_crossentropy")
     epochs = -(-STEPS * BATCH // len(truth))
     head.fit((features - center) / scale, truth, epochs=epochs, batch_size=BATCH, verbose=0)
     kernel, bias = dense.get_weights()
-    # The features' scaling goes into the layer, so that the network needs no other.
+    # The layer includes the scaling of the features, so that the network needs no separate one.
     kernel = kernel / scale[:, None]
     output = keras.layers.Dense(len(train.classes), activation="softmax", name="predictions")
     whole = keras.Model(model.input, output(base.output), name="xception")
@@ -102,7 +114,13 @@ def with_new_head(model: Any, train: PhotoSet) -> Any:
 
 
 def extracted(base: Any, photos: PhotoSet, batch: int = 16) -> Any:
-    """Return what the network makes of every photo, (N, channels)."""
+    """Return the features of every photo as an array (N, channels).
+
+    Args:
+        base: The model without its last layer.
+        photos: The photos.
+        batch: The number of photos in a batch.
+    """
     _, height, width, channels = base.input_shape
     preprocessing = scheme("tf", height, width, channels)
     rows = []

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""xedge from Python, without the command line.
+"""Use xedge from Python, without the command line.
 
-python examples/python_api.py [FOLDER]
+    python examples/python_api.py [FOLDER]
+
+The bundles are written to FOLDER, or to a temporary folder if none is given.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from xedge.models.compact import embedded
 
 
 def main(folder: Path) -> None:
-    """Convert the embedded model twice, classify a photo, compare both, and write a page."""
+    """Convert the embedded model to fp32 and int8, classify a photo, run both bundles, and compare them."""
     made = xedge.convert(target="tflite", precision=("fp32", "int8"), output=folder / "bundles", report=print)
     paths = [one.path for one in made]
 

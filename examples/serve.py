@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""A small HTTP service around a bundle.
+"""Offer a bundle as a small HTTP service.
 
     python examples/serve.py BUNDLE [--host 127.0.0.1] [--port 8080]
 
     curl -F photo=@shirt.jpg http://127.0.0.1:8080/classify
     curl http://127.0.0.1:8080/health
 
-Photos may also come as the body of the request. One inference at a time: a runtime's threads already use the cores. It
-listens on this machine alone unless --host says otherwise, and asks nobody for a password: put it behind something
-that does.
+A photo can also be sent as the body of the request. The service runs one inference at a time, because the threads of
+the runtime already use all cores. It listens only on this machine unless --host says otherwise. It does not ask for a
+password, so put it behind a server that does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LARGEST_PHOTO_BYTES = 20_000_000
 
 
 def service(model: xedge.Model) -> Flask:
-    """Return the application."""
+    """Return the web application for a model."""
     app, one_at_a_time = Flask("xedge"), threading.Lock()
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_PHOTO_BYTES
     manifest, execution = model.manifest, model.execution
@@ -42,7 +42,7 @@ def service(model: xedge.Model) -> Flask:
             photo = Image.open(io.BytesIO(data))
             photo.load()
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return refused("no readable photo: send one as the form's field 'photo', or as the body", 400)
+            return refused("the request has no readable photo; send one in the form field 'photo' or as the body", 400)
         start = time.perf_counter()
         with one_at_a_time:
             found = model.classify(photo, top=request.args.get("top", 3, type=int))
@@ -67,16 +67,21 @@ def service(model: xedge.Model) -> Flask:
 
 
 def refused(why: str, code: int) -> tuple[Response, int]:
-    """Return an answer that says what is wrong."""
+    """Return an answer that says what is wrong.
+
+    Args:
+        why: The reason, in words.
+        code: The HTTP status code.
+    """
     return jsonify(error=why), code
 
 
 def main() -> int:
-    """Serve until interrupted."""
+    """Serve requests until the program is interrupted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("bundle", help="the bundle's folder or zip file")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8080, help="the port to listen on (8080)")
     options = parser.parse_args()
     with xedge.load(options.bundle) as model:
         print(f"http://{options.host}:{options.port}/classify", flush=True)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
+from xedge.graph.ir import Graph
 from xedge.models.xception import XceptionConfig, xception
+from xedge.sources.keras.layers import read_keras
+from xedge.types import FloatArray, UInt8Array
+
+# Small weights, so that non-linearities in a row stay where they bend.
+SMALL = keras.initializers.RandomNormal(stddev=0.1, seed=2)
 
 
 def xception_variant(**changes: Any) -> Any:
@@ -63,6 +70,79 @@ def activations() -> Any:
     return keras.Model(photo, layers.Dense(5, activation="softmax")(x), name="activations")
 
 
+def padded() -> Any:
+    """The beginning of a ResNet: padding in a layer of its own, with a normalization behind its convolution."""
+    photo = keras.Input((40, 40, 3))
+    x = layers.ZeroPadding2D(3, name="conv1_pad")(photo)
+    x = layers.Conv2D(8, 7, strides=2, name="conv1_conv")(x)
+    x = layers.ReLU(name="conv1_relu")(layers.BatchNormalization(name="conv1_bn")(x))
+    x = layers.MaxPooling2D(3, strides=2)(layers.ZeroPadding2D(1)(x))
+    x = layers.Add()([layers.Conv2D(8, 3, padding="same", activation="relu")(x), x])
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(photo, layers.Dense(5, activation="softmax")(x), name="padded")
+
+
+def arithmetic() -> Any:
+    """Operators and ``keras.ops`` between layers: constants, broadcasts, merges, channels in reverse, reductions."""
+    photo = keras.Input((32, 32, 3))
+    x = photo[..., ::-1] - np.array([0.1, -0.05, 0.2], np.float32)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(1 - x / 2)
+    y = layers.Conv2D(8, 3, padding="same")(x)
+    x = layers.Average()([x, layers.Maximum()([x, y]), layers.Minimum()([x, y])])
+    x = layers.Subtract()([x, 0.5 * y]) / keras.ops.sqrt(keras.ops.square(y) + 1.0)
+    spatial = layers.Concatenate()(
+        [keras.ops.mean(x, axis=-1, keepdims=True), keras.ops.max(x, axis=-1, keepdims=True)]
+    )
+    x = x * layers.Conv2D(1, 5, padding="same", activation="sigmoid")(spatial)
+    gate = layers.Dense(8, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
+    x = x * layers.Reshape((1, 1, 8))(gate)
+    x = keras.ops.abs(keras.ops.relu6(x) + np.linspace(-1, 1, 8, dtype=np.float32))
+    x = keras.ops.relu(2 * keras.ops.mean(x, axis=(1, 2)) - 0.5)
+    return keras.Model(photo, layers.Dense(5)(x), name="arithmetic")
+
+
+def resampling() -> Any:
+    """Photos and tensors that are cropped, resized, enlarged and put side by side."""
+    photo = keras.Input((36, 30, 3))
+    x = layers.CenterCrop(32, 28)(photo)
+    x = layers.Resizing(24, 24, interpolation="bilinear")(x)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = layers.Conv2DTranspose(6, 3, strides=2, padding="same", activation="relu")(x)
+    x = layers.Conv2DTranspose(6, 2, strides=2)(layers.MaxPooling2D(2)(x))
+    x = layers.Cropping2D(((1, 2), (0, 3)))(x)
+    x = layers.Concatenate(axis=1)([x, layers.Conv2D(6, 1)(x)])
+    x = layers.UpSampling2D((1, 2), interpolation="nearest")(layers.Conv2D(8, 3, strides=2)(x))
+    x = layers.UpSampling2D(2, interpolation="bilinear")(x)
+    x = layers.Conv2D(8, 3, strides=2)(x)
+    return keras.Model(photo, layers.Dense(5)(layers.GlobalAveragePooling2D()(x)), name="resampling")
+
+
+def normalizations() -> Any:
+    """A ConvNeXt block, and the normalizations over channels and groups."""
+    photo = keras.Input((32, 32, 3))
+    x = layers.LayerNormalization(epsilon=1e-6)(layers.Conv2D(16, 4, strides=4)(photo))
+    y = layers.LayerNormalization(epsilon=1e-6)(layers.DepthwiseConv2D(7, padding="same")(x))
+    y = layers.Dense(16)(layers.Dense(64, activation="gelu")(y))
+    x = layers.Add()([x, y * np.full(16, 0.3, np.float32)])
+    x = layers.Conv2D(16, 3, activation="silu")(layers.GroupNormalization(groups=4)(x))
+    x = layers.LayerNormalization()(layers.GlobalAveragePooling2D()(layers.UnitNormalization()(x)))
+    return keras.Model(photo, layers.Dense(5)(x), name="normalizations")
+
+
+def curves() -> Any:
+    """The non-linearities that no format has in one operator, and those with parameters of their own."""
+    photo = keras.Input((32, 32, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="mish")(photo)
+    for kind in ("selu", "softplus", "softsign", "hard_tanh", "exponential"):
+        x = layers.Conv2D(8, 3, padding="same", activation=kind, kernel_initializer=SMALL)(x)
+    slopes = keras.initializers.RandomUniform(0.05, 0.4, seed=3)
+    x = layers.PReLU(shared_axes=(1, 2), alpha_initializer=slopes)(layers.Conv2D(8, 3)(x))
+    x = layers.ReLU(max_value=3.0, negative_slope=0.1)(layers.Conv2D(8, 3)(x))
+    x = layers.ELU(alpha=0.4)(layers.Conv2D(8, 3)(x))
+    x = layers.PReLU()(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(photo, layers.Dense(5)(x), name="curves")
+
+
 def applications(name: str) -> Any:
     return getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3), classes=7)
 
@@ -76,9 +156,14 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "xception_no_residual": lambda: xception_variant(residual=False, classifier_activation="linear"),
     "inception_v3": lambda: applications("InceptionV3"),
     "resnet50": lambda: applications("ResNet50"),
+    "padded": padded,
     "one_channel": one_channel,
     "transfer": transfer,
     "activations": activations,
+    "arithmetic": arithmetic,
+    "resampling": resampling,
+    "normalizations": normalizations,
+    "curves": curves,
 }
 
 
@@ -97,7 +182,14 @@ def network(name: str) -> Any:
     return model
 
 
-def photos_for(model: Any, pixels: np.ndarray) -> np.ndarray:
+@cache
+def known(name: str) -> tuple[Any, Graph]:
+    """Return a network and its graph, which are built once for tests that leave them as they are."""
+    model = network(name)
+    return model, read_keras(model)
+
+
+def photos_for(model: Any, pixels: UInt8Array) -> FloatArray:
     """Real photos as (N, H, W, C) float32 in the model's shape: [0, 255] where it scales itself, else [-1, 1]."""
     from PIL import Image
 

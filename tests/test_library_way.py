@@ -10,21 +10,24 @@ import pytest
 from keras import layers
 
 from tests.conftest import Command
-from xedge.vocabulary import PRECISIONS, TARGETS
+from xedge.converters import target_names
+from xedge.vocabulary import PRECISIONS
+
+TARGETS = target_names("all")
 
 WAYS = {"tflite": "TensorFlow's converter", "onnx": "tf2onnx", "openvino": "OpenVINO's converter"}
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model that grows its photo, as .keras and as SavedModel, and one with a Lambda layer."""
+    """A folder with a model that turns its photo, as .keras and as SavedModel, and one with a Lambda layer."""
     folder = tmp_path_factory.mktemp("models")
     keras.utils.set_random_seed(0)
     photo = keras.Input((32, 32, 3))
-    x = layers.UpSampling2D(name="grow")(layers.Conv2D(8, 3, activation="relu")(photo))
+    x = layers.Permute((2, 1, 3), name="turn")(layers.Conv2D(8, 3, activation="relu")(photo))
     x = layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x))
     model = keras.Model(photo, x)
-    model.save(folder / "grow.keras")
+    model.save(folder / "turn.keras")
     model.export(folder / "saved", verbose=False)
     x = layers.GlobalAveragePooling2D()(layers.Lambda(lambda t: t * 2)(photo))
     keras.Model(photo, layers.Dense(3)(x)).save(folder / "code.keras")
@@ -32,7 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["grow.keras", "saved"])
+@pytest.mark.parametrize("name", ["turn.keras", "saved"])
 def test_bundles_run_and_name_their_way(xedge: Command, models: Path, tmp_path: Path, name: str) -> None:
     done = xedge(
         "convert", models / name, "--target", "all", "--precision", "all", "--output", tmp_path / "out", "--json"

@@ -1,4 +1,7 @@
-"""Frozen dataclasses to JSON and back, strictly: unknown, missing and mistyped fields are named by their path."""
+"""Convert frozen dataclasses to JSON and back.
+
+Reading is strict: unknown, missing and mistyped fields are errors, whose messages give the path of the field.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> Any:
-    """Return plain JSON values for a dataclass and what it holds."""
+    """Return a dataclass and everything in it as plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -25,10 +28,15 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(kind: type[T], data: Any, path: str = "$") -> T:
-    """Return a value of the given type.
+    """Return JSON values as a value of the given type.
+
+    Args:
+        kind: The type, such as a dataclass.
+        data: The JSON values.
+        path: The path of the data in its document, for messages.
 
     Raises:
-        BundleError: the data does not have that type; the message names the place.
+        BundleError: The data does not have this type; the message gives the path.
     """
     result: T = _parse(kind, data, path)
     return result
@@ -53,7 +61,7 @@ def _parse(kind: Any, data: Any, path: str) -> Any:
 
 
 def _union(members: tuple[Any, ...], data: Any, path: str) -> Any:
-    """Parse as the first member that the data fits; if there is but one besides null, its own error is raised."""
+    """Parse the data as the first member that fits it; if only one member is not null, its own error is raised."""
     if data is None and type(None) in members:
         return None
     inner = [member for member in members if member is not type(None)]
@@ -68,7 +76,7 @@ def _union(members: tuple[Any, ...], data: Any, path: str) -> Any:
 
 
 def _words(kind: Any) -> str:
-    """What data of a type is called in messages."""
+    """Return the name of a type in messages."""
     if typing.get_origin(kind) is typing.Literal:
         return " or ".join(map(repr, typing.get_args(kind)))
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
@@ -111,5 +119,5 @@ def _dataclass(kind: Any, data: Any, path: str) -> Any:
 
 def _checked(data: Any, good: bool, path: str, expected: str) -> Any:
     if not good:
-        raise BundleError(f"{path}: should be {expected}, is {str(data)[:60]!r}")
+        raise BundleError(f"{path}: should be {expected}, but is {str(data)[:60]!r}")
     return data

@@ -1,4 +1,7 @@
-"""Writing that loses nothing: beside first, then renamed into place; the system's refusals become one line."""
+"""Write files and folders without losing data: write beside the destination, then rename.
+
+Errors of the system, such as a full disk, become messages of one line.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,17 @@ from xedge.errors import InputError, ResourceError
 
 @contextmanager
 def refusals_explained(path: Path) -> Iterator[None]:
-    """Turn "no space" and "no permission" into a ``ResourceError`` that names the path."""
+    """Turn errors of the system inside the context into errors whose message names the path.
+
+    Raises:
+        ResourceError: There is no space or no permission.
+        InputError: The path cannot be written.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(f"{path}: no space left on the disk; free some, or write elsewhere") from error
+            raise ResourceError(f"{path}: no space left on the disk; free some space, or write elsewhere") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise ResourceError(f"{path}: no permission to write here; write elsewhere") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EISDIR):
@@ -31,15 +39,15 @@ def refusals_explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def new_folder(destination: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``destination`` that takes its place when the block ends well.
+    """Yield an empty folder beside ``destination``, which is renamed to it when the context ends without an error.
 
-    On any failure, interruption included, nothing is left and what stood at ``destination`` stays.
+    After an error or an interruption, the new folder is removed, and what was at ``destination`` before is kept.
     """
     with refusals_explained(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
         try:
-            # mkdtemp makes private folders; a bundle is as readable as any other new folder.
+            # mkdtemp makes private folders, but a bundle should be as readable as any other new folder.
             temporary.chmod(0o777 & ~_umask())
             yield temporary
             _swap(temporary, destination)
@@ -70,7 +78,18 @@ def _swap(new: Path, destination: Path) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file beside and rename it into place; what is no file, such as /dev/stdout, is written to."""
+    """Write a file beside its destination and rename it; if the path is not a plain file, write to it directly.
+
+    An example of the latter is /dev/stdout.
+
+    Args:
+        path: The path of the file.
+        data: The content of the file.
+
+    Raises:
+        ResourceError: There is no space or no permission.
+        InputError: The path cannot be written.
+    """
     with refusals_explained(path):
         if path.exists() and not path.is_file():
             path.write_bytes(data)
@@ -78,7 +97,7 @@ def write_file(path: Path, data: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        except FileNotFoundError as error:  # such as below /proc
+        except FileNotFoundError as error:  # An example is a path below /proc.
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
         try:
             with os.fdopen(handle, "wb") as file:
@@ -91,7 +110,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the sha256 of a file, read in pieces."""
+    """Return the sha256 of a file, which is read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):

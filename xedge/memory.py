@@ -1,4 +1,4 @@
-"""Give memory back to the system: a model's copies are a hundred megabytes each."""
+"""Return memory to the system, because each copy of a full-size model takes about a hundred megabytes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 
 from xedge.types import UInt8Array
 
-# Of glibc's malloc.h.
+# The constant of glibc's malloc.h.
 M_MMAP_THRESHOLD = -3
 _maps: WeakSet[mmap.mmap] = WeakSet()
 
 
 def mapped(file: Path) -> UInt8Array:
-    """Return a file's bytes as a read-only array that need not stay in memory."""
+    """Return the bytes of a file as a read-only array that the system can drop from memory."""
     with file.open("rb") as opened:
         content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     _maps.add(content)
@@ -28,10 +28,11 @@ def mapped(file: Path) -> UInt8Array:
 
 
 def return_large_blocks() -> None:
-    """Have the allocator return blocks of over 4 MiB as soon as they are freed.
+    """Make the allocator return blocks of more than 4 MiB to the system as soon as they are freed.
 
-    Left alone, glibc raises that threshold to the largest block that it ever freed and keeps holes of that size between
-    the others: 100 MB of a full-size conversion. Below 1 MiB the time for fetching memory anew is felt.
+    By default, glibc raises this threshold to the size of the largest block that was ever freed and keeps holes of that
+    size between the others, which cost 100 MB in a full-size conversion. With a threshold below 1 MiB, requesting the
+    memory again would take noticeable time.
     """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 4 << 20)
@@ -39,9 +40,10 @@ def return_large_blocks() -> None:
 
 @contextmanager
 def caller_set_aside() -> Iterator[None]:
-    """Have garbage collections pass over what there was before: the objects of a program that has trained are millions.
+    """Exclude the objects that already exist from garbage collection, for the duration of the context.
 
-    A caller who has frozen objects himself is left alone, for only all of them together can be thawed.
+    A program that has trained a model can have millions of objects. If the caller has frozen objects, nothing is done,
+    because objects can only be unfrozen all together.
     """
     if gc.get_freeze_count():
         yield
@@ -54,10 +56,11 @@ def caller_set_aside() -> Iterator[None]:
 
 
 def give_memory_back() -> None:
-    """Collect garbage, return what the allocator holds, and let go of mapped files until they are read again."""
+    """Collect garbage, return free memory to the system, and drop mapped files from memory until they are needed."""
     gc.collect()
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
     for content in _maps:
-        with suppress(AttributeError, ValueError, OSError):  # not on every system, or closed
+        # Some systems do not have madvise, and the file may be closed.
+        with suppress(AttributeError, ValueError, OSError):
             content.madvise(mmap.MADV_DONTNEED)

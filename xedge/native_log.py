@@ -1,4 +1,4 @@
-"""Keep what native code writes to standard error off the user's screen: errors come as exceptions anyway."""
+"""Keep what native code writes to standard error off the user's screen; its errors are raised as exceptions anyway."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def native_log() -> Iterator[None]:
-    """Send file descriptor 2 to the log for the time of the block."""
+    """Redirect file descriptor 2 to the log for the duration of the context."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as file:
         screen = os.dup(2)

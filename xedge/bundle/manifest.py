@@ -241,8 +241,8 @@ class Manifest:
         model: The model from which the artifact was made.
         input: The input tensor of the artifact.
         output: The output tensor of the artifact.
-        output_kind: What the output holds: probabilities or logits, of all classes or of the second of two. The runner
-            makes probabilities of all classes of it.
+        output_kind: What the output holds: probabilities or logits, of all classes or of the second of two classes. The
+            runner converts it to the probabilities of all classes.
         preprocessing: How a photo becomes the input.
         labels_known: Whether labels.txt holds the names of the classes; otherwise it holds their numbers.
         recipe: How the artifact was made.

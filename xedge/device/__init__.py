@@ -1,1 +1,1 @@
-"""What the machine says of itself."""
+"""Read what the machine says about itself."""

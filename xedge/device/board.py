@@ -1,4 +1,4 @@
-"""Which board this is: what does not change while it runs."""
+"""Identify the board: its properties that do not change while it runs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from xedge.device.system import System
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """The machine; None is unknown, never zero.
+    """The machine. A field is None if it is unknown.
 
     Args:
-        model: of the board or the processor.
-        soc: the chip, as the device tree names it.
-        machine: the architecture, as ``uname -m`` says.
-        cores: that this process may use.
-        core_mhz: the highest clock of each core, in the cores' order; equal ones are of one cluster.
-        governors: of the clocks, each once.
-        memory_bytes: of the system.
-        jetson: on a Jetson.
-        emulated: whether the processor is not of the architecture that programs see.
+        model: The model of the board, or of the processor if the board does not report its own.
+        soc: The chip, as the device tree names it.
+        machine: The architecture, as ``uname -m`` prints it.
+        cores: The number of cores that this process may use.
+        core_mhz: The highest clock of each core in MHz, in the order of the cores; cores with equal clocks belong to
+            the same cluster.
+        governors: The governors of the clocks, each of them once.
+        memory_bytes: The memory of the system in bytes.
+        jetson: What NVIDIA's system says about a Jetson; None on other boards.
+        emulated: Whether the processor that programs see is emulated on one of another architecture.
     """
 
     model: str | None
@@ -39,7 +40,11 @@ class Board:
 
 
 def read_board(system: System | None = None) -> Board:
-    """Return what the board's files say."""
+    """Identify the board from the system's files.
+
+    Args:
+        system: The system whose files are read; None takes this machine.
+    """
     system = system or System()
     machine, processor = platform.machine(), system.fields("proc/cpuinfo")
     clocks = [system.number(path) for path in _per_core(system, "cpuinfo_max_freq")]
@@ -58,19 +63,22 @@ def read_board(system: System | None = None) -> Board:
 
 
 def _is_x86(system: System) -> bool:
-    """Whether the processor under QEMU's user mode shows: through versions 8 in /proc/cpuinfo, always in /sys."""
+    """Return whether an x86 processor is visible underneath QEMU's user mode.
+
+    It is always visible in /sys, and in /proc/cpuinfo up to version 8 of QEMU.
+    """
     known = system.text("sys/devices/system/cpu/modalias") or ""
     return known.startswith("cpu:type:x86") or "vendor_id" in system.fields("proc/cpuinfo")
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def memory(system: System) -> dict[str, int]:
-    """Return /proc/meminfo in bytes."""
+    """Return the values of /proc/meminfo in bytes, by their names."""
     values = {}
     for name, value in system.fields("proc/meminfo").items():
         parts = value.split()
@@ -80,12 +88,12 @@ def memory(system: System) -> dict[str, int]:
 
 
 def _per_core(system: System, file: str) -> list[str]:
-    """Return the paths of a file of every core's clock, in the cores' order."""
+    """Return the paths of a file about the clock of each core, in the order of the cores."""
     found = system.paths(f"sys/devices/system/cpu/cpu[0-9]*/cpufreq/{file}")
     return sorted(found, key=lambda path: int(Path(path).parts[4].removeprefix("cpu")))
 
 
 def _soc(system: System) -> str | None:
-    """The last of the device tree's names is the most general: ``brcm,bcm2711``, ``nvidia,tegra234``."""
+    """Return the last name in the device tree, which is the most general: ``brcm,bcm2711`` or ``nvidia,tegra234``."""
     names = (system.text("proc/device-tree/compatible") or "").split("\0")
     return names[-1] or None

@@ -1,4 +1,4 @@
-"""Wait until a board is cool, so that one run does not pay for the heat of the last."""
+"""Wait until a board has cooled down, so that a run is not slowed by the heat of the previous one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ LONGEST_S = 1800.0
 
 @dataclass(frozen=True, kw_only=True)
 class Cooldown:
-    """Until when to wait; one of the two.
+    """How long to wait: either for a time or for a temperature.
 
     Args:
-        seconds: so long.
-        temperature_c: until the warmest zone is no warmer, half an hour at most.
+        seconds: The time to wait in seconds; None waits for a temperature.
+        temperature_c: The temperature in degrees Celsius that the warmest zone must not exceed, for which half an hour
+            is waited at most; None waits for a time.
     """
 
     seconds: float | None = None
@@ -27,7 +28,7 @@ class Cooldown:
 
     def __post_init__(self) -> None:
         if (self.seconds is None) == (self.temperature_c is None):
-            raise ValueError("a cooldown is a time or a temperature")
+            raise ValueError("a cooldown is either a time or a temperature")
 
 
 def cool_down(
@@ -36,10 +37,16 @@ def cool_down(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> float:
-    """Wait, and return how many seconds.
+    """Wait, and return how many seconds it took.
+
+    Args:
+        cooldown: What to wait for.
+        system: The system whose temperature is read.
+        clock: A function that returns the time in seconds.
+        sleep: A function that waits for a number of seconds.
 
     Raises:
-        ResourceError: the board tells no temperature, or does not get that cool.
+        ResourceError: The board does not report its temperature, or it does not cool down far enough.
     """
     start = clock()
     if cooldown.seconds is not None:
@@ -50,14 +57,14 @@ def cool_down(
         warmest = read_now(system).temperature_c
         if warmest is None:
             raise ResourceError(
-                f"{parameter('cooldown')}: this board does not tell its temperature; wait for a time "
-                "instead, such as 60 s"
+                f"{parameter('cooldown')}: this board does not report its temperature; wait for a time instead, such "
+                "as 60 s"
             )
         if warmest <= cooldown.temperature_c:
             return clock() - start
         if clock() - start > LONGEST_S:
             raise ResourceError(
-                f"{parameter('cooldown')}: still {warmest:.0f} C after {LONGEST_S / 60:.0f} minutes; give a higher "
-                "temperature"
+                f"{parameter('cooldown')}: the board is still at {warmest:.0f} C after {LONGEST_S / 60:.0f} minutes; "
+                "give a higher temperature"
             )
         sleep(1.0)

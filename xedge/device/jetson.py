@@ -1,4 +1,4 @@
-"""What an NVIDIA Jetson tells of itself besides the usual Linux files."""
+"""Read what an NVIDIA Jetson says about itself in addition to the usual Linux files."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from xedge.device.power import Power
 from xedge.device.system import System
 from xedge.device.throttling import Throttling
 
-# First releases of NVIDIA's L4T of each JetPack.
+# The major releases of NVIDIA's L4T, each with the JetPack to which it belongs.
 JETPACKS = {"R32": "4", "R34": "5", "R35": "5", "R36": "6", "R38": "7", "R39": "7"}
 RELEASE = re.compile(r"# (R\d+) \(release\), REVISION: ([0-9.]+)")
 OVER_CURRENT = "sys/devices/platform/*soctherm*/hwmon/hwmon*/oc*_event_cnt"
-# Rails that hold everything else, by the names of the boards' makers.
+# The names that makers of boards give to the rail that supplies the whole board.
 TOTALS = ("VDD_IN", "POM_5V_IN", "VIN_SYS_5V0", "VDD_5V_IN")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jetson:
-    """What NVIDIA's system says.
+    """What NVIDIA's system says about a Jetson.
 
     Args:
         release: The release of L4T, such as ``R36.4.0``.
-        jetpack: The JetPack that the release belongs to; None if it is not known yet.
-        power_mode: What ``nvpmodel -q`` says.
-        clocks_fixed: Whether ``jetson_clocks`` holds the processors at their highest clock; None if it does not tell.
+        jetpack: The JetPack to which the release belongs; None if it is unknown.
+        power_mode: The power mode, as ``nvpmodel -q`` prints it; None if it is unknown.
+        clocks_fixed: Whether ``jetson_clocks`` holds the processors at their highest clock; None if it is unknown.
     """
 
     release: str
@@ -50,13 +50,13 @@ def read_jetson(system: System) -> Jetson | None:
 
 
 def _clocks_fixed(told: str | None) -> bool | None:
-    """Whether every online core's lowest clock is its highest."""
+    """Return whether the lowest clock of every online core is its highest one; None if it is unknown."""
     pairs = re.findall(r"^cpu\d+: +Online=1 .*?MinFreq=(\d+) MaxFreq=(\d+)", told or "", re.MULTILINE)
     return all(low == high for low, high in pairs) if pairs else None
 
 
 def read_throttling(system: System) -> Throttling | None:
-    """Return the counts of over-current events; None where none are counted."""
+    """Return the counts of over-current events; None if the board does not count them."""
     events = {}
     for path in system.paths(OVER_CURRENT):
         count = system.number(path)
@@ -66,12 +66,15 @@ def read_throttling(system: System) -> Throttling | None:
 
 
 def read_power(system: System) -> Power | None:
-    """Return what the board's INA3221 chip measures, which JetPack 4 shows in other files than later ones."""
+    """Return the power that the board's INA3221 chip measures; None without this chip.
+
+    JetPack 4 shows it in other files than the later ones.
+    """
     return _ina3221(system) or _iio(system)
 
 
 def _ina3221(system: System) -> Power | None:
-    """A Jetson with JetPack 5 or later: millivolts and milliamperes of each channel."""
+    """Read the power on JetPack 5 or later, from the millivolts and milliamperes of each channel."""
     rails: dict[str, float] = {}
     for path in system.paths("sys/bus/i2c/devices/*/hwmon/hwmon*/in*_label"):
         folder, file = path.rsplit("/", 1)
@@ -84,7 +87,7 @@ def _ina3221(system: System) -> Power | None:
 
 
 def _iio(system: System) -> Power | None:
-    """A Jetson with JetPack 4: milliwatts of each channel."""
+    """Read the power on JetPack 4, from the milliwatts of each channel."""
     rails: dict[str, float] = {}
     for path in system.paths("sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*"):
         folder, file = path.rsplit("/", 1)
@@ -99,5 +102,6 @@ def _total(rails: dict[str, float], meter: str) -> Power | None:
     for name in TOTALS:
         if name in rails:
             return Power(watts=rails[name], meter=f"{meter} {name}")
-    # Boards without a rail for the whole: what is metered, rails named so that nobody takes it for more.
+    # If no rail supplies the whole board, the sum of the rails is returned. They are named, so that the sum cannot be
+    # mistaken for the power of the whole board.
     return Power(watts=sum(rails.values()), meter=f"{meter} {' + '.join(sorted(rails))}") if rails else None

@@ -1,4 +1,4 @@
-"""What a board measures of its own power."""
+"""The power that a board measures with its own meter."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Power:
     """One reading of a board's own meter.
 
     Args:
-        watts: The power of the board, or of the part of it that is metered.
-        meter: What measured it, and what it leaves out.
+        watts: The power in watts of the board, or of the part of it that is metered.
+        meter: The name of the meter, and what it leaves out.
     """
 
     watts: float

@@ -1,4 +1,4 @@
-"""What the system says of this process."""
+"""Read what the system says about this process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from xedge.device.system import System
 
 
 def peak_memory_bytes() -> int:
-    """Return the most memory that this process has held.
+    """Return the peak memory of this process in bytes.
 
-    Linux' getrusage would also count the memory of the process that started this one.
+    On Linux, it is not taken from getrusage, which would also count the memory of the process that started this one.
     """
     told = System().fields("proc/self/status").get("VmHWM")
     if told is not None:
@@ -25,7 +25,7 @@ def peak_memory_bytes() -> int:
 def age_ms() -> float:
     """Return the milliseconds since this process started.
 
-    Where the system keeps no record, this is the processor time that the process has used.
+    If the system keeps no record of it, this is the processor time that the process has used.
     """
     try:
         started_ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])

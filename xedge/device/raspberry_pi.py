@@ -1,4 +1,4 @@
-"""What a Raspberry Pi tells of itself besides the usual Linux files."""
+"""Read what a Raspberry Pi says about itself in addition to the usual Linux files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from xedge.device.system import System
 from xedge.device.throttling import Throttling
 
 PMIC_LINE = re.compile(r"(\S+)_([AV]) (?:current|volt)\(\d+\)=([0-9.]+)[AV]")
-# Bits of get_throttled; 16 places higher they mean "since boot".
+# The meaning of the bits of get_throttled. The bits that are 16 places higher mean the same "since boot".
 BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 SINCE_BOOT = 16
-# The firmware's own file, by kernel; then its program.
+# The firmware's own file, whose path depends on the kernel. If there is none, the firmware's program is asked.
 THROTTLED_FILES = (
     "sys/devices/platform/soc/soc:firmware/get_throttled",
     "sys/devices/platform/axi/axi:firmware/get_throttled",
@@ -20,7 +20,7 @@ THROTTLED_FILES = (
 
 
 def read_power(system: System) -> Power | None:
-    """Return the power of a Raspberry Pi 5: voltage times current of each rail of its power chip, in sum."""
+    """Return the power of a Raspberry Pi 5, summed over the rails of its power chip; None on other boards."""
     if "Raspberry Pi 5" not in (system.text("proc/device-tree/model") or ""):
         return None
     rails: dict[str, dict[str, float]] = {}
@@ -31,7 +31,7 @@ def read_power(system: System) -> Power | None:
 
 
 def read_throttling(system: System) -> Throttling | None:
-    """Return what the firmware says; None where it says nothing, which is not the same as no throttling."""
+    """Return what the firmware says about throttling; None if it is unknown, which does not mean no throttling."""
     bits = _throttled_bits(system)
     if bits is None:
         return None

@@ -1,4 +1,4 @@
-"""The board from moment to moment: temperatures, clocks, throttling, memory and power, while something runs."""
+"""Read the changing state of the board while something runs: temperatures, clocks, throttling, memory and power."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from xedge.device.system import System
 from xedge.device.throttling import Throttling
 from xedge.device.vendors import read_power, read_throttling
 
-# About once a second: often enough to see a fan, seldom enough to cost nothing.
+# About one reading per second is often enough to see the effect of a fan, and rare enough to cost nothing.
 INTERVAL_S = 1.0
-# A zone that tells a constant instead of a temperature.
+# Thermal zones that report a constant instead of a temperature.
 CONSTANT_ZONES = ("PMIC-Die",)
 PLAUSIBLE_C = (-40.0, 150.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The board at one moment; None is unknown, never zero.
+    """The state of the board at one moment. A field is None if it is unknown.
 
     Args:
-        at_s: when, in seconds since the first reading.
-        temperatures_c: by thermal zone.
-        core_mhz: the clock of each core that tells it, in order of their paths.
-        throttling: what slows it.
-        memory_available_bytes, swap_used_bytes: of the system.
-        power: of its own meter.
+        at_s: The time of the reading, in seconds since the first reading.
+        temperatures_c: The temperature of each thermal zone in degrees Celsius, by the name of the zone.
+        core_mhz: The clock in MHz of each core that reports it, in the order of their paths.
+        throttling: What slows the board down.
+        memory_available_bytes: The available memory of the system in bytes.
+        swap_used_bytes: The swap space in use in bytes.
+        power: The power by the board's own meter.
     """
 
     at_s: float
@@ -44,12 +45,17 @@ class Reading:
 
     @property
     def temperature_c(self) -> float | None:
-        """The warmest zone's."""
+        """The temperature of the warmest zone in degrees Celsius; None if no zone reports one."""
         return max(self.temperatures_c.values(), default=None)
 
 
 def read_now(system: System, at_s: float = 0.0) -> Reading:
-    """Return what the board says now."""
+    """Return the current state of the board.
+
+    Args:
+        system: The system whose files are read.
+        at_s: The time of the reading, in seconds since the first reading.
+    """
     known = memory(system)
     swap = known["SwapTotal"] - known["SwapFree"] if {"SwapTotal", "SwapFree"} <= known.keys() else None
     clocks = (system.number(p) for p in system.paths("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
@@ -81,9 +87,15 @@ def _temperatures(system: System) -> dict[str, float]:
 def watching(
     system: System, clock: Callable[[], float] = time.monotonic, interval_s: float = INTERVAL_S
 ) -> Iterator[list[Reading]]:
-    """Read the board before, about once a second during, and after what is done within.
+    """Read the board on entering the context, about once a second inside it, and on leaving it.
 
-    The list grows meanwhile; its last reading is taken on leaving.
+    Args:
+        system: The system whose files are read.
+        clock: A function that returns the time in seconds.
+        interval_s: The time between two readings in seconds.
+
+    Yields:
+        The list of readings, which grows inside the context; the last one is added on leaving it.
     """
     start, stop = clock(), threading.Event()
     readings = [read_now(system)]

@@ -1,4 +1,4 @@
-"""How the board is looked at: files under a root and programs, both of which tests can replace."""
+"""Access to the board's files and programs, both of which tests can replace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Run = Callable[[Sequence[str]], "str | None"]
 
 
 def run_program(arguments: Sequence[str]) -> str | None:
-    """Return what a program prints; None if it is missing, fails or takes too long."""
+    """Run a program and return what it prints; None if it is missing, fails or takes too long."""
     try:
         done = subprocess.run(
             list(arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
@@ -24,29 +24,29 @@ def run_program(arguments: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """Where a board's files lie and how its programs are run.
+    """The files and programs of a board.
 
     Args:
-        root: of all files; ``/`` on the board itself.
-        run: runs a program with its arguments and returns what it prints, or None.
+        root: The root folder of all files, which is ``/`` on the board itself.
+        run: A function that runs a program with its arguments and returns what it prints, or None if it fails.
     """
 
     root: Path = Path("/")
     run: Run = run_program
 
     def text(self, path: str) -> str | None:
-        """Return a file's text without its end; None if it cannot be read or is empty."""
+        """Return the text of a file without trailing blanks, line ends and NULs; None if it is unreadable or empty."""
         try:
             return (self.root / path).read_text(errors="replace").rstrip("\0\n ") or None
         except (OSError, ValueError):
             return None
 
     def number(self, path: str) -> float | None:
-        """Return the number in a file; None if there is none."""
+        """Return the number in a file; None if it holds none."""
         return number(self.text(path))
 
     def paths(self, pattern: str) -> Iterator[str]:
-        """Yield the paths that fit a pattern, relative to the root, in order."""
+        """Yield the paths that match a glob pattern, relative to the root, in sorted order."""
         try:
             found = sorted(self.root.glob(pattern))
         except OSError:
@@ -55,7 +55,7 @@ class System:
             yield str(path.relative_to(self.root))
 
     def fields(self, path: str) -> dict[str, str]:
-        """Return ``name : value`` lines of a file; of equal names the first."""
+        """Return the values of the ``name : value`` lines in a file by name; of equal names, the first one counts."""
         found: dict[str, str] = {}
         for line in (self.text(path) or "").splitlines():
             name, colon, value = line.partition(":")
@@ -65,7 +65,7 @@ class System:
 
 
 def number(text: str | None) -> float | None:
-    """Return the finite number that a text says; None if it says none."""
+    """Return the finite number in a text; None if it holds none."""
     try:
         value = float(text) if text is not None else None
     except ValueError:

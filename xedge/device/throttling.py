@@ -1,4 +1,4 @@
-"""Why a board runs slower than it could: what it says of now, of the time since it booted, and counted events."""
+"""Why a board runs slower than it could: what slows it now, what has slowed it since it booted, and counted events."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Throttling:
-    """What slows a board.
+    """What slows a board down.
 
     Args:
-        now: The names of what slows it now.
-        since_boot: The names of what has slowed it since it booted.
-        events: The number of over-current events since it booted, by name; Jetsons count them.
+        now: The names of the causes that slow it down now.
+        since_boot: The names of the causes that have slowed it down since it booted.
+        events: The number of over-current events since it booted, by name; Jetsons count these.
     """
 
     now: tuple[str, ...] = ()
@@ -22,7 +22,12 @@ class Throttling:
 
 
 def new_throttling(before: Throttling | None, after: Throttling | None) -> tuple[str, ...]:
-    """Return what began between two looks, or was there at the second."""
+    """Return the names of the causes that began between two readings or are present in the second.
+
+    Args:
+        before: The first reading; None if it is unknown.
+        after: The second reading; None if it is unknown.
+    """
     if after is None:
         return ()
     before = before or Throttling()

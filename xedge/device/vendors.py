@@ -1,4 +1,4 @@
-"""Boards with meters and flags of their own: one module for each vendor."""
+"""The vendors whose boards have their own meters and throttling flags, with one module for each vendor."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from xedge.device.throttling import Throttling
 
 
 class Vendor(Protocol):
-    """A module that reads one vendor's boards; where its files are missing it returns None."""
+    """A module that reads the boards of one vendor; its functions return None on other boards."""
 
     def read_power(self, system: System) -> Power | None:
-        """Return what the board measures of its own power now."""
+        """Return the current power by the board's own meter."""
 
     def read_throttling(self, system: System) -> Throttling | None:
-        """Return what slows the board; None says nothing, which is not the same as no throttling."""
+        """Return what slows the board down; None if it is unknown, which does not mean no throttling."""
 
 
 VENDORS = cast("tuple[Vendor, ...]", (jetson, raspberry_pi))
 
 
 def read_power(system: System) -> Power | None:
-    """Return what the board measures of its own power now; None where it has no meter."""
+    """Return the current power by the board's own meter; None without a meter."""
     return next((found for vendor in VENDORS if (found := vendor.read_power(system)) is not None), None)
 
 
 def read_throttling(system: System) -> Throttling | None:
-    """Return what slows the board; None where it says nothing, which is not the same as no throttling."""
+    """Return what slows the board down; None if it is unknown, which does not mean no throttling."""
     return next((found for vendor in VENDORS if (found := vendor.read_throttling(system)) is not None), None)

@@ -1,1 +1,1 @@
-"""Can this machine run bundles, and what has to be installed first?"""
+"""Find out whether this machine can run bundles, and what has to be installed first."""

@@ -1,4 +1,4 @@
-"""Can this machine run bundles, and what has to be installed first? Every finding with what to do about it."""
+"""Examine whether this machine can run bundles; each finding says what to do about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from xedge.doctor.wheels import misfits, pip_line, remedy
 from xedge.runtimes import Runtime, runtimes
 
 Status = Literal["ok", "warning", "problem", "unknown"]
-# Features that runtimes' kernels choose by; without any of the first row int8 gains little.
+# The processor features by which runtimes choose their kernels. Without any of those in INT8_FEATURES, int8 gains
+# little speed.
 FEATURES = {
     "aarch64": ("asimddp", "i8mm", "asimdhp", "bf16", "sve"),
     "x86_64": ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16"),
@@ -32,13 +33,13 @@ HOT_C = 75.0
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Args:
-        name: of the thing.
-        status: whether it is as it should be.
-        found: what was found.
-        advice: what to do; None if nothing.
+        name: The name of what was checked.
+        status: Whether it is as it should be.
+        found: The description of what was found.
+        advice: The advice on what to do; None if nothing has to be done.
     """
 
     name: str
@@ -49,13 +50,15 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """Everything that was found.
+    """The results of all checks.
 
     Args:
-        board: the machine.
-        reading: it, now.
-        findings: in the order of looking.
-        install: the pip line for this board and Python; None if a runtime works already.
+        schema: The kind of this document and its version.
+        board: The machine.
+        reading: The current state of the board.
+        findings: The results of the checks, in the order in which these were made.
+        install: The pip command that installs a runtime for this board and Python; None if a runtime already works, or
+            if no wheel fits.
     """
 
     schema: Literal["xedge.doctor/1"] = "xedge.doctor/1"
@@ -66,12 +69,12 @@ class Examination:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is a problem."""
+        """Whether no check found a problem."""
         return all(finding.status != "problem" for finding in self.findings)
 
 
 def examine(place: Place) -> Examination:
-    """Look at the machine, its power and heat, and its runtimes."""
+    """Examine the machine, its temperature and throttling, and its runtimes."""
     board, reading = read_board(place.system), read_now(place.system)
     found = [_runtime(runtime, place) for runtime in runtimes()]
     works = any(finding.status == "ok" for finding in found)
@@ -79,12 +82,17 @@ def examine(place: Place) -> Examination:
     install = None if works else pip_line(place)
     if not works:
         advice = install or "use Python 3.10 to 3.14 on a 64-bit system"
-        findings.append(Finding(name="runtime", status="problem", found="none works", advice=advice))
+        findings.append(Finding(name="runtime", status="problem", found="no runtime works", advice=advice))
     return Examination(board=board, reading=reading, findings=tuple(findings), install=install)
 
 
 def examine_bundle(place: Place, bundle: Path) -> Finding:
-    """Run a bundle's self-test and a few inferences in a process of its own."""
+    """Run a bundle's self-test and a few inferences in a process of its own.
+
+    Args:
+        place: The machine on which the bundle is run.
+        bundle: The folder or zip of the bundle.
+    """
     done = place.begin(["-m", "xedge", "run", os.fspath(bundle), "--runs", "3", "--limit", "1", "--json", "--quiet"])
     tried = probed(done)
     if tried.works:
@@ -100,7 +108,9 @@ def _software(place: Place) -> Iterator[Finding]:
         name="Python",
         status="problem" if old else "ok",
         found=f"{python}, {'in a virtual environment' if place.virtual else 'of the system'}",
-        advice="xedge needs Python 3.10 or newer; install one beside the system's, with uv or pyenv" if old else None,
+        advice="xedge needs Python 3.10 or newer; install it beside the system's own, with uv or pyenv"
+        if old
+        else None,
     )
     name, version = place.libc
     yield Finding(name="C library", status="ok" if name else "unknown", found=f"{name} {version}".strip() or "unknown")
@@ -109,7 +119,7 @@ def _software(place: Place) -> Iterator[Finding]:
         name="architecture",
         status="warning" if bits_32 else "ok",
         found=place.machine,
-        advice="only tflite-runtime has wheels for 32 bits; a 64-bit system runs all runtimes, faster"
+        advice="only tflite-runtime has wheels for 32 bits; a 64-bit system runs all runtimes and is faster"
         if bits_32
         else None,
     )
@@ -119,7 +129,7 @@ def _hardware(place: Place, board: Board, reading: Reading) -> Iterator[Finding]
     yield Finding(name="board", status="ok" if board.model else "unknown", found=board.model or "unknown")
     yield _features(place)
     yield _amount("memory free", reading.memory_available_bytes, SMALL_MEMORY, "close programs, or add swap")
-    yield _amount("storage free", _free(place.home), SMALL_STORAGE, "a runtime and a bundle need about so much")
+    yield _amount("storage free", _free(place.home), SMALL_STORAGE, "make room for a runtime and a bundle")
     if board.governors:
         fixed = set(board.governors) == {"performance"} or (board.jetson is not None and board.jetson.clocks_fixed)
         command = "sudo jetson_clocks" if board.jetson else "sudo cpupower frequency-set -g performance"
@@ -135,7 +145,7 @@ def _hardware(place: Place, board: Board, reading: Reading) -> Iterator[Finding]
             name="temperature",
             status="warning" if hot else "ok",
             found=f"{reading.temperature_c:.0f} C",
-            advice="boards throttle from about 80 C: a heat sink or a fan helps" if hot else None,
+            advice="boards throttle at about 80 C; add a heat sink or a fan" if hot else None,
         )
     if reading.throttling is not None:
         yield _throttling(reading)
@@ -153,8 +163,8 @@ def _features(place: Place) -> Finding:
     return Finding(
         name="CPU features",
         status="ok" if int8 else "warning",
-        found=", ".join(name for name in known if name in flags) or "none that kernels choose by",
-        advice=None if int8 else "no dot products of integers: int8 is smaller here, and less faster than elsewhere",
+        found=", ".join(name for name in known if name in flags) or "none that kernels make use of",
+        advice=None if int8 else "no integer dot products: int8 is smaller here, but gains less speed than elsewhere",
     )
 
 
@@ -175,13 +185,13 @@ def _throttling(reading: Reading) -> Finding:
     now, since = reading.throttling.now, reading.throttling.since_boot
     found = f"now {', '.join(now) or 'none'}; since boot {', '.join(since) or 'none'}"
     power = "under-voltage" in (*now, *since)
-    advice = "a stronger power supply and a shorter cable" if power else "cool the board, or lower its load"
+    advice = "use a stronger power supply and a shorter cable" if power else "cool the board, or lower its load"
     status: Status = "problem" if now else "warning" if since else "ok"
     return Finding(name="throttling", status=status, found=found, advice=advice if now or since else None)
 
 
 def _runtime(runtime: Runtime, place: Place) -> Finding:
-    """Whether a runtime imports, and if not, why and what would."""
+    """Check whether a runtime can be imported, and if not, find out why and what would help."""
     name, version, misfit = runtime.package, place.installed(runtime.package), misfits(runtime, place)
     if version is None:
         found = f"not installed{f'; no wheel fits: {misfit}' if misfit else ''}"
@@ -189,12 +199,12 @@ def _runtime(runtime: Runtime, place: Place) -> Finding:
     probe = probe_import(runtime.wheel.probe, place.begin)
     numpy = probe.output.split()[-1] if probe.output else ""
     if probe.works and runtime.wheel.numpy_1 and not numpy.startswith("1."):
-        # It imports, and fails when it loads its first model.
-        cause = f"built for NumPy 1, and NumPy {numpy} is installed"
+        # The import succeeds, but loading the first model would fail.
+        cause = f"was built for NumPy 1, but NumPy {numpy} is installed"
     elif probe.works:
         return Finding(name=name, status="ok", found=f"{version} imports")
     else:
-        cause = f"does not import: {probe.cause}"
+        cause = f"cannot be imported: {probe.cause}"
     return Finding(name=name, status="problem", found=f"{version} {cause}", advice=remedy(runtime, cause, misfit))
 
 

@@ -1,4 +1,4 @@
-"""Where xedge runs: the system, its Python, and what is installed; tests put another in its place."""
+"""The machine on which xedge runs: its system, its Python, and what is installed. Tests can replace it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ def _installed(package: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A machine as a program on it sees it.
+    """A machine as a program that runs on it sees it.
 
     Args:
-        system: the board's files and programs.
-        begin: starts this Python.
-        machine, python, libc: of the system.
-        home: whose storage is looked at.
-        virtual: whether this Python is in a virtual environment.
-        installed: version of a package, or None.
+        system: The files and programs of the board.
+        begin: A function that runs this Python with arguments.
+        machine: The architecture, as ``uname -m`` prints it.
+        python: The major and minor version of Python.
+        libc: The name and the version of the C library.
+        home: A folder on the storage whose free space is checked.
+        virtual: Whether this Python is in a virtual environment.
+        installed: A function that returns the version of an installed package, or None if it is not installed.
     """
 
     system: System = field(default_factory=System)

@@ -1,4 +1,4 @@
-"""Try a runtime in a process of its own, so that an illegal instruction is reported and not suffered."""
+"""Try a runtime in a process of its own, so that an illegal instruction can be reported."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ SECONDS = 120
 Finished = subprocess.CompletedProcess[str]
 Start = Callable[[Sequence[str]], Finished]
 
-# What an import needs that a classifier's first inference would need too.
+# The program imports the runtime together with NumPy, which the first inference of a classifier needs too.
 PROGRAM = "import {name}, numpy; print(getattr({name}, '__version__', ''), numpy.__version__)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What became of one attempt.
+    """The result of one attempt.
 
     Args:
-        works: whether it did.
-        output: what it printed, without line ends.
-        cause: why it did not, in a few words; None if it did.
+        works: Whether the attempt succeeded.
+        output: The text that the process printed, stripped of surrounding blanks.
+        cause: The reason for the failure in a few words; None if the attempt succeeded.
     """
 
     works: bool
@@ -33,7 +33,7 @@ class Probe:
 
 
 def start(arguments: Sequence[str]) -> Finished:
-    """Run this Python with arguments and keep what it prints; a program that hangs counts as failed."""
+    """Run this Python with arguments and capture what it prints; a program that hangs counts as failed."""
     try:
         return subprocess.run(
             [sys.executable, *arguments],
@@ -49,12 +49,17 @@ def start(arguments: Sequence[str]) -> Finished:
 
 
 def probe_import(name: str, begin: Start = start) -> Probe:
-    """Import a package."""
+    """Try to import a package in a process of its own.
+
+    Args:
+        name: The name of the package in Python.
+        begin: A function that runs Python with arguments.
+    """
     return probed(begin(["-c", PROGRAM.format(name=name)]))
 
 
 def probed(done: Finished) -> Probe:
-    """Say what became of a process."""
+    """Return the result of a process that has ended."""
     if done.returncode == 0:
         return Probe(works=True, output=done.stdout.strip(), cause=None)
     return Probe(works=False, output=done.stdout.strip(), cause=_cause(done))
@@ -64,7 +69,7 @@ def _cause(done: Finished) -> str:
     if done.returncode < 0:
         return {
             signal.SIGILL: "illegal instruction: it was built for a newer processor",
-            signal.SIGKILL: "killed: most likely the memory did not suffice",
+            signal.SIGKILL: "killed: most likely there was too little memory",
             signal.SIGSEGV: "crashed (segmentation fault)",
             signal.SIGBUS: "crashed (bus error)",
         }.get(signal.Signals(-done.returncode), f"ended by {signal.Signals(-done.returncode).name}")
@@ -76,11 +81,11 @@ def _cause(done: Finished) -> str:
     return lines[-1].strip()[:200] if lines else f"exit code {done.returncode}"
 
 
-# What linkers and interpreters say, in the order of how much it explains.
+# The messages of linkers and interpreters, those that explain most first.
 CAUSES = (
-    (r"version `(GLIBC_[\d.]+)' not found", "{0} is needed and this system's C library is older"),
-    (r"version `((?:GLIBCXX|CXXABI)_[\d.]+)' not found", "{0} is needed and this system's libstdc++ is older"),
-    (r"(?:compiled using NumPy 1\.x|_ARRAY_API not found)", "built for NumPy 1, and NumPy 2 is installed"),
+    (r"version `(GLIBC_[\d.]+)' not found", "{0} is needed, but this system's C library is older"),
+    (r"version `((?:GLIBCXX|CXXABI)_[\d.]+)' not found", "{0} is needed, but this system's libstdc++ is older"),
+    (r"(?:compiled using NumPy 1\.x|_ARRAY_API not found)", "built for NumPy 1, but NumPy 2 is installed"),
     (r"(lib\S+\.so\S*): cannot open shared object file", "{0} is missing"),
     (r"wrong ELF class|cannot open shared object file: No such file", "built for another architecture"),
 )

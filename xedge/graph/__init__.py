@@ -1,1 +1,1 @@
-"""The reference graph: what every converter and every quantization algorithm starts from."""
+"""The reference graph, from which every converter and every quantization algorithm starts."""

@@ -1,4 +1,4 @@
-"""What nodes cost: multiply-accumulates and values."""
+"""Count the multiply-accumulates of nodes and the values of tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xedge.graph.ir import Dense, Graph, Weighted
 
 
 def multiply_accumulates(graph: Graph, name: str) -> int:
-    """Return how many multiply-accumulates a weighted node does for one photo."""
+    """Return the number of multiply-accumulates of a weighted node for one photo."""
     node = graph[name]
     assert isinstance(node, Weighted)
     positions = 1 if isinstance(node, Dense) else prod(graph.shape(name)[:2])
@@ -16,5 +16,5 @@ def multiply_accumulates(graph: Graph, name: str) -> int:
 
 
 def values(graph: Graph, name: str) -> int:
-    """Return how many values a tensor has for one photo."""
+    """Return the number of values in a tensor for one photo."""
     return prod(graph.shape(name))

@@ -14,10 +14,12 @@ class Evaluator:
     """The float reference, ready to run.
 
     Args:
-        graph: what to run.
-        tensors: names of the tensors to return beside the output.
-        few: for a handful of photos: slower by half, without the reordered copies of the weights.
-        writer: of this graph, where something else than the graph alone is to be computed.
+        graph: The graph to run.
+        tensors: The names of the tensors to return in addition to the output.
+        few: Whether only a few photos follow. This saves the reordered copies of the weights, but takes half again as
+            long.
+        writer: The writer of this graph, if it is to compute something else than the graph alone; None writes the graph
+            as it is.
     """
 
     def __init__(
@@ -27,14 +29,16 @@ class Evaluator:
         if few:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.log_severity_level = 3
-        # A simulator's roundings are to be computed as they stand.
+        # The rounding of a simulator has to be computed exactly as it is written.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others compute beside it
-        options.enable_cpu_mem_arena = False  # it would keep twice what the largest photo needed
-        # The input is at hand already; ONNX Runtime would only copy it.
+        # Other threads compute at the same time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # The arena would keep twice the memory that the largest photo needed.
+        options.enable_cpu_mem_arena = False
+        # The input is already available; ONNX Runtime would only copy it.
         self._wanted = [name for name in tensors if name != graph.input.name]
         model, weights = shared_model(graph, self._wanted, writer)
-        # The session reads the graph's own arrays, so they have to live as long as it does.
+        # The session reads the arrays of the graph, so they have to exist as long as the session does.
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), self._weights)
         self._graph = graph
@@ -47,7 +51,7 @@ class Evaluator:
         return result
 
     def tensors(self, photos: FloatArray) -> dict[str, FloatArray]:
-        """Return every wanted tensor by name, (N, C, H, W) or (N, C), for preprocessed photos (N, H, W, C)."""
+        """Return the requested tensors (N, C, H, W) or (N, C) by name for preprocessed photos (N, H, W, C)."""
         feed = _nchw(photos)
         values = self._session.run(self._wanted, {self._graph.input.name: feed})
         return {self._graph.input.name: feed, **dict(zip(self._wanted, values, strict=True))}

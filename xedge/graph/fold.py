@@ -1,4 +1,4 @@
-"""Exact simplifications of a graph that was just read: batch normalization, padding and ReLU into their neighbours."""
+"""Simplify a graph exactly after it was read: fold batch normalization, padding and ReLUs into neighbouring nodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from math import prod
 
 import numpy as np
 
-from xedge.errors import UnsupportedError
 from xedge.graph.ir import (
     NO_PADDING,
     Activation,
@@ -15,6 +14,7 @@ from xedge.graph.ir import (
     Conv,
     Dense,
     Depthwise,
+    Elementwise,
     Graph,
     Node,
     Pad,
@@ -29,16 +29,19 @@ from xedge.graph.ir import (
 
 
 def simplify(graph: Graph) -> Graph:
-    """Return an equal graph without ``Scale``, with paddings and ReLUs fused where that is exact."""
+    """Return an equivalent graph without ``Scale``, with padding and ReLUs fused where that is exact."""
     graph = fold_scale_into_producer(graph)
     graph = fold_scale_into_consumer(graph)
-    graph = scale_to_depthwise(graph)
+    graph = replace_scales(graph)
     graph = fold_padding(graph)
     return fuse_activations(graph)
 
 
 def fold_scale_into_producer(graph: Graph) -> Graph:
-    """(W x + b) * f + o = (W f) x + (b f + o), when nothing else reads W x + b."""
+    """Fold ``Scale`` nodes into the nodes before them.
+
+    (W x + b) * f + o = (W f) x + (b f + o), if nothing else reads W x + b.
+    """
     changed: dict[str, Node] = {}
     removed: dict[str, str] = {}
     for node in graph:
@@ -63,7 +66,11 @@ def fold_scale_into_producer(graph: Graph) -> Graph:
 
 
 def fold_scale_into_consumer(graph: Graph) -> Graph:
-    """W (x f + o) + b = (W f) x + (W o + b), when the one reader is linear and no padding sees the offset."""
+    """Fold ``Scale`` nodes into the nodes after them.
+
+    W (x f + o) + b = (W f) x + (W o + b), if the only reader is linear and its padding does not interact with the
+    offset.
+    """
     for node in graph:
         if not isinstance(node, Scale):
             continue
@@ -90,25 +97,30 @@ def _offset_unseen(padding: Padding, offset: np.ndarray) -> bool:
     return padding == NO_PADDING or not offset.any()
 
 
-def scale_to_depthwise(graph: Graph) -> Graph:
-    """What is left of ``Scale`` over (H, W, C) is a 1x1 depthwise convolution, which every target has."""
-    changed: dict[str, Node] = {}
+def replace_scales(graph: Graph) -> Graph:
+    """Turn the remaining ``Scale`` nodes into operations that every target has.
+
+    Over (H, W, C) that is a 1x1 depthwise convolution; over a vector, a product and a sum.
+    """
+    nodes: list[Node] = []
     for node in graph:
-        if isinstance(node, Scale):
-            if len(graph.shape(node.name)) != 3:
-                raise UnsupportedError(f"{node.name}: a normalization between two vectors that nothing can absorb")
-            channels = graph.shape(node.name)[-1]
-            changed[node.name] = Depthwise(
-                name=node.name,
-                inputs=node.inputs,
-                kernel=np.broadcast_to(node.factor, (1, 1, channels)).astype(np.float32),
-                bias=np.broadcast_to(node.offset, (channels,)).astype(np.float32),
-            )
-    return graph.rewritten(changed)
+        if not isinstance(node, Scale):
+            nodes.append(node)
+            continue
+        shape = graph.shape(node.name)
+        factor, offset = (np.broadcast_to(one, shape[-1:]).astype(np.float32) for one in (node.factor, node.offset))
+        if len(shape) == 3:
+            kernel = factor[None, None]
+            nodes.append(Depthwise(name=node.name, inputs=node.inputs, kernel=kernel, bias=offset))
+        else:
+            product = f"{node.name}/product"
+            nodes.append(Elementwise(name=product, inputs=node.inputs, kind="multiply", constant=factor))
+            nodes.append(Elementwise(name=node.name, inputs=(product,), kind="add", constant=offset))
+    return replace_graph(graph, nodes)
 
 
 def fold_padding(graph: Graph) -> Graph:
-    """A ``Pad`` whose readers are all convolutions, or maxima of values >= 0, becomes their padding."""
+    """Fold a ``Pad`` node into its readers if all are convolutions, or maximum pools of values that are >= 0."""
     changed: dict[str, Node] = {}
     removed: dict[str, str] = {}
     for node in graph:
@@ -125,7 +137,7 @@ def fold_padding(graph: Graph) -> Graph:
 
 def _padded(reader: Node, padding: Padding, never_negative: bool) -> Node | None:
     if isinstance(reader, Conv | Depthwise) or (isinstance(reader, Pool) and reader.kind == "max" and never_negative):
-        # A convolution that pads by itself already adds zeros to zeros.
+        # If the reader has padding of its own, the two paddings are added, because both are zeros.
         (top, bottom), (left, right) = padding
         (own_top, own_bottom), (own_left, own_right) = reader.padding
         total = ((top + own_top, bottom + own_bottom), (left + own_left, right + own_right))
@@ -134,7 +146,7 @@ def _padded(reader: Node, padding: Padding, never_negative: bool) -> Node | None
 
 
 def fuse_activations(graph: Graph) -> Graph:
-    """A ReLU that alone reads a convolution, a dense layer or a sum becomes part of it and keeps the former's name."""
+    """Fuse a ReLU into the convolution, dense layer or sum whose result it alone reads; that node keeps its name."""
     changed: dict[str, Node] = {}
     removed: dict[str, str] = {}
     for node in graph:
@@ -148,7 +160,7 @@ def fuse_activations(graph: Graph) -> Graph:
 
 
 def prune(graph: Graph) -> Graph:
-    """Return the graph without nodes that the output does not depend on."""
+    """Return the graph without the nodes on which the output does not depend."""
     needed = {graph.output, graph.input.name}
     for node in reversed(graph.nodes):
         if node.name in needed:
@@ -159,7 +171,7 @@ def prune(graph: Graph) -> Graph:
 def without_head(graph: Graph) -> Graph:
     """Return the graph that ends in the logits, without a softmax or the sigmoid of a single output.
 
-    What only reshapes the result behind them goes too. A graph that ends in its logits is returned as it is.
+    Reshapes after these are removed too. A graph that already ends in its logits is returned as it is.
     """
     names, node = set[str](), graph[graph.output]
     while isinstance(node, Reshape):

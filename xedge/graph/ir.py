@@ -1,12 +1,12 @@
-"""A small typed graph of an image classifier in inference: NHWC, float32, batch left out.
+"""A small typed graph of an image classifier for inference: NHWC, float32, without the batch.
 
-A node makes one tensor, which has the node's name. Nodes stand in topological order, the input first. Batch
-normalization is folded, and a ReLU that has its producer for itself is part of it (``activation``).
+A node computes one tensor, which has the name of the node. The nodes are in topological order, the input first. Batch
+normalization is folded, and a ReLU that alone reads a result is part of the node that computes it (``activation``).
 
-A node's class is the one place that says what the operation is: its attributes, the shape that it makes, and the traits
-that simplification and quantization go by. How it is read and written is registered by each source (``reads``) and each
-format (``graph.writing.writes``). Another package adds an operation by a class, its readers and its writers in one
-module, which it registers under the entry-point group ``xedge.operations``.
+The class of a node is the only place that defines the operation: its attributes, the shape of its result, and the
+traits on which simplification and quantization rely. How it is read and written is registered by each source
+(``reads``) and each format (``graph.writing.writes``). Another package adds an operation with a class, its readers and
+its writers in one module, which it registers under the entry-point group ``xedge.operations``.
 """
 
 from __future__ import annotations
@@ -24,25 +24,31 @@ Fused = Literal["none", "relu", "relu6"]
 ActivationKind = Literal[
     "relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "hard_silu", "hard_sigmoid", "gelu"
 ]
+ElementwiseKind = Literal["add", "subtract", "multiply", "divide", "maximum", "minimum"]
+UnaryKind = Literal["exp", "log", "sqrt", "abs", "negative"]
 NO_PADDING: Padding = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Node:
-    """What all nodes have: a unique name and the names of the tensors that they read.
+    """The base class of all nodes.
 
     The traits of an operation are class attributes and properties. Their values here are the cautious ones, with which
-    an operation is correct though not fast: it computes in float, and nothing is moved through it.
+    an operation is correct but not fast: it computes in float, and no scaling is carried through it.
+
+    Args:
+        name: The name of the node, which is unique in the graph.
+        inputs: The names of the tensors that the node reads.
     """
 
     name: str
     inputs: tuple[str, ...]
 
-    # The operation only moves values about, so that integers keep their scale and zero point through it.
+    # Whether the operation only moves values, so that integers keep their scale and zero point.
     moves_values: ClassVar[bool] = False
-    # Noise on a channel passes through to the same channel of the result.
+    # Whether noise on a channel reaches only the same channel of the result.
     keeps_channels: ClassVar[bool] = False
-    # The operation may stand behind the global average, where float costs next to nothing.
+    # Whether the operation can follow the global average, where float costs next to nothing.
     ends_a_classifier: ClassVar[bool] = False
 
     @property
@@ -67,16 +73,22 @@ class Node:
 
     @abstractmethod
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Return the shape that the node makes from its inputs' shapes, batch left out.
+        """Return the shape of the result, without the batch.
+
+        Args:
+            inputs: The shapes of the inputs, without the batch.
 
         Raises:
             UnsupportedError: The shapes do not fit together.
         """
 
     def parts(self, inputs: Sequence[Shape]) -> tuple[Node, ...]:
-        """Return nodes that compute the same, the last one under this node's name; empty if there are none.
+        """Return nodes that together compute the same result, or none.
 
-        A format that has no form for the operation writes these instead.
+        A format that has no form for the operation writes these instead. The last one has the name of this node.
+
+        Args:
+            inputs: The shapes of the inputs, without the batch.
         """
         del inputs
         return ()
@@ -84,25 +96,36 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Input(Node):
-    """The photo: shape (height, width, channels)."""
+    """The input node, which holds the photo.
+
+    Args:
+        shape: The shape of the photo: height, width, channels.
+        inputs: An empty tuple, because the node reads nothing.
+    """
 
     shape: Shape
     inputs: tuple[str, ...] = ()
 
     @property
     def has_integer_form(self) -> bool:
-        """A photo can come as integers."""
+        """True, because the photo can be given as integers."""
         return True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Return the photo's shape."""
+        """Return the shape of the photo."""
         del inputs
         return self.shape
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weighted(Node):
-    """A node with a kernel and one bias for each output channel."""
+    """A node with a kernel, and with one bias for each output channel.
+
+    Args:
+        kernel: The kernel, with the output channels last.
+        bias: The bias (output channels,).
+        activation: The activation that is fused into the node.
+    """
 
     kernel: FloatArray
     bias: FloatArray
@@ -115,13 +138,19 @@ class Weighted(Node):
 
     @property
     def has_integer_form(self) -> bool:
-        """Products are what int8 kernels are for."""
+        """True, because int8 kernels compute products."""
         return True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Windowed(Weighted):
-    """A convolution of any kind: a window that slides over height and width."""
+    """A convolution of any kind, whose window slides over height and width.
+
+    Args:
+        strides: The strides along height and width.
+        padding: The zeros added at (top, bottom) and (left, right).
+        dilation: The dilation along height and width.
+    """
 
     strides: tuple[int, int] = (1, 1)
     padding: Padding = NO_PADDING
@@ -129,7 +158,7 @@ class _Windowed(Weighted):
 
     @property
     def window(self) -> tuple[int, int]:
-        """The height and width that one output sees, dilation included."""
+        """The height and width of the window from which one output is computed, dilation included."""
         height, width = self.kernel.shape[:2]
         return (height - 1) * self.dilation[0] + 1, (width - 1) * self.dilation[1] + 1
 
@@ -140,30 +169,39 @@ class _Windowed(Weighted):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conv(_Windowed):
-    """A convolution; kernel (height, width, input channels / groups, output channels)."""
+    """A convolution with a kernel (height, width, input channels / groups, output channels).
+
+    Args:
+        groups: The number of groups.
+    """
 
     groups: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Depthwise(_Windowed):
-    """A depthwise convolution; kernel (height, width, input channels * multiplier)."""
+    """A depthwise convolution with a kernel (height, width, input channels * multiplier)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dense(Weighted):
-    """A matrix product over a vector; kernel (inputs, outputs)."""
+    """A dense layer, which is a product of a vector and a kernel (inputs, outputs)."""
 
     ends_a_classifier: ClassVar[bool] = True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Return the input's shape with the outputs in place of the inputs."""
+        """Return the shape of the input, with the number of outputs in place of that of inputs."""
         return (*inputs[0][:-1], self.channels)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scale(Node):
-    """x * factor + offset for each channel (C,). It is only in graphs that are being read: folding removes it."""
+    """The function x * factor + offset of each channel, which occurs only in graphs that have not been simplified yet.
+
+    Args:
+        factor: The factors (channels,).
+        offset: The offsets (channels,).
+    """
 
     factor: FloatArray
     offset: FloatArray
@@ -175,22 +213,26 @@ class Scale(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Add(Node):
-    """The sum of two tensors of one shape."""
+    """The sum of two tensors with the same shape.
+
+    Args:
+        activation: The activation that is fused into the node.
+    """
 
     activation: Fused = "none"
 
     @property
     def has_integer_form(self) -> bool:
-        """Sums of integers are rescaled and added."""
+        """True, because integers can be rescaled and added."""
         return True
 
     @property
     def is_homogeneous(self) -> bool:
-        """A sum is, unless a bound is part of it."""
+        """True for a sum without an upper bound."""
         return self.activation != "relu6"
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Return the shape that all inputs have."""
+        """Return the common shape of the inputs."""
         if any(shape != inputs[0] for shape in inputs):
             raise UnsupportedError(f"{self.name}: adds tensors of different shapes {list(inputs)}")
         return inputs[0]
@@ -198,46 +240,59 @@ class Add(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Multiply(Node):
-    """The product of two tensors; the second may be (1, 1, C) beside (H, W, C)."""
+    """The product of two tensors; if the first is (H, W, C), the second may be (1, 1, C) or (H, W, 1)."""
 
     @property
     def has_integer_form(self) -> bool:
-        """Products of integers are rescaled."""
+        """True, because products of integers can be rescaled."""
         return True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """Return the shape of the first tensor."""
-        first, second = inputs
-        if second != first and second != (1,) * (len(first) - 1) + first[-1:]:
-            raise UnsupportedError(f"{self.name}: multiplies tensors of shapes {first} and {second}")
-        return first
+        if broadcast(self.name, inputs) != inputs[0]:
+            raise UnsupportedError(f"{self.name}: multiplies tensors of shapes {inputs[0]} and {inputs[1]}")
+        return inputs[0]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Concat(Node):
-    """Tensors side by side along the channels."""
+    """The concatenation of tensors along an axis.
+
+    Args:
+        axis: The axis, counted from the last one: -1 stands for the channels.
+    """
+
+    axis: int = -1
 
     @property
     def has_integer_form(self) -> bool:
-        """Integers are requantized to one scale and set side by side."""
+        """True, because integers can be requantized to a common scale and concatenated."""
         return True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Return the common shape with the sum of the channels."""
-        if any(shape[:-1] != inputs[0][:-1] for shape in inputs):
-            raise UnsupportedError(f"{self.name}: concatenates tensors of different heights or widths {list(inputs)}")
-        return (*inputs[0][:-1], sum(shape[-1] for shape in inputs))
+        """Return the common shape, with the sum of the sizes along the axis."""
+        axis = self.axis % len(inputs[0])
+        others = {(*shape[:axis], *shape[axis + 1 :]) for shape in inputs}
+        if len(others) != 1:
+            raise UnsupportedError(f"{self.name}: concatenates tensors of different shapes {list(inputs)}")
+        total = sum(shape[axis] for shape in inputs)
+        return (*inputs[0][:axis], total, *inputs[0][axis + 1 :])
 
 
-# Activations without a fast int8 kernel, or without one that keeps resolution.
+# The activations that have no int8 kernel that is fast and keeps the resolution.
 _FLOAT_ACTIVATIONS = ("hard_sigmoid", "gelu", "elu")
-# Scale and zero point that the int8 kernels of bounded activations have by TFLite's specification.
+# The scale and the zero point that TFLite's specification prescribes for the int8 kernels of bounded activations.
 _FIXED_PARAMETERS = {"sigmoid": (1 / 256, -128), "tanh": (1 / 128, 0)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Activation(Node):
-    """A non-linearity of its own; ``alpha`` is the slope of leaky_relu below zero."""
+    """An activation that is a node of its own.
+
+    Args:
+        kind: The kind of activation.
+        alpha: The slope of leaky_relu below zero.
+    """
 
     keeps_channels: ClassVar[bool] = True
     kind: ActivationKind
@@ -245,27 +300,27 @@ class Activation(Node):
 
     @property
     def has_integer_form(self) -> bool:
-        """Most activations have int8 kernels."""
+        """True for most activations, which have good int8 kernels."""
         return self.kind not in _FLOAT_ACTIVATIONS
 
     @property
     def is_homogeneous(self) -> bool:
-        """ReLU and leaky ReLU are."""
+        """True for ReLU and leaky ReLU."""
         return self.kind in ("relu", "leaky_relu")
 
     @property
     def fixed_parameters(self) -> tuple[float, int] | None:
-        """The int8 kernels of sigmoid and tanh have parameters fixed by the format."""
+        """The parameters that the format prescribes for sigmoid and tanh; None for other activations."""
         return _FIXED_PARAMETERS.get(self.kind)
 
     @property
     def is_never_negative(self) -> bool:
-        """ReLUs and the sigmoid cut off what is below zero."""
+        """True for ReLUs and the sigmoid, whose results are not below zero."""
         return self.kind in ("relu", "relu6", "sigmoid")
 
     @property
     def only_saturates(self) -> bool:
-        """Whether integers whose range ends where the activation does compute it by saturating."""
+        """Whether integers compute the activation by saturating, if their range ends at its bounds."""
         return self.kind in ("relu", "relu6")
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -275,7 +330,14 @@ class Activation(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool(Node):
-    """Maximum or average over windows; the average leaves padding out of the count."""
+    """The maximum or the average over windows; the average does not count the padding.
+
+    Args:
+        kind: The kind of pool.
+        size: The height and width of the window.
+        strides: The strides along height and width.
+        padding: The padding at (top, bottom) and (left, right).
+    """
 
     moves_values: ClassVar[bool] = True
     keeps_channels: ClassVar[bool] = True
@@ -286,12 +348,12 @@ class Pool(Node):
 
     @property
     def has_integer_form(self) -> bool:
-        """Pools of integers keep their scale."""
+        """True, because pools of integers keep their scale."""
         return True
 
     @property
     def is_homogeneous(self) -> bool:
-        """Maxima and averages are."""
+        """True for maxima and averages."""
         return True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -301,7 +363,11 @@ class Pool(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mean(Node):
-    """The average over height and width; (C,) or, with ``keepdims``, (1, 1, C)."""
+    """The average over height and width.
+
+    Args:
+        keepdims: Whether the result is (1, 1, C) instead of (C,).
+    """
 
     keeps_channels: ClassVar[bool] = True
     ends_a_classifier: ClassVar[bool] = True
@@ -309,22 +375,26 @@ class Mean(Node):
 
     @property
     def has_integer_form(self) -> bool:
-        """Averages of integers are rescaled."""
+        """True, because averages of integers can be rescaled."""
         return True
 
     @property
     def is_homogeneous(self) -> bool:
-        """An average is."""
+        """True for an average."""
         return True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Return the channels, with or without height and width of 1."""
+        """Return (C,) or (1, 1, C)."""
         return (1, 1, inputs[0][-1]) if self.keepdims else (inputs[0][-1],)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pad(Node):
-    """Zeros around height and width."""
+    """A tensor with zeros added around height and width.
+
+    Args:
+        padding: The number of zeros at (top, bottom) and (left, right).
+    """
 
     moves_values: ClassVar[bool] = True
     keeps_channels: ClassVar[bool] = True
@@ -332,16 +402,16 @@ class Pad(Node):
 
     @property
     def has_integer_form(self) -> bool:
-        """Integers are padded with their zero point."""
+        """True, because integers can be padded with their zero point."""
         return True
 
     @property
     def is_homogeneous(self) -> bool:
-        """Zeros stay zeros."""
+        """True, because scaled zeros are still zeros."""
         return True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Return (height, width, channels) with the padding."""
+        """Return (height, width, channels), padding included."""
         (top, bottom), (left, right) = self.padding
         height, width, channels = inputs[0]
         return (height + top + bottom, width + left + right, channels)
@@ -349,7 +419,11 @@ class Pad(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reshape(Node):
-    """The same values in NHWC order under another shape (without batch)."""
+    """The same values in NHWC order with another shape.
+
+    Args:
+        shape: The new shape, without the batch.
+    """
 
     moves_values: ClassVar[bool] = True
     ends_a_classifier: ClassVar[bool] = True
@@ -357,7 +431,7 @@ class Reshape(Node):
 
     @property
     def has_integer_form(self) -> bool:
-        """Integers are reshaped as they are."""
+        """True, because integers can be reshaped as they are."""
         return True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -367,8 +441,127 @@ class Reshape(Node):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Elementwise(Node):
+    """An elementwise operation on two tensors, or on a tensor and a constant, in float.
+
+    The shapes are broadcast as in NumPy, so that (1, 1, C) and (H, W, 1) can be combined with (H, W, C).
+
+    Args:
+        kind: The kind of operation.
+        constant: The constant operand; None if both operands are tensors.
+        constant_first: Whether the constant is the first operand.
+    """
+
+    kind: ElementwiseKind
+    constant: FloatArray | None = None
+    constant_first: bool = False
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """Return the shape to which both operands are broadcast."""
+        shapes = [*inputs] if self.constant is None else [inputs[0], self.constant.shape]
+        return broadcast(self.name, shapes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unary(Node):
+    """An elementwise function of one tensor, in float.
+
+    Args:
+        kind: The kind of function.
+    """
+
+    kind: UnaryKind
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """Return the input's shape."""
+        return inputs[0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reduce(Node):
+    """The mean, the maximum or the sum over axes, which are kept with size 1, in float.
+
+    Args:
+        kind: The kind of reduction.
+        axes: The axes, counted from the first one of the shape without the batch: in (H, W, C), 0 stands for the height
+            and 2 for the channels.
+    """
+
+    kind: Literal["mean", "max", "sum"]
+    axes: tuple[int, ...]
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """Return the shape, with size 1 along the axes that were reduced."""
+        return tuple(1 if axis in self.axes else size for axis, size in enumerate(inputs[0]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resize(Node):
+    """A tensor resized to another height and width, in float.
+
+    Args:
+        size: The new height and width.
+        kind: The kind of interpolation: ``nearest`` repeats values, and ``bilinear`` has half-pixel centres.
+    """
+
+    size: tuple[int, int]
+    kind: Literal["nearest", "bilinear"]
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """Return (height, width, channels)."""
+        return (*self.size, inputs[0][-1])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crop(Node):
+    """A window cropped from a tensor, in float.
+
+    Args:
+        begin: The top and left position of the window.
+        size: The height and width of the window.
+    """
+
+    begin: tuple[int, int]
+    size: tuple[int, int]
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """Return (height, width, channels)."""
+        height, width, channels = inputs[0]
+        if self.begin[0] + self.size[0] > height or self.begin[1] + self.size[1] > width or min(self.size) < 1:
+            raise UnsupportedError(f"{self.name}: the crop of {self.size} at {self.begin} exceeds {inputs[0]}")
+        return (*self.size, channels)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TransposedConv(Weighted):
+    """A transposed convolution with a kernel (height, width, input channels, output channels), in float.
+
+    Args:
+        strides: The strides along height and width.
+        padding: The number of values that are cropped at (top, bottom) and (left, right) from the full result, whose
+            size is (input - 1) * stride + kernel.
+    """
+
+    strides: tuple[int, int]
+    padding: Padding = NO_PADDING
+
+    @property
+    def has_integer_form(self) -> bool:
+        """False, because the operation is computed in float."""
+        return False
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """Return (height, width, output channels)."""
+        height, width = (
+            (inputs[0][axis] - 1) * self.strides[axis] + self.kernel.shape[axis] - sum(self.padding[axis])
+            for axis in (0, 1)
+        )
+        return (height, width, self.channels)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Softmax(Node):
-    """Probabilities over the last axis."""
+    """The softmax over the last axis, which gives probabilities."""
 
     ends_a_classifier: ClassVar[bool] = True
 
@@ -379,13 +572,13 @@ class Softmax(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """A whole classifier.
+    """The graph of a whole classifier.
 
     Args:
-        name: The model's name.
+        name: The name of the model.
         nodes: The nodes in topological order, the ``Input`` first.
-        output: The name of the node that makes the output.
-        output_name: The name of the output in artifacts, which is Keras' output name.
+        output: The name of the node that computes the output.
+        output_name: The name of the output in artifacts, which is the name that Keras gives it.
     """
 
     name: str
@@ -402,7 +595,9 @@ class Graph:
         shapes: dict[str, Shape] = {}
         for node in self.nodes:
             if node.name in by_name or any(name not in by_name for name in node.inputs):
-                raise ValueError(f"graph {self.name}: {node.name} is there twice or reads a tensor not made yet")
+                raise ValueError(
+                    f"graph {self.name}: {node.name} exists twice or reads a tensor that is computed later"
+                )
             by_name[node.name] = node
             consumers[node.name] = []
             for name in node.inputs:
@@ -414,7 +609,7 @@ class Graph:
 
     @property
     def input(self) -> Input:
-        """The photo's node."""
+        """The input node, which holds the photo."""
         node = self.nodes[0]
         assert isinstance(node, Input)
         return node
@@ -429,11 +624,11 @@ class Graph:
         return iter(self.nodes)
 
     def consumers(self, name: str) -> tuple[Node, ...]:
-        """Return the nodes that read a tensor, once for each reading."""
+        """Return the nodes that read a tensor; a node that reads it several times occurs several times."""
         return self._consumers[name]
 
     def shape(self, name: str) -> Shape:
-        """Return a tensor's shape without batch: (H, W, C) or (C,)."""
+        """Return the shape of a tensor without the batch: (H, W, C) or (C,)."""
         return self._shapes[name]
 
     def sole_consumer(self, name: str) -> Node | None:
@@ -442,11 +637,11 @@ class Graph:
         return readers[0] if len(readers) == 1 and name != self.output else None
 
     def rewritten(self, changed: Mapping[str, Node], removed: Mapping[str, str] | None = None) -> Graph:
-        """Return a graph with nodes replaced by name and others removed.
+        """Return a graph in which some nodes are replaced and others are removed.
 
         Args:
-            changed: For the name of a node, the node that takes its place.
-            removed: For the name of a node, the tensor that its readers read instead.
+            changed: The replacements, by the names of the nodes that they replace.
+            removed: The tensors that the readers of removed nodes read instead, by the names of the removed nodes.
         """
         removed = removed or {}
 
@@ -465,8 +660,35 @@ class Graph:
 
 
 def replace_graph(graph: Graph, nodes: Iterable[Node], output: str | None = None) -> Graph:
-    """Return the graph with other nodes, checked anew."""
+    """Return the graph with other nodes; its consistency is checked again.
+
+    Args:
+        graph: The graph whose names are kept.
+        nodes: The new nodes in topological order.
+        output: The name of the node that computes the output; None keeps the present one.
+    """
     return Graph(name=graph.name, nodes=tuple(nodes), output=output or graph.output, output_name=graph.output_name)
+
+
+def broadcast(name: str, shapes: Sequence[Shape]) -> Shape:
+    """Return the shape to which tensors are broadcast.
+
+    Args:
+        name: The name of the node, for the message.
+        shapes: The shapes of the tensors.
+
+    Raises:
+        UnsupportedError: The shapes do not fit together.
+    """
+    longest = max(len(shape) for shape in shapes)
+    padded = [(1,) * (longest - len(shape)) + tuple(shape) for shape in shapes]
+    result = []
+    for sizes in zip(*padded, strict=True):
+        several = {size for size in sizes if size != 1}
+        if len(several) > 1:
+            raise UnsupportedError(f"{name}: tensors of shapes {', '.join(map(str, shapes))} cannot be combined")
+        result.append(several.pop() if several else 1)
+    return tuple(result)
 
 
 def _windows(shape: Shape, size: tuple[int, int], strides: tuple[int, int], padding: Padding) -> tuple[int, int]:
@@ -475,7 +697,13 @@ def _windows(shape: Shape, size: tuple[int, int], strides: tuple[int, int], padd
 
 
 def same_padding(shape: Shape, size: tuple[int, int], strides: tuple[int, int]) -> Padding:
-    """Return TensorFlow's SAME padding: (top, bottom), (left, right), the odd pixel at the end."""
+    """Return TensorFlow's SAME padding as (top, bottom), (left, right), with an odd pixel at the end.
+
+    Args:
+        shape: The shape of the input; only its height and width matter.
+        size: The height and width of the window.
+        strides: The strides along height and width.
+    """
     pads = []
     for axis in (0, 1):
         out = -(-shape[axis] // strides[axis])

@@ -1,4 +1,4 @@
-"""Write the reference graph as ONNX (NCHW inside); in float it is the executable form of the reference."""
+"""Write the reference graph as ONNX, in NCHW layout; in float, this is the form in which the reference is run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from xedge.graph.ir import (
     Add,
     Concat,
     Conv,
+    Crop,
     Dense,
     Depthwise,
+    Elementwise,
     Fused,
     Graph,
     Input,
@@ -26,27 +28,45 @@ from xedge.graph.ir import (
     Pad,
     Padding,
     Pool,
+    Reduce,
     Reshape,
+    Resize,
     Softmax,
+    TransposedConv,
+    Unary,
     Weighted,
 )
 from xedge.graph.writing import expanded, writer_of, writes
 from xedge.types import Tensor
 
-# The first opset with scales per channel. Its IR version 7 is read by ONNX Runtime 1.6 and TensorRT 8, so by
-# JetPack 4 and every Raspberry Pi OS that has ONNX Runtime at all.
+# The first opset with per-channel scales. Its IR version 7 is read by ONNX Runtime 1.6 and TensorRT 8, and thus by
+# JetPack 4 and by every Raspberry Pi OS for which ONNX Runtime exists at all.
 OPSET = 13
 IR_VERSION = 7
+ELEMENTWISE = {
+    "add": "Add",
+    "subtract": "Sub",
+    "multiply": "Mul",
+    "divide": "Div",
+    "maximum": "Max",
+    "minimum": "Min",
+}
+UNARY = {"exp": "Exp", "log": "Log", "sqrt": "Sqrt", "abs": "Abs", "negative": "Neg"}
 SIMPLE_ACTIVATIONS = {"relu": "Relu", "elu": "Elu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
 def shared_model(
     graph: Graph, outputs: Iterable[str] = (), writer: SharingWriter | None = None
 ) -> tuple[Any, dict[str, np.ndarray]]:
-    """Return an ``onnx.ModelProto`` that computes the graph in float32, and its weights, which it only names.
+    """Return an ``onnx.ModelProto`` that computes the graph in float32, and its weights by name.
 
-    Its input is NCHW (N, C, H, W); the tensors named in ``outputs`` are outputs beside the graph's own,
-    NCHW where they have height and width. Another ``writer`` of this graph may compute something else.
+    The model contains only the names of the weights. Its input is (N, C, H, W).
+
+    Args:
+        graph: The graph.
+        outputs: The names of tensors that become outputs in addition to the graph's own; they are NCHW if they have
+            height and width.
+        writer: A writer of this graph that computes something else; None computes the graph as it is.
     """
     if writer is None:
         graph = expanded("onnx", graph)
@@ -57,20 +77,27 @@ def shared_model(
 
 
 class OnnxWriter:
-    """Nodes and initializers in the making.
+    """A writer of ONNX nodes and initializers.
 
-    Writers of other precisions change what a node reads, what its result is called and how weights are stored.
+    Writers for other precisions override what a node reads, the name of its result, and how weights are stored.
+
+    Args:
+        graph: The graph to write.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        # Weights are written where they stay: ONNX' helpers would copy each of them twice more.
+        # Weights are written directly into the model, because ONNX' helpers would copy each of them two more times.
         self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="xedge")
         self._model.opset_import.append(helper.make_opsetid("", OPSET))
         self._model.graph.name = graph.name
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        """Add an initializer and return its name."""
+        """Add an initializer for values to compute with, and return its name; a writer may store them otherwise."""
+        return self.parameter(name, value)
+
+    def parameter(self, name: str, value: np.ndarray) -> str:
+        """Add an initializer whose type the operation prescribes, such as the scales of a Resize; return its name."""
         tensor = self.initializer(name, value)
         tensor.raw_data = value.tobytes()
         return name
@@ -81,37 +108,44 @@ class OnnxWriter:
         return self._model.graph.initializer.add(name=name, data_type=kind, dims=value.shape)
 
     def emit(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add one ONNX node and return its output's name."""
+        """Add one ONNX node and return the name of its output.
+
+        Args:
+            kind: The ONNX operation.
+            inputs: The names of the ONNX tensors that it reads.
+            output: The name of its output, which is also that of the node.
+            attributes: The attributes of the ONNX node.
+        """
         self.add(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
     def add(self, node: Any) -> None:
-        """Add one ONNX node that is made already."""
+        """Add one ONNX node that already exists."""
         self._model.graph.node.append(node)
 
     def read(self, name: str) -> str:
-        """Return the float ONNX tensor that holds a tensor of the graph."""
+        """Return the name of the float ONNX tensor that holds a tensor of the graph."""
         return name
 
     def result(self, node: Node) -> str:
-        """Return what the float ONNX tensor is called that a node makes."""
+        """Return the name of the float ONNX tensor that a node computes."""
         return node.name
 
     def weight(self, name: str, value: np.ndarray) -> str:
-        """Add a float weight and return the tensor that holds it."""
+        """Add a float weight and return the name of the tensor that holds it."""
         return self.constant(name, value)
 
     def kernel_and_bias(self, node: Weighted) -> tuple[str, str]:
-        """Add a node's weights and return the tensors that hold them."""
+        """Add the kernel and the bias of a node and return the names of the tensors that hold them."""
         return self.weight(f"{node.name}#kernel", kernel_layout(node, node.kernel)), self.constant(
             f"{node.name}#bias", node.bias
         )
 
     def write(self, node: Node) -> None:
-        """Add what one node of the reference graph needs.
+        """Write one node of the reference graph.
 
-        The function that is registered for its class is called with this writer, the node, the float tensors that it
-        reads, and what its float result is called.
+        The function that is registered for its class is called with this writer, the node, the names of the float
+        tensors that it reads, and the name of its float result.
         """
         inputs, output = [self.read(name) for name in node.inputs], self.result(node)
         writer_of("onnx", node)(self, node, inputs, output)
@@ -124,13 +158,21 @@ class OnnxWriter:
         return self.with_ends(start, [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs])
 
     def with_ends(self, start: Any, ends: list[Any]) -> Any:
-        """Return the finished model with these inputs and outputs."""
+        """Return the finished model with this input and these outputs."""
         self._model.graph.input.append(start)
         self._model.graph.output.extend(ends)
         return self._model
 
     def fused(self, kind: str, activation: Fused, inputs: list[str], output: str, **attributes: Any) -> None:
-        """Add a node and, behind it, the activation that is part of it."""
+        """Add a node and, after it, the activation that is fused into it.
+
+        Args:
+            kind: The ONNX operation.
+            activation: The fused activation.
+            inputs: The names of the ONNX tensors that the node reads.
+            output: The name of the result after the activation.
+            attributes: The attributes of the ONNX node.
+        """
         if activation == "none":
             self.emit(kind, inputs, output, **attributes)
             return
@@ -138,7 +180,7 @@ class OnnxWriter:
         self.rectified(activation, linear, output)
 
     def rectified(self, kind: str, source: str, output: str) -> None:
-        """Add a ReLU, or one with the bound 6."""
+        """Add a ReLU, or a ReLU with upper bound 6."""
         if kind == "relu":
             self.emit("Relu", [source], output)
             return
@@ -147,13 +189,13 @@ class OnnxWriter:
         self.emit("Clip", [source, low, high], output)
 
     def gate(self, node: Activation, kind: str, source: str, **attributes: Any) -> str:
-        """Add the factor in [0, 1] of an activation that multiplies by one."""
+        """Add the gate of an activation that multiplies its input by a factor in [0, 1], and return its name."""
         return self.emit(kind, [source], f"{node.name}#gate", **attributes)
 
 
 @writes("onnx", Input)
 def _input(writer: OnnxWriter, node: Input, inputs: list[str], output: str) -> None:
-    del writer, node, inputs, output  # the ends of a model are written apart
+    del writer, node, inputs, output  # The inputs and outputs of a model are written separately.
 
 
 @writes("onnx", Conv, Depthwise)
@@ -181,8 +223,68 @@ def _multiply(writer: OnnxWriter, node: Multiply, inputs: list[str], output: str
 
 @writes("onnx", Concat)
 def _concat(writer: OnnxWriter, node: Concat, inputs: list[str], output: str) -> None:
-    del node
-    writer.emit("Concat", inputs, output, axis=1)
+    # From NHWC without the batch to NCHW, the last axis, the channels, becomes the first one after the batch.
+    rank = len(writer.graph.shape(node.name))
+    writer.emit("Concat", inputs, output, axis=_axis(node.axis % rank, rank))
+
+
+def _axis(axis: int, rank: int) -> int:
+    """Return the ONNX axis for an axis of a shape without the batch; in ONNX, the channels come first."""
+    return 1 if axis == rank - 1 else axis + 2
+
+
+def _operand(writer: OnnxWriter, name: str, value: np.ndarray) -> str:
+    """Add a constant that is broadcast with tensors and return its name; (H, W, C) becomes (1, C, H, W)."""
+    value = value.astype(np.float32)
+    return writer.constant(name, np.ascontiguousarray(value.transpose(2, 0, 1)[None] if value.ndim == 3 else value))
+
+
+@writes("onnx", Elementwise)
+def _elementwise(writer: OnnxWriter, node: Elementwise, inputs: list[str], output: str) -> None:
+    if node.constant is not None:
+        constant = _operand(writer, f"{node.name}#constant", node.constant)
+        inputs = [constant, *inputs] if node.constant_first else [*inputs, constant]
+    writer.emit(ELEMENTWISE[node.kind], inputs, output)
+
+
+@writes("onnx", Unary)
+def _unary(writer: OnnxWriter, node: Unary, inputs: list[str], output: str) -> None:
+    writer.emit(UNARY[node.kind], inputs, output)
+
+
+@writes("onnx", Reduce)
+def _reduce(writer: OnnxWriter, node: Reduce, inputs: list[str], output: str) -> None:
+    rank = len(writer.graph.shape(node.inputs[0]))
+    axes = [_axis(axis, rank) for axis in node.axes]
+    if node.kind == "sum":  # From opset 13 on, the axes of ReduceSum are an input.
+        writer.emit("ReduceSum", [*inputs, writer.constant(f"{node.name}#axes", np.array(axes, np.int64))], output)
+    else:
+        writer.emit({"mean": "ReduceMean", "max": "ReduceMax"}[node.kind], inputs, output, axes=axes)
+
+
+@writes("onnx", Resize)
+def _resize(writer: OnnxWriter, node: Resize, inputs: list[str], output: str) -> None:
+    before = writer.graph.shape(node.inputs[0])
+    factors = np.array([1, 1, node.size[0] / before[0], node.size[1] / before[1]], np.float32)
+    scales = writer.parameter(f"{node.name}#scales", factors)
+    if node.kind == "nearest":
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    else:
+        how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    writer.emit("Resize", [*inputs, "", scales], output, **how)
+
+
+@writes("onnx", Crop)
+def _crop(writer: OnnxWriter, node: Crop, inputs: list[str], output: str) -> None:
+    begin, end = np.array(node.begin, np.int64), np.array(node.begin, np.int64) + np.array(node.size, np.int64)
+    parts = {"begin": begin, "end": end, "axes": np.array([2, 3], np.int64)}
+    writer.emit("Slice", [*inputs, *(writer.constant(f"{node.name}#{k}", v) for k, v in parts.items())], output)
+
+
+@writes("onnx", TransposedConv)
+def _transposed_convolution(writer: OnnxWriter, node: TransposedConv, inputs: list[str], output: str) -> None:
+    read = [*inputs, *writer.kernel_and_bias(node)]
+    writer.fused("ConvTranspose", node.activation, read, output, strides=node.strides, pads=_pads(node.padding))
 
 
 @writes("onnx", Softmax)
@@ -263,9 +365,12 @@ def _reshape(writer: OnnxWriter, node: Reshape, inputs: list[str], output: str) 
 
 
 class SharingWriter(OnnxWriter):
-    """Keeps weights out of the model: a second copy of them would be the largest thing in memory.
+    """A writer that keeps the weights out of the model, because a second copy would be the largest object in memory.
 
-    ``shared`` holds them by name.
+    The attribute ``shared`` holds the weights by name.
+
+    Args:
+        graph: The graph to write.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -273,7 +378,7 @@ class SharingWriter(OnnxWriter):
         self.shared: dict[str, np.ndarray] = {}
 
     def weight(self, name: str, value: np.ndarray) -> str:
-        """Name a float weight and keep it."""
+        """Keep a float weight in ``shared`` and return the name of the tensor that stands for it."""
         self.shared[name] = np.ascontiguousarray(value, np.float32)
         tensor = self.initializer(name, value)
         tensor.data_location = TensorProto.EXTERNAL
@@ -282,11 +387,21 @@ class SharingWriter(OnnxWriter):
 
 
 def kernel_layout(node: Weighted, kernel: Tensor) -> Tensor:
-    """Return a kernel as ONNX stores it: (out, in, h, w), depthwise (channels, 1, h, w), dense (in, out)."""
+    """Return a kernel in the layout of ONNX.
+
+    The layouts are (out, in, h, w) for convolutions, (channels, 1, h, w) for depthwise convolutions, (in, out, h, w)
+    for transposed convolutions, and (in, out) for dense layers.
+
+    Args:
+        node: The node of the kernel.
+        kernel: The kernel in the layout of the reference graph.
+    """
     if isinstance(node, Conv):
         return np.asarray(kernel.transpose(3, 2, 0, 1))
     if isinstance(node, Depthwise):
         return np.asarray(kernel.transpose(2, 0, 1)[:, None])
+    if isinstance(node, TransposedConv):
+        return np.asarray(kernel.transpose(2, 3, 0, 1))
     return kernel
 
 
@@ -296,20 +411,20 @@ def _pads(padding: Padding) -> list[int]:
 
 
 def convolution(node: Conv | Depthwise) -> dict[str, Any]:
-    """Return the attributes that convolutions of floats and of integers share."""
+    """Return the attributes that float and integer convolutions have in common."""
     return {"strides": node.strides, "pads": _pads(node.padding), "dilations": node.dilation}
 
 
 def serialized(model: Any) -> bytes:
-    """Return the model's bytes.
+    """Return the bytes of the model.
 
     Raises:
-        UnsupportedError: the model passes protobuf's 2 GB.
+        UnsupportedError: The model exceeds protobuf's limit of 2 GB.
     """
     try:
         data: bytes = model.SerializeToString()
     except ValueError as error:
-        raise UnsupportedError(f"{model.graph.name}: too large for one ONNX file (2 GB)") from error
+        raise UnsupportedError(f"{model.graph.name}: the model exceeds 2 GB, the limit for one ONNX file") from error
     return data
 
 

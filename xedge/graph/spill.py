@@ -1,4 +1,4 @@
-"""Keep a graph's kernels in a file: the system may then drop them from memory between the stages that read them."""
+"""Keep the kernels of a graph in a file, so that the system can drop them from memory while no stage reads them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ALIGNMENT = 64
 
 
 def spilled(graph: Graph, file: Path) -> Graph:
-    """Return an equal graph whose kernels are read-only views of a file, in the order that they had in memory.
+    """Return an equivalent graph whose kernels are read-only views of a file, in the order that they had in memory.
 
     Args:
-        graph: the graph.
-        file: is written; it has to stay as long as the graph is used.
+        graph: The graph.
+        file: The file that is written; it must exist as long as the new graph is used.
     """
     places: dict[str, int] = {}
     with file.open("wb") as out:
@@ -26,7 +26,7 @@ def spilled(graph: Graph, file: Path) -> Graph:
             if isinstance(node, Weighted):
                 places[node.name] = out.seek(-out.tell() % ALIGNMENT, 1)
                 out.write(np.ascontiguousarray(node.kernel.transpose(_order(node.kernel))).data)
-        out.write(bytes(ALIGNMENT))  # an empty file cannot be mapped
+        out.write(bytes(ALIGNMENT))  # An empty file cannot be mapped.
     values = mapped(file)
     changed: dict[str, Node] = {}
     for node in graph:
@@ -39,5 +39,5 @@ def spilled(graph: Graph, file: Path) -> Graph:
 
 
 def _order(kernel: np.ndarray) -> list[int]:
-    """Return the axes from the slowest in memory to the fastest."""
+    """Return the axes in the order of the memory, from the slowest-varying to the fastest-varying."""
     return sorted(range(kernel.ndim), key=lambda axis: -kernel.strides[axis])

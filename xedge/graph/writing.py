@@ -1,7 +1,8 @@
-"""How operations are written in a format: functions that are registered for a format and a class of nodes.
+"""Register and find the functions that write a class of nodes in a format.
 
-The formats are ``onnx`` (also what the reference graph runs as, and TensorRT's files), ``openvino`` and ``tflite``.
-What a format's functions are called with, its writer says: ``OnnxWriter``, and the writers of the other targets.
+The formats are ``onnx``, ``openvino`` and ``tflite``. ONNX is also the format in which the reference graph is run, and
+that of TensorRT's files. The writer of a format determines the arguments with which its functions are called:
+``OnnxWriter``, and the writers of the other targets.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ _WRITERS: dict[str, dict[type[Node], Callable[..., Any]]] = {}
 
 
 def writes(form: str, *kinds: type[Node]) -> Callable[[Written], Written]:
-    """Register the decorated function as what writes nodes of these classes in a format."""
+    """Register the decorated function, which writes nodes of these classes in a format.
+
+    Args:
+        form: The name of the format.
+        kinds: The classes of nodes.
+    """
 
     def register(function: Written) -> Written:
         _WRITERS.setdefault(form, {}).update(dict.fromkeys(kinds, function))
@@ -28,7 +34,11 @@ def writes(form: str, *kinds: type[Node]) -> Callable[[Written], Written]:
 
 
 def writer_of(form: str, node: Node) -> Callable[..., Any]:
-    """Return the function that writes a node in a format; where several are registered, the nearest class decides.
+    """Return the function that writes a node in a format; if several fit, the most specific class decides.
+
+    Args:
+        form: The name of the format.
+        node: The node.
 
     Raises:
         UnsupportedError: The format has no form for the operation.
@@ -40,15 +50,20 @@ def writer_of(form: str, node: Node) -> Callable[..., Any]:
 
 
 def _find(form: str, node: Node) -> Callable[..., Any] | None:
-    registered("xedge.operations")  # other packages' operations register their writers when they are imported
+    # Operations in other packages register their writers when they are imported.
+    registered("xedge.operations")
     known = _WRITERS.get(form, {})
     return next((known[kind] for kind in type(node).__mro__ if kind in known), None)
 
 
 def expanded(form: str, graph: Graph) -> Graph:
-    """Return an equal graph in which operations that a format lacks are made of others (``Node.parts``).
+    """Return an equivalent graph in which operations that a format lacks are composed of others (``Node.parts``).
 
-    The last of a node's parts has the node's name, so that its readers find it.
+    The last part of a node has the name of the node, so that its readers find it.
+
+    Args:
+        form: The name of the format.
+        graph: The graph.
     """
     nodes: list[Node] = []
     for node in graph:

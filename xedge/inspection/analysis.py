@@ -167,7 +167,7 @@ def _layer(
 
 
 def _times(calibrated: Calibrated, target: Target, artifact: Artifact, graph: Graph) -> dict[str, float]:
-    """Return each node's share of the time of an inference; empty if the runtime does not tell.
+    """Return each node's share of the time of an inference; empty if the runtime does not report it.
 
     The runtimes' names for the operations that they execute begin with the names of the nodes.
     """

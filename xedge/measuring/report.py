@@ -88,7 +88,7 @@ class RunReport:
         execution: What the runtime really did with the artifact.
         board: The machine on which the bundle ran.
         readings: The readings of the board before the timing, about once a second during it, and after it.
-        contention: What else the processor did during the timing; None if the system does not tell.
+        contention: What else the processor did during the timing; None if the system does not report it.
         energy_j: The board's energy for one inference in joules, by its own meter; None without a meter.
         self_test: How far the outputs for the golden photos are from those on the host.
         phases: The times of the steps around the steady state.
@@ -98,7 +98,7 @@ class RunReport:
         frames: What became of the frames; None without a frame rate.
         series: The timing as a time series.
         throttled_at_s: The time at which throttling began, in seconds from the first reading; None if it did not begin,
-            or if the board does not tell.
+            or if the board does not report it.
         cooldown_s: The time in seconds that the run waited for the board to cool before it; None if it did not wait.
         peak_memory_bytes: The peak memory of the process in bytes, up to the end of the timing.
         data: The folder of the photos that were scored; None if nothing was scored.

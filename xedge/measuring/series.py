@@ -25,8 +25,8 @@ class Window:
         median_ms: The median latency of these in milliseconds; None if there are none.
         max_ms: The highest latency of these in milliseconds; None if there are none.
         temperature_c: The temperature of the warmest zone at the end of the window, in degrees Celsius; None if the
-            board does not tell.
-        core_mhz: The clock of the fastest core at the end of the window in MHz; None if the board does not tell.
+            board does not report it.
+        core_mhz: The clock of the fastest core at the end of the window in MHz; None if unknown.
     """
 
     at_s: float

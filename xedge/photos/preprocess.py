@@ -26,8 +26,8 @@ class Preprocessing:
         height: The height of the input in pixels.
         width: The width of the input in pixels.
         colour: The order of the colour channels; ``L`` is a single grey channel.
-        crop: ``none`` resizes the whole photo to the shape of the input; ``center`` crops the centre of the photo to the
-            aspect ratio of the input first.
+        crop: ``none`` resizes the whole photo to the shape of the input; ``center`` first crops the centre of the photo
+            to the aspect ratio of the input.
         resize: The filter with which the photo is resized.
         scale: The factors for the pixels, one per channel or one for all channels.
         offset: The values that are added after scaling, one per channel or one for all channels.
@@ -128,7 +128,7 @@ def _center_box(size: tuple[int, int], aspect: float) -> tuple[float, float, flo
     return left, top, left + wide, top + high
 
 
-# The schemes have the names of ``preprocess_input(mode=...)`` in Keras Applications; ``unit`` and ``raw`` are additional.
+# The names of the schemes are those of ``preprocess_input(mode=...)`` in Keras Applications, plus ``unit`` and ``raw``.
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SCHEMES: dict[str, dict[str, object]] = {
     "tf": {"scale": (1 / 127.5,), "offset": (-1.0,)},

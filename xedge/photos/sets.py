@@ -80,7 +80,9 @@ def read_folder(folder: Path) -> PhotoSet:
     if files and flat:
         raise InputError(f"{folder}: has both photos and class folders; keep only one kind, or name another folder")
     if not files and not flat:
-        raise InputError(f"{folder}: no photos ({', '.join(sorted(EXTENSIONS))}) in it or in class folders")
+        raise InputError(
+            f"{folder}: no photos here ({', '.join(sorted(EXTENSIONS))}), neither in class folders nor flat"
+        )
     if flat:
         return PhotoSet(root=folder, files=tuple(flat))
     return PhotoSet(root=folder, files=tuple(f for f, _ in files), classes=classes, truth=tuple(i for _, i in files))

@@ -1,1 +1,1 @@
-"""Another machine over the system's own ssh: what is sent there, what runs there, what comes back."""
+"""Run bundles on another machine over the system's own ssh: send what it needs, run them there, bring results back."""

@@ -1,4 +1,4 @@
-"""Bring bundles to another machine: what it needs, only what changed, and a Python of its own there."""
+"""Deploy bundles to another machine: send what it needs and has not got yet, and make a virtual environment there."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ PYTHON = "@venv/bin/python"
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """A file and its place there.
+    """A file to send to the other machine.
 
     Args:
-        name: below the agent's folder.
-        path: here.
-        digest: its sha256.
+        name: The name of the file there, relative to the agent's folder.
+        path: The path of the file on this machine.
+        digest: The sha256 of the file.
     """
 
     name: str
@@ -42,13 +42,14 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
-    """A machine that is ready.
+    """A machine that is ready to run bundles.
 
     Args:
-        ssh: reaches it.
-        bundles: the bundles' folders there, in the order that they were given.
-        photos: the photos' folder there; None without.
-        machine, python: of it.
+        ssh: The connection to the machine.
+        bundles: The folders of the bundles there, in the order in which they were given.
+        photos: The folder of the photos there; None without photos.
+        machine: The architecture of the machine, as ``uname -m`` prints it.
+        python: The version of Python there, such as ``3.11``.
     """
 
     ssh: Ssh
@@ -60,12 +61,16 @@ class Deployed:
     def xedge(self, *arguments: str) -> Any:
         """Run a command of xedge there and return its JSON.
 
+        Args:
+            arguments: The command and its options.
+
         Raises:
-            XedgeError: it failed; with its line and exit code.
+            ConnectionLostError: The machine cannot be reached, or the connection was lost.
+            XedgeError: The command failed; the error has its message and its exit code.
         """
         answer = self.ssh.ask({"do": "run", "arguments": [PYTHON, "-m", "xedge", *arguments, "--json", "--quiet"]})
         try:
-            # The doctor's document comes with an exit code of its own.
+            # The exit code is not checked, because the doctor prints its document even if it ends with another code.
             return json.loads(answer["out"])
         except ValueError:
             raise _failed(self.ssh.destination, answer) from None
@@ -78,17 +83,18 @@ def deploy(
     wheels: Path | None,
     report: Report = lambda line: None,
 ) -> Deployed:
-    """Send what changed and install the device side.
+    """Send the files that the machine does not have yet, and install xedge there.
 
     Args:
-        ssh: reaches the machine.
-        bundles: to send.
-        photos: to send along.
-        wheels: a folder of wheels for a machine without internet; None lets it fetch them.
-        report: told what is done.
+        ssh: The connection to the machine.
+        bundles: The bundles to send.
+        photos: The photos to send along; None sends none.
+        wheels: A folder of wheels for a machine without internet access; None lets the machine download them.
+        report: A function that is called with one line of text for each stage.
 
     Raises:
-        XedgeError: with a line for the user; what had arrived is kept, and the next attempt goes on from there.
+        XedgeError: Something failed; the message is one line for the user. Files that had arrived are kept, and the
+            next attempt continues from there.
     """
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         own = write_wheel(Path(scratch))
@@ -102,7 +108,7 @@ def deploy(
         found = ssh.ask({"do": "state", "files": {file.name: file.digest for file in files}})
         if tuple(map(int, found["python"].split("."))) < OLDEST_PYTHON:
             raise MissingRuntimeError(
-                f"{ssh.destination}: its {ssh.python} is Python {found['python']}; xedge needs 3.10 or newer there"
+                f"{ssh.destination}: {ssh.python} is Python {found['python']} there, but xedge needs 3.10 or newer"
             )
         missing = [file for file in files if file.name not in found["have"]]
         size = sum(file.path.stat().st_size for file in missing)
@@ -125,7 +131,7 @@ def _wheels(folder: Path | None) -> list[Sent]:
     found = sorted(folder.glob("*.whl"))
     if not found:
         raise InputError(
-            f"{parameter('wheels')} {folder}: there are no wheels; fetch them with pip download for that machine"
+            f"{parameter('wheels')} {folder}: there are no wheels in it; fetch them for that machine with pip download"
         )
     return [_sent(f"wheels/{path.name}", path) for path in found]
 
@@ -134,7 +140,7 @@ def _photos(photos: PhotoSet | None) -> tuple[str | None, list[Sent]]:
     if photos is None:
         return None, []
     found = {file.relative_to(photos.root).as_posix(): _sent("", file) for file in photos.files}
-    # By names too: the same photos in other class folders are another set.
+    # The names are hashed too, because the same photos in other class folders are another set.
     listing = "\n".join(f"{name} {file.digest}" for name, file in found.items())
     folder = f"photos/{hashlib.sha256(listing.encode()).hexdigest()[:12]}"
     return folder, [replace(file, name=f"{folder}/{name}") for name, file in found.items()]
@@ -150,7 +156,7 @@ def _send(ssh: Ssh, files: Sequence[Sent]) -> None:
 
 
 def _extras(bundles: Sequence[Bundle]) -> tuple[str, ...]:
-    """The extras of the runtimes that open the bundles' artifacts."""
+    """Return the names of the extras of xedge with the runtimes that open the bundles' artifacts."""
     suffixes = {bundle.artifact.suffix for bundle in bundles}
     return tuple(first_runtime(suffix).name for suffix in sorted(suffixes))
 
@@ -158,14 +164,14 @@ def _extras(bundles: Sequence[Bundle]) -> tuple[str, ...]:
 def _install(
     ssh: Ssh, wheel: Path, extras: tuple[str, ...], python: str, offline: bool, scratch: Path, report: Report
 ) -> None:
-    """Make or reuse the environment there; a file that says what is in it now spares doing it again."""
+    """Make the virtual environment there, or reuse it if the file ``INSTALLED`` says that it has the same contents."""
     marker = scratch / INSTALLED
     marker.write_text(f"{sha256(wheel)} {' '.join(extras)} {python}\n")
     done = _sent(INSTALLED, marker)
     if ssh.ask({"do": "state", "files": {INSTALLED: done.digest}})["have"]:
         report("install    as before")
         return
-    # Until it is finished nobody may take it for what it was before.
+    # Until the installation is finished, the file must not describe the previous contents.
     unfinished = scratch / "unfinished"
     unfinished.write_text("unfinished\n")
     _send(ssh, [_sent(INSTALLED, unfinished)])
@@ -174,7 +180,8 @@ def _install(
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if offline:
         pip += ["--no-index", "--find-links", "@wheels"]
-    # Twice: the same version with other contents would be left as it is, and its dependencies need no new download.
+    # The wheel is installed twice, because pip would keep an installed wheel of the same version with other contents.
+    # The second time, its dependencies are not downloaded again.
     _run(ssh, *pip, f"@wheels/{wheel.name}[{','.join(extras)}]")
     _run(ssh, *pip, "--no-deps", "--force-reinstall", f"@wheels/{wheel.name}")
     _send(ssh, [done])
@@ -190,7 +197,7 @@ def _failed(destination: str, answer: dict[str, Any]) -> XedgeError:
     lines = [line for line in (answer["err"] or answer["out"]).splitlines() if line.strip()]
     words = lines[-1].strip().removeprefix("xedge: error: ") if lines else f"ended with {answer['code']}"
     if answer["code"] == -9:
-        words = f"killed: most likely the memory did not suffice ({words})"
+        words = f"the process was killed; most likely there was too little memory ({words})"
     error = XedgeError(f"{destination}: {words}")
     error.exit_code = answer["code"] if answer["code"] in EXIT_CODES else MissingRuntimeError.exit_code
     return error

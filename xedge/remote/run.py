@@ -1,4 +1,4 @@
-"""Run bundles on another machine and bring what they measured back."""
+"""Run bundles on another machine and bring the reports back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A bundle that did not run there: what was said, and the exit code."""
+    """The error of a bundle that did not run on the other machine.
+
+    Args:
+        message: The error message.
+        exit_code: The exit code that belongs to the error.
+    """
 
     message: str
     exit_code: int
@@ -28,7 +33,12 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class HostFigures:
-    """What the host knew of a bundle: median milliseconds and top-1, 0 to 1; None where it was not measured."""
+    """What was measured on the host when a bundle was made.
+
+    Args:
+        ms: The median latency in milliseconds; None if it was not measured.
+        top1: The top-1 accuracy, 0 to 1; None if it was not measured.
+    """
 
     ms: float | None
     top1: float | None
@@ -36,15 +46,15 @@ class HostFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteRun:
-    """What was brought back.
+    """The results of bundles on another machine.
 
     Args:
-        schema: which document this is, and its version.
-        destination: where it ran.
-        doctor: what ``xedge doctor --json`` said there.
-        runs: a report of each bundle that ran, in the order that they were given.
-        host: what the host knew of each of these.
-        failures: of the others, by their names.
+        schema: The kind of this document and its version.
+        destination: The machine on which the bundles ran, as ssh names it.
+        doctor: The document that ``xedge doctor --json`` printed there.
+        runs: The report of each bundle that ran, in the order in which the bundles were given.
+        host: What was measured on the host for each of these bundles.
+        failures: The errors of the other bundles, by the names of the bundles.
     """
 
     schema: Literal["xedge.run-on/1"] = "xedge.run-on/1"
@@ -63,19 +73,19 @@ def run_there(
     arguments: Sequence[str],
     report: Report = lambda line: None,
 ) -> RemoteRun:
-    """Deploy, ask the doctor, and run every bundle there.
+    """Deploy bundles to another machine, examine it with the doctor, and run every bundle there.
 
     Args:
-        ssh: reaches the machine.
-        bundles: checked and open.
-        photos: labelled ones to send along.
-        wheels: a folder of wheels, for a machine without internet.
-        arguments: options of ``xedge run`` there.
-        report: told one line as each stage ends.
+        ssh: The connection to the machine.
+        bundles: The bundles, opened and checked.
+        photos: The labelled photos to send along; None sends none.
+        wheels: A folder of wheels for a machine without internet access; None lets the machine download them.
+        arguments: More options of ``xedge run`` there.
+        report: A function that is called with one line of text for each stage.
 
     Raises:
-        ConnectionLostError: the machine cannot be reached, or not any more.
-        XedgeError: every bundle failed; the first one's error.
+        ConnectionLostError: The machine cannot be reached, or the connection was lost.
+        XedgeError: Every bundle failed; this is the error of the first one.
     """
     ready = deploy(ssh, bundles, photos, wheels, report)
     doctor = ready.xedge("doctor")
@@ -86,12 +96,12 @@ def run_there(
         report(f"run        {bundle.root.name}")
         try:
             run = from_json(RunReport, ready.xedge("run", f"@{folder}", *arguments, *data))
-            # Folders there have a digest behind their names.
+            # The folders there have a digest appended to their names.
             done.append((bundle, replace(run, bundle=bundle.root.name)))
         except ConnectionLostError:
             raise
         except XedgeError as error:
-            # What the others measured is kept.
+            # The reports of the other bundles are kept.
             failed[bundle.root.name] = error
     if not done:
         raise next(iter(failed.values()))

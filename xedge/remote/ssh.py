@@ -1,4 +1,4 @@
-"""The system's own ssh, with the user's configuration, agent, jump hosts and known hosts."""
+"""Use the system's own ssh, with the user's configuration, agent, jump hosts and known hosts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import IO, Any
 
 from xedge.errors import ConnectionLostError, InputError, ResourceError
 
-# A line that is down is noticed within a minute; a host that does not answer, at once.
+# With these options, a lost connection is noticed within a minute, and a host that does not answer within 20 s.
 OPTIONS = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "-o", "ConnectTimeout=20")
-# What ssh itself ends with when the connection fails.
+# The exit code of ssh itself if the connection fails.
 SSH_FAILED = 255
-# Python on the other side reads the agent's source, then the rest of standard input is the agent's.
+# Python on the other machine reads the agent's source; the rest of standard input is left to the agent.
 BOOTSTRAP = "import sys; n = int(sys.argv[1]); exec(compile(sys.stdin.buffer.read(n), 'xedge-agent', 'exec'))"
 HEARTBEAT_S = 10.0
 Feed = Callable[[IO[bytes]], None]
@@ -31,12 +31,13 @@ def _nothing(pipe: IO[bytes]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Ssh:
-    """A machine that ssh reaches.
+    """The connection to a machine over ssh.
 
     Args:
-        destination: ``user@host`` or a name of the user's configuration.
-        program: ssh itself with options; ``XEDGE_SSH`` says another, as ``GIT_SSH_COMMAND`` does for git.
-        python: what Python is called there.
+        destination: ``user@host``, or a name from the user's ssh configuration.
+        program: The ssh program with its options. The environment variable ``XEDGE_SSH`` replaces it, as
+            ``GIT_SSH_COMMAND`` does for git.
+        python: The name of the Python program on that machine.
     """
 
     destination: str
@@ -45,19 +46,20 @@ class Ssh:
 
     def __post_init__(self) -> None:
         if not self.destination or self.destination.startswith("-") or any(c.isspace() for c in self.destination):
-            raise InputError(f"{self.destination!r} is not a destination of ssh; say user@host")
+            raise InputError(f"{self.destination!r} is not a destination for ssh; give user@host")
 
     def ask(self, request: dict[str, Any], feed: Feed = _nothing) -> dict[str, Any]:
-        """Have the agent do something there and return its answer.
+        """Send a request to the agent on the other machine and return its answer.
 
         Args:
-            request: what to do.
-            feed: writes what the agent reads; standard input stays open until the answer has come, so that the agent
-                notices a lost connection.
+            request: The request, which is sent as JSON.
+            feed: A function that writes to the agent's standard input. The pipe stays open until the answer has
+                arrived, so that the agent notices a lost connection.
 
         Raises:
-            ConnectionLostError: the machine cannot be reached, or not any more.
-            ResourceError: the agent refuses.
+            ConnectionLostError: The machine cannot be reached, or the connection was lost.
+            InputError: There is no ssh program.
+            ResourceError: The agent refused the request.
         """
         source = resources.files("xedge.remote").joinpath("agent.py").read_text("utf-8")
         program = f"{source}\n\nmain(json.loads({json.dumps(json.dumps(request))}))\n".encode()
@@ -66,12 +68,13 @@ class Ssh:
         try:
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except FileNotFoundError:
-            raise InputError(f"{self.program[0]}: no such program; install OpenSSH's client") from None
+            raise InputError(f"{self.program[0]}: no such program; install the OpenSSH client") from None
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
-        with child:  # also when interrupted: standard input ends, and with it what runs there
-            with suppress(BrokenPipeError):  # what ssh says of it is told below
+        # If this is interrupted, standard input is closed, which ends what runs on the other machine.
+        with child:
+            with suppress(BrokenPipeError):  # The error message of ssh is reported below.
                 child.stdin.write(program)
                 feed(child.stdin)
                 child.stdin.flush()
@@ -96,7 +99,7 @@ class Ssh:
 
 @contextmanager
 def _heartbeat(pipe: IO[bytes]) -> Iterator[None]:
-    """Say something every few seconds, so that the agent knows that the line holds."""
+    """Send a byte every few seconds, so that the agent knows that the connection still holds."""
     stop = threading.Event()
 
     def beat() -> None:
@@ -115,7 +118,7 @@ def _heartbeat(pipe: IO[bytes]) -> Iterator[None]:
 
 
 def _last_json(lines: Iterable[bytes]) -> dict[str, Any] | None:
-    """Return the agent's answer; login scripts may have printed something before it."""
+    """Return the answer of the agent; None if there is none. Login scripts may have printed something before it."""
     for line in lines:
         if line.startswith(b"{"):
             try:

@@ -1,4 +1,4 @@
-"""A wheel of the xedge that runs here, for machines that cannot fetch one."""
+"""Build a wheel of the xedge that is running, for machines that cannot download one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xedge._version import __version__
 
-# The same files give the same bytes, so that an unchanged wheel is not sent again.
+# A fixed time stamp makes the same files give the same bytes, so that an unchanged wheel is not sent again.
 MOMENT = (1980, 1, 1, 0, 0, 0)
 SKIPPED = ("__pycache__", ".pyc")
 
@@ -34,7 +34,7 @@ def write_wheel(folder: Path) -> Path:
 
 
 def _metadata() -> str:
-    """What pip needs to know of it: version, extras and dependencies."""
+    """Return the metadata that pip needs: the version, the extras and the dependencies."""
     told = importlib.metadata.metadata("xedge")
     lines = ["Metadata-Version: 2.1"]
     for name in ("Name", "Version", "Requires-Python", "Provides-Extra", "Requires-Dist"):
@@ -43,7 +43,7 @@ def _metadata() -> str:
 
 
 def _package() -> Iterator[tuple[str, bytes]]:
-    """Yield the package's files; the links in a checkout are followed."""
+    """Yield the names and contents of the package's files; symbolic links in a checkout are followed."""
     root = Path(__file__).resolve().parents[1]
     for path in sorted(_below(root)):
         if not any(part.endswith(SKIPPED) for part in path.parts):

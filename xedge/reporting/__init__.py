@@ -1,1 +1,1 @@
-"""One page of runs: gathered, drawn and written."""
+"""The report page: gather the documents, draw the charts, and write the page."""

@@ -1,4 +1,7 @@
-"""The page's charts, as SVG without script: they open offline, print, and take their colours from the page's style."""
+"""Draw the charts of the page as SVG without scripts.
+
+They open offline, they can be printed, and they take their colours from the style sheet of the page.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,16 @@ from xedge.measuring.comparison import board_name
 from xedge.measuring.report import RunReport
 from xedge.reporting.gather import Entry
 
-# Colours that stand for variables of the page's style, so that one chart serves light and dark.
+# These colours stand for variables of the page's style sheet, so that the same chart works in light and dark mode.
 TEXT, GRID, ALARM = "#010101", "#010102", "#010103"
 VARIABLES = {TEXT: "var(--text)", GRID: "var(--line)", ALARM: "var(--alarm)"}
 VARIABLES |= {f"#0202{place:02x}": f"var(--{target.name})" for place, target in enumerate(targets(), start=1)}
 _COLOURS = {variable: colour for colour, variable in VARIABLES.items()}
-# Not by colour alone: each precision has a shape.
+# Runs are not distinguished by colour alone: each precision has its own marker.
 MARKERS = {"fp32": "o", "fp16": "s", "dynamic": "^", "int8": "D"}
 WIDTH_IN = 6.4
 LAYERS = 20
-# Points nearer than this, in pixels of the chart, cannot have a label each.
+# Points that are closer than this, in pixels of the chart, share a label.
 APART_X, APART_Y = 18, 14
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -51,12 +54,18 @@ SVG = "http://www.w3.org/2000/svg"
 
 
 def _colour(target: str) -> str:
-    """What stands for a target's colour; a target that is not registered here has the text's."""
+    """Return the placeholder for a target's colour; a target that is not registered here has the colour of text."""
     return _COLOURS.get(f"var(--{target})", TEXT)
 
 
 def accuracy_against_latency(entries: Sequence[Entry]) -> str:
-    """Median latency against top-1 with its 95 % interval; of one board's runs also the frontier, as a line."""
+    """Draw top-1 accuracy with its 95 % interval against median latency.
+
+    If all runs are of the same board, the frontier is drawn as a line.
+
+    Args:
+        entries: The runs; those that were not scored are left out.
+    """
     boards = dict.fromkeys(board_name(entry.run.board) for entry in entries)
     scored = [entry for entry in entries if entry.run.accuracy is not None]
     with mpl.rc_context(STYLE):
@@ -86,11 +95,11 @@ def _point(axes: Axes, entry: Entry) -> None:
 
 
 def _numbers(axes: Axes, entries: Sequence[Entry]) -> None:
-    """Write the runs' numbers beside their points; those that would overlap share one label."""
+    """Write the numbers of the runs beside their points; numbers that would overlap share one label."""
     groups: list[tuple[float, float, list[Entry]]] = []
     for entry in sorted(entries, key=lambda one: one.run.latency.p50_ms):
         x, y = axes.transData.transform((entry.run.latency.p50_ms, _top1(entry)))
-        # A label of several numbers is wider.
+        # A label with several numbers is wider.
         near = [g for g in groups if abs(g[0] - x) < APART_X * (1 + len(g[2]) / 2) and abs(g[1] - y) < APART_Y]
         if near:
             near[0][2].append(entry)
@@ -105,7 +114,7 @@ def _numbers(axes: Axes, entries: Sequence[Entry]) -> None:
 
 
 def numbers(of: Sequence[int]) -> str:
-    """Return numbers in order, three and more neighbours as a range: ``1, 2, 5–9``."""
+    """Return numbers in order as text, with three or more consecutive ones as a range: ``1, 2, 5–9``."""
     rows: list[list[int]] = []
     for number in sorted(of):
         if rows and number == rows[-1][-1] + 1:
@@ -128,7 +137,7 @@ def _legend(axes: Axes, entries: Sequence[Entry]) -> None:
 
 
 def latency_distributions(entries: Sequence[Entry]) -> str:
-    """Every run's samples: quartiles, 5 % and 95 %, and what lies beyond."""
+    """Draw the samples of every run as a box plot with quartiles, the 5 % and 95 % quantiles, and outliers."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure(0.9 + 0.42 * len(entries))
         for place, entry in enumerate(reversed(entries)):
@@ -156,13 +165,11 @@ def latency_distributions(entries: Sequence[Entry]) -> str:
 
 def _spread(entry: Entry) -> str:
     latency = entry.run.latency
-    return (
-        f"{entry.number}: {latency.min_ms:.2f} ms at least, median {latency.p50_ms:.2f} ms, {latency.samples} samples"
-    )
+    return f"{entry.number}: minimum {latency.min_ms:.2f} ms, median {latency.p50_ms:.2f} ms, {latency.samples} samples"
 
 
 def time_series(entry: Entry) -> str:
-    """One run over time: latency, and where the board tells them, temperature and clock."""
+    """Draw one run over time: the latency, and the temperature and the clock if the board reports them."""
     run = entry.run
     told = [("C", [w.temperature_c for w in run.series]), ("MHz", [w.core_mhz for w in run.series])]
     told = [(unit, values) for unit, values in told if any(value is not None for value in values)]
@@ -191,12 +198,12 @@ def time_series(entry: Entry) -> str:
 
 def _course(run: RunReport) -> str:
     medians = [window.median_ms for window in run.series if window.median_ms is not None]
-    words = f"median of a stretch between {min(medians):.2f} and {max(medians):.2f} ms in {run.series[-1].at_s:.0f} s"
+    words = f"window medians from {min(medians):.2f} to {max(medians):.2f} ms over {run.series[-1].at_s:.0f} s"
     return words if run.throttled_at_s is None else f"{words}; throttled after {run.throttled_at_s:.0f} s"
 
 
 def layers(report: AnalyzeReport) -> str:
-    """The noisiest layers of int8, and their share of the time where the runtime tells it."""
+    """Draw the noisiest layers of int8, and their share of the time if the runtime reports it."""
     noisy = [(layer.alone_db, layer) for layer in report.layers if layer.alone_db is not None]
     shown = [layer for _, layer in sorted(noisy, key=lambda pair: pair[0])[:LAYERS]][::-1]
     timed = any(layer.time is not None for layer in shown)
@@ -207,7 +214,7 @@ def layers(report: AnalyzeReport) -> str:
         colour = _colour(report.target)
         panels[0].barh(places, [layer.alone_db or 0.0 for layer in shown], color=colour)
         panels[0].set_yticks(places, names)
-        panels[0].set_xlabel("signal over its noise, dB")
+        panels[0].set_xlabel("signal-to-noise ratio, dB")
         if timed:
             panels[1].barh(places, [100 * (layer.time or 0.0) for layer in shown], color=TEXT)
             panels[1].set_xlabel("time, %")
@@ -228,7 +235,7 @@ def _top1(entry: Entry) -> float:
 
 
 def _milliseconds(axes: Axes, values: Sequence[float]) -> None:
-    """A scale for latencies: logarithmic where they span more than a factor of three."""
+    """Set up the axis for latencies, which is logarithmic if they span more than a factor of three."""
     axes.set_xlabel("latency, ms")
     if max(values) > 3 * min(values):
         axes.set_xscale("log")
@@ -246,9 +253,10 @@ def _steps(low: float, high: float) -> mpl.ticker.Locator:
 
 
 def _svg(figure: Figure, title: str, description: str) -> str:
-    """Return the chart as an element of the page, with a name and its content in words."""
+    """Return the chart as an element of the page, with a title and a description of its content."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": title}):  # the names inside differ from other charts' and are always the same
+    # The identifiers inside are always the same, and they differ from those of other charts.
+    with mpl.rc_context({"svg.hashsalt": title}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     ET.register_namespace("", SVG)
     ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")

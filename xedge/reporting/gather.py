@@ -1,4 +1,4 @@
-"""What a page is made of: runs with their numbers, names and neighbours, and the other documents."""
+"""Gather what a page shows: the runs with their numbers, names and comparisons, and the other documents."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class Entry:
     """A run on the page.
 
     Args:
-        number: in the tables and charts, from 1.
-        name: tells it from the others.
-        short: target and precision.
-        run: the report.
-        difference: its accuracy beside ``reference``; None for the reference itself, or where not scored.
-        on_frontier: whether no other run on the same board is both faster and more accurate.
+        number: The number of the run in the tables and charts, from 1.
+        name: A name that no other run on the page has.
+        run: The report of the run.
+        difference: The difference in accuracy from the reference run of the page; None for the reference run itself, or
+            if the run was not scored.
+        on_frontier: Whether the run was scored and no other run on the same board is at least as fast and as accurate,
+            and better in one of the two.
     """
 
     number: int
@@ -36,7 +37,7 @@ class Entry:
 
     @property
     def short(self) -> str:
-        """Target and precision."""
+        """The target and the precision of the run."""
         return f"{self.run.target} {self.run.precision}"
 
 
@@ -45,12 +46,14 @@ class Gathered:
     """Everything that a page shows.
 
     Args:
-        models: that were benchmarked.
-        entries: the runs.
-        reference: the run that accuracy is told against: the first fp32 that was scored, else the first scored.
-        failures: what did not run, by name.
-        recommendations: of benchmarks.
-        verifications, analyses: other documents.
+        models: The names of the models that were benchmarked.
+        entries: The runs.
+        reference: The run with which the accuracy of the others is compared: the first fp32 run that was scored, or the
+            first scored run if there is no such run; None if no run was scored.
+        failures: The error messages of what did not run, by name.
+        recommendations: The recommendations of benchmarks.
+        verifications: The comparisons of bundles.
+        analyses: The analyses of layers.
     """
 
     models: tuple[str, ...]
@@ -63,7 +66,7 @@ class Gathered:
 
     @property
     def boards(self) -> dict[str, list[Entry]]:
-        """The runs of each board."""
+        """The runs on each board, by the name of the board."""
         found: dict[str, list[Entry]] = {}
         for entry in self.entries:
             found.setdefault(board_name(entry.run.board), []).append(entry)
@@ -96,7 +99,9 @@ class _Pile:
             case AnalyzeReport():
                 self.analyses.append(document)
             case _:
-                raise InputError(f"a report shows runs, benchmarks, verify and analyze; not {document.schema}")
+                raise InputError(
+                    f"a report shows what run, benchmark, verify and analyze write, but not {document.schema}"
+                )
 
     def _rows(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -107,20 +112,22 @@ class _Pile:
 
 
 def gather(documents: Sequence[Any], failures: Mapping[str, str] | None = None) -> Gathered:
-    """Return what a page of these documents shows.
+    """Gather what a page of these documents shows.
 
     Args:
-        documents: that were read.
-        failures: what did not run and is in none of them, by name.
+        documents: The documents.
+        failures: The error messages of what did not run and is in none of the documents, by name.
 
     Raises:
-        InputError: there is nothing in them that it shows.
+        InputError: The documents hold nothing that a page shows, or one of them is of another kind.
     """
     pile = _Pile(failures=dict(failures or {}))
     for document in documents:
         pile.add(document)
     if not (pile.runs or pile.verifications or pile.analyses):
-        raise InputError("none of these documents holds a run, so there is nothing to report")
+        raise InputError(
+            "none of these documents holds a run, so there is nothing to report; give those of `xedge run`"
+        )
     scored = [run for run in pile.runs if run.accuracy is not None]
     first = next((run for run in scored if run.precision == "fp32"), scored[0] if scored else None)
     entries = tuple(
@@ -145,7 +152,7 @@ def gather(documents: Sequence[Any], failures: Mapping[str, str] | None = None) 
 
 
 def _on_frontier(run: RunReport, runs: Sequence[RunReport]) -> bool:
-    """Whether no other scored run on the same board is at least as fast and as accurate, and better in one of them."""
+    """Return whether no scored run on the board is at least as fast and as accurate, and better in one of the two."""
     if run.accuracy is None:
         return False
     mine = run.latency.p50_ms, -run.accuracy.top1

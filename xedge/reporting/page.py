@@ -1,4 +1,4 @@
-"""Make one self-contained page: no script, nothing fetched, charts and photos inside."""
+"""Make one self-contained page: charts and photos are embedded, there are no scripts, and nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ from xedge.reporting import figures
 from xedge.reporting.gather import Entry, Gathered
 from xedge.reporting.photos import changed_photos
 
-# A time series of fewer stretches shows nothing.
+# A time series with fewer windows shows nothing.
 SHORTEST_SERIES = 5
-# A larger confusion matrix is no longer read as a table.
+# A larger confusion matrix is not readable as a table.
 LARGEST_MATRIX = 16
 
 
 def page(found: Gathered, data: Path | None = None, title: str | None = None) -> str:
-    """Return the page's HTML."""
+    """Return the HTML of the page.
+
+    Args:
+        found: What the page shows.
+        data: The folder in which the photos are now; None looks where they were scored.
+        title: The title of the page; None makes one from the models and boards.
+    """
     environment = Environment(
         loader=PackageLoader("xedge.reporting", ""),
         autoescape=select_autoescape(default=True),
@@ -70,7 +76,13 @@ def _has_course(entry: Entry) -> bool:
 
 
 def confusions(accuracy: Accuracy, labels: Sequence[str], most: int = 12) -> list[tuple[str, str, int]]:
-    """Return what was most often taken for what: truth, answer, photos."""
+    """Return the most frequent confusions: the true class, the answer, and the number of photos.
+
+    Args:
+        accuracy: The accuracy with the confusion matrix.
+        labels: The names of the classes.
+        most: The greatest number of confusions to return.
+    """
     wrong = [
         (labels[i], labels[j], count)
         for i, row in enumerate(accuracy.confusion)

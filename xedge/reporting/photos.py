@@ -1,4 +1,4 @@
-"""The photos that quantization changed: what float answered, what the others answer, and what is to be seen."""
+"""Find the photos whose answer quantization changed: the answers of all runs, and a thumbnail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ SIZE = 112
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one run answered: its number on the page, the class, and its probability, 0 to 1."""
+    """The answer of one run to one photo.
+
+    Args:
+        number: The number of the run on the page.
+        label: The name of the class that the run answered.
+        probability: The probability of the answer, 0 to 1.
+        right: Whether the answer is the true class.
+    """
 
     number: int
     label: str
@@ -32,14 +39,14 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """A photo to which some run answers otherwise than the reference.
+    """A photo to which at least one run gives a different answer than the reference run.
 
     Args:
-        photo: the file's name in the folder that was scored.
-        truth: what it shows.
-        reference: what the reference answered.
-        answers: those that differ.
-        image: a small JPEG as a data URI; None where the photo cannot be found.
+        photo: The path of the photo in the folder that was scored.
+        truth: The name of the true class.
+        reference: The answer of the reference run.
+        answers: The answers of other runs that differ from it.
+        image: A small JPEG as a data URI; None if the photo is not found.
     """
 
     photo: str
@@ -50,17 +57,17 @@ class Changed:
 
     @property
     def lost(self) -> bool:
-        """Whether the reference was right and some other is not."""
+        """Whether the reference run was right, so that the other runs lost this photo."""
         return self.reference.right
 
 
 def changed_photos(reference: Entry, entries: Sequence[Entry], data: Path | None) -> tuple[list[Changed], int]:
-    """Return the photos to show, those first that were right before, and how many there are.
+    """Return the photos to show, first those to which the reference run was right, and how many there are in total.
 
     Args:
-        reference: what the others are held against; scored.
-        entries: all runs; those that were scored on the same photos count.
-        data: where the photos lie now; None looks where they were scored.
+        reference: The run with which the others are compared; it must have been scored.
+        entries: All runs; only those that were scored on the same photos count.
+        data: The folder in which the photos are now; None looks where they were scored.
     """
     ours = reference.run.answers
     assert ours is not None
@@ -87,7 +94,7 @@ def _same_photos(theirs: Answers | None, ours: Answers) -> bool:
 
 
 def _answers(entry: Entry) -> Iterator[tuple[str, Answer]]:
-    """Yield every photo's name and what a run answered to it."""
+    """Yield the name of every photo and the answer of a run to it."""
     answers = entry.run.answers
     assert answers is not None
     for photo, truth, first, probability in zip(
@@ -98,7 +105,7 @@ def _answers(entry: Entry) -> Iterator[tuple[str, Answer]]:
 
 
 def _folder(reference: Entry, data: Path | None) -> Path | None:
-    """Where the photos lie: as the user says, as the run says, or in the package."""
+    """Return the folder of the photos: the one that the user gave, the one of the run, or the one in the package."""
     known = [data, Path(reference.run.data) if reference.run.data is not None else None, embedded.test_photos().root]
     answers = reference.run.answers
     assert answers is not None

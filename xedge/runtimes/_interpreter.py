@@ -105,16 +105,23 @@ def _multiply_accumulates(op: Any, tensors: dict[int, Any]) -> int:
 
 
 def read_tensors(interpreter_class: Any, resolver: Any, artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
-    """Return every tensor of one inference by name, as real values, from the built-in kernels, which keep them."""
-    with native_log():
-        interpreter = interpreter_class(
-            model_path=str(artifact),
-            experimental_op_resolver_type=resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_preserve_all_tensors=True,
-        )
-        interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], photo)
-    interpreter.invoke()
+    """Return every tensor of one inference by name, as real values, from the built-in kernels, which keep them.
+
+    Raises:
+        BundleError: The built-in kernels cannot run the artifact.
+    """
+    try:
+        with native_log():
+            interpreter = interpreter_class(
+                model_path=str(artifact),
+                experimental_op_resolver_type=resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_preserve_all_tensors=True,
+            )
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], photo)
+        interpreter.invoke()
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(f"{artifact}: the built-in kernels do not run it ({_first_line(error)})") from error
     made = {int(t) for op in interpreter._get_ops_details() for t in op["outputs"]}
     tensors: dict[str, FloatArray] = {}
     for detail in interpreter.get_tensor_details():

@@ -18,8 +18,10 @@ from xedge.graph.ir import (
     Add,
     Concat,
     Conv,
+    Crop,
     Dense,
     Depthwise,
+    Elementwise,
     Graph,
     Input,
     Mean,
@@ -27,8 +29,12 @@ from xedge.graph.ir import (
     Node,
     Pad,
     Pool,
+    Reduce,
     Reshape,
+    Resize,
     Softmax,
+    TransposedConv,
+    Unary,
     Weighted,
 )
 from xedge.graph.writing import writer_of, writes
@@ -39,6 +45,21 @@ from xedge.vocabulary import Batch
 
 # A uint8 value is the plan's int8 value plus 128.
 UINT8_SHIFT = 128
+ELEMENTWISE: dict[str, Any] = {
+    "add": ops.add,
+    "subtract": ops.subtract,
+    "multiply": ops.multiply,
+    "divide": ops.divide,
+    "maximum": ops.maximum,
+    "minimum": ops.minimum,
+}
+UNARY: dict[str, Any] = {
+    "exp": ops.exp,
+    "log": ops.log,
+    "sqrt": ops.sqrt,
+    "abs": ops.abs,
+    "negative": ops.negative,
+}
 SIMPLE_ACTIVATIONS: dict[str, Any] = {
     "relu": ops.relu,
     "sigmoid": ops.sigmoid,
@@ -209,6 +230,8 @@ class Writer:
         """Return a kernel as OpenVINO stores it: (out, in, h, w), with groups before it, dense (in, out)."""
         if isinstance(node, Dense):
             return kernel
+        if isinstance(node, TransposedConv):
+            return np.asarray(kernel.transpose(2, 3, 0, 1))
         if isinstance(node, Depthwise):
             height, width, channels = kernel.shape
             groups = self.graph.shape(node.inputs[0])[-1]
@@ -249,8 +272,71 @@ def _multiply(writer: Writer, node: Multiply, inputs: list[Any]) -> Any:
 
 @writes("openvino", Concat)
 def _concat(writer: Writer, node: Concat, inputs: list[Any]) -> Any:
-    del writer, node
-    return ops.concat(inputs, 1)
+    rank = len(writer.graph.shape(node.name))
+    return ops.concat(inputs, _axis(node.axis % rank, rank))
+
+
+def _axis(axis: int, rank: int) -> int:
+    """Where an axis of a shape without batch is in NCHW: channels come first."""
+    return 1 if axis == rank - 1 else axis + 2
+
+
+@writes("openvino", Elementwise)
+def _elementwise(writer: Writer, node: Elementwise, inputs: list[Any]) -> Any:
+    if node.constant is not None:
+        value = node.constant.astype(np.float32)
+        value = np.ascontiguousarray(value.transpose(2, 0, 1)[None]) if value.ndim == 3 else value
+        constant = writer.constant(f"{node.name}#constant", value)
+        inputs = [constant, *inputs] if node.constant_first else [*inputs, constant]
+    return ELEMENTWISE[node.kind](*inputs)
+
+
+@writes("openvino", Unary)
+def _unary(writer: Writer, node: Unary, inputs: list[Any]) -> Any:
+    del writer
+    return UNARY[node.kind](inputs[0])
+
+
+@writes("openvino", Reduce)
+def _reduce(writer: Writer, node: Reduce, inputs: list[Any]) -> Any:
+    rank = len(writer.graph.shape(node.inputs[0]))
+    axes = writer.constant(f"{node.name}#axes", np.array([_axis(axis, rank) for axis in node.axes], np.int64))
+    return {"mean": ops.reduce_mean, "max": ops.reduce_max, "sum": ops.reduce_sum}[node.kind](inputs[0], axes, True)
+
+
+@writes("openvino", Resize)
+def _resize(writer: Writer, node: Resize, inputs: list[Any]) -> Any:
+    size = writer.constant(f"{node.name}#size", np.array(node.size, np.int64))
+    axes = writer.constant(f"{node.name}#axes", np.array([2, 3], np.int64))
+    nearest = node.kind == "nearest"
+    return ops.interpolate(
+        inputs[0],
+        size,
+        "nearest" if nearest else "linear_onnx",
+        "sizes",
+        coordinate_transformation_mode="asymmetric" if nearest else "half_pixel",
+        nearest_mode="floor",
+        axes=axes,
+    )
+
+
+@writes("openvino", Crop)
+def _crop(writer: Writer, node: Crop, inputs: list[Any]) -> Any:
+    end = np.array(node.begin) + np.array(node.size)
+    parts = {"begin": node.begin, "end": end, "step": (1, 1), "axes": (2, 3)}
+    return ops.slice(
+        inputs[0], *(writer.constant(f"{node.name}#{key}", np.array(v, np.int64)) for key, v in parts.items())
+    )
+
+
+@writes("openvino", TransposedConv)
+def _transposed_convolution(writer: Writer, node: TransposedConv, inputs: list[Any]) -> Any:
+    kernel, bias = writer.kernel_and_bias(node)
+    (top, bottom), (left, right) = node.padding
+    product = ops.convolution_backprop_data(
+        inputs[0], kernel, list(node.strides), None, [top, left], [bottom, right], name=f"{node.name}#product"
+    )
+    return writer.fused(node, ops.add(product, writer.constant(f"{node.name}#bias", bias.reshape(1, -1, 1, 1))))
 
 
 @writes("openvino", Softmax)

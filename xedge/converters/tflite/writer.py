@@ -19,8 +19,10 @@ from xedge.graph.ir import (
     Add,
     Concat,
     Conv,
+    Crop,
     Dense,
     Depthwise,
+    Elementwise,
     Fused,
     Graph,
     Input,
@@ -30,8 +32,12 @@ from xedge.graph.ir import (
     Pad,
     Padding,
     Pool,
+    Reduce,
     Reshape,
+    Resize,
     Softmax,
+    TransposedConv,
+    Unary,
     Weighted,
     same_padding,
 )
@@ -95,6 +101,30 @@ ACTIVATIONS = {
     "hard_silu": Operator("HARD_SWISH", int8_version=1),
     "leaky_relu": Operator("LEAKY_RELU", options=schema.LeakyReluOptionsT),
 }
+ELEMENTWISE = {
+    "add": ADD,
+    "subtract": Operator("SUB", int8_version=None, options=schema.SubOptionsT),
+    "multiply": MUL,
+    "divide": Operator("DIV", int8_version=None, options=schema.DivOptionsT),
+    "maximum": Operator("MAXIMUM", int8_version=None, options=schema.MaximumMinimumOptionsT),
+    "minimum": Operator("MINIMUM", int8_version=None, options=schema.MaximumMinimumOptionsT),
+}
+UNARY = {
+    "exp": Operator("EXP", int8_version=None, options=schema.ExpOptionsT),
+    "log": Operator("LOG", int8_version=None),
+    "sqrt": Operator("SQRT", int8_version=None),
+    "abs": Operator("ABS", int8_version=None, options=schema.AbsOptionsT),
+    "negative": Operator("NEG", int8_version=None, options=schema.NegOptionsT),
+}
+REDUCTIONS = {
+    "mean": MEAN,
+    "max": Operator("REDUCE_MAX", int8_version=None, options=schema.ReducerOptionsT),
+    "sum": Operator("SUM", int8_version=None, options=schema.ReducerOptionsT),
+}
+RESIZE_NEAREST = Operator("RESIZE_NEAREST_NEIGHBOR", int8_version=None, options=schema.ResizeNearestNeighborOptionsT)
+RESIZE_BILINEAR = Operator("RESIZE_BILINEAR", float_version=3, int8_version=None, options=schema.ResizeBilinearOptionsT)
+SLICE = Operator("SLICE", int8_version=None, options=schema.SliceOptionsT)
+TRANSPOSE_CONV = Operator("TRANSPOSE_CONV", int8_version=None, options=schema.TransposeConvOptionsT)
 # A convolution of float ends with an integer kernel that has a scale for each output channel.
 PER_CHANNEL_DYNAMIC_CONV_VERSION = 5
 
@@ -430,7 +460,8 @@ def _multiply(writer: Writer, node: Multiply, inputs: list[Value], held: Held) -
 
 @writes("tflite", Concat)
 def _concat(writer: Writer, node: Concat, inputs: list[Value], held: Held) -> None:
-    writer.emit(CONCATENATION, inputs, writer.result(node, held), axis=len(writer.graph.shape(node.name)))
+    axis = node.axis % len(writer.graph.shape(node.name)) + 1
+    writer.emit(CONCATENATION, inputs, writer.result(node, held), axis=axis)
 
 
 @writes("tflite", Pool)
@@ -460,6 +491,63 @@ def _pad(writer: Writer, node: Pad, inputs: list[Value], held: Held) -> None:
 @writes("tflite", Reshape)
 def _reshape(writer: Writer, node: Reshape, inputs: list[Value], held: Held) -> None:
     writer.reshaped(inputs[0], node.shape, writer.result(node, held))
+
+
+@writes("tflite", Elementwise)
+def _elementwise(writer: Writer, node: Elementwise, inputs: list[Value], held: Held) -> None:
+    if node.constant is not None:
+        constant = writer.constant(f"{node.name}#constant", node.constant.astype(np.float32))
+        inputs = [constant, *inputs] if node.constant_first else [*inputs, constant]
+    writer.emit(ELEMENTWISE[node.kind], inputs, writer.result(node, held))
+
+
+@writes("tflite", Unary)
+def _unary(writer: Writer, node: Unary, inputs: list[Value], held: Held) -> None:
+    writer.emit(UNARY[node.kind], inputs, writer.result(node, held))
+
+
+@writes("tflite", Reduce)
+def _reduce(writer: Writer, node: Reduce, inputs: list[Value], held: Held) -> None:
+    axes = writer.constant(f"{node.name}#axes", np.array([axis + 1 for axis in node.axes], np.int32))
+    writer.emit(REDUCTIONS[node.kind], [inputs[0], axes], writer.result(node, held), keepDims=True)
+
+
+@writes("tflite", Resize)
+def _resize(writer: Writer, node: Resize, inputs: list[Value], held: Held) -> None:
+    size = writer.constant(f"{node.name}#size", np.array(node.size, np.int32))
+    if node.kind == "nearest":
+        writer.emit(RESIZE_NEAREST, [inputs[0], size], writer.result(node, held))
+    else:
+        writer.emit(RESIZE_BILINEAR, [inputs[0], size], writer.result(node, held), halfPixelCenters=True)
+
+
+@writes("tflite", Crop)
+def _crop(writer: Writer, node: Crop, inputs: list[Value], held: Held) -> None:
+    channels = writer.graph.shape(node.name)[-1]
+    begin = writer.constant(f"{node.name}#begin", np.array((0, *node.begin, 0), np.int32))
+    size = writer.constant(f"{node.name}#size", np.array((1, *node.size, channels), np.int32))
+    writer.emit(SLICE, [inputs[0], begin, size], writer.result(node, held))
+
+
+@writes("tflite", TransposedConv)
+def _transposed_convolution(writer: Writer, node: TransposedConv, inputs: list[Value], held: Held) -> None:
+    """Write the full result, cut what the padding takes off, and add the bias with the activation.
+
+    The format pads on its own only for the result sizes of SAME and VALID.
+    """
+    height, width, channels = writer.graph.shape(node.name)
+    (top, bottom), (left, right) = node.padding
+    whole = (height + top + bottom, width + left + right, channels)
+    shape = writer.constant(f"{node.name}#size", np.array((1, *whole), np.int32))
+    kernel = writer.weight(f"{node.name}#kernel", np.ascontiguousarray(node.kernel.transpose(3, 0, 1, 2)))
+    options = {"padding": schema.Padding.VALID, "strideH": node.strides[0], "strideW": node.strides[1]}
+    full = writer.emit(TRANSPOSE_CONV, [shape, kernel, inputs[0]], writer.new(f"{node.name}#whole", whole), **options)
+    if node.padding != NO_PADDING:
+        begin = writer.constant(f"{node.name}#begin", np.array((0, top, left, 0), np.int32))
+        size = writer.constant(f"{node.name}#kept", np.array((1, height, width, channels), np.int32))
+        full = writer.emit(SLICE, [full, begin, size], writer.new(f"{node.name}#cut", (height, width, channels)))
+    bias = writer.constant(f"{node.name}#bias", node.bias)
+    writer.emit(ADD, [full, bias], writer.result(node, held), fusedActivationFunction=FUSED[node.activation])
 
 
 def _kernel_layout(node: Weighted, kernel: np.ndarray) -> np.ndarray:

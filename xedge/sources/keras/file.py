@@ -8,8 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xedge.errors import InputError, MissingRuntimeError, UnsupportedError, parameter
-from xedge.graph.ir import Graph
+from xedge.graph.fold import prune, simplify
+from xedge.graph.ir import Conv, Crop, Graph, Node, Resize, Scale
 from xedge.graph.spill import spilled
 from xedge.memory import give_memory_back
 from xedge.native_log import native_log
@@ -17,21 +20,26 @@ from xedge.plugins import registered
 from xedge.sources import ReadModel, Source
 from xedge.vocabulary import BUILT_IN
 
+# The largest value, in magnitude, that networks take for a photo that has been scaled.
+SMALL = 16.0
+
 
 def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
     """Load a Keras model and read it into the reference graph; arguments and errors are those of ``Reader``."""
     with native_log():  # Keras imports TensorFlow for .h5 files, which greets at length
         model = load_keras(source, allow_code=allow_code)
         # They import keras, whose backend is chosen by now.
-        from xedge.sources.keras.layers import read_keras  # noqa: PLC0415
+        from xedge.sources.keras.layers import read_unfolded  # noqa: PLC0415
         from xedge.sources.keras.original import Original  # noqa: PLC0415
 
-        graph = spilled(read_keras(model), scratch / "kernels")
+        unfolded = read_unfolded(model)
+        scheme = suggested_scheme(model.name, unfolded)
+        graph = spilled(prune(simplify(unfolded)), scratch / "kernels")
         original = Original(model, scratch)
-    name, kinds = model.name, layer_kinds(model)
-    del model
+    name = model.name
+    del model, unfolded
     give_memory_back()
-    return ReadModel(graph=graph, original=original, name=name, scheme=suggested_scheme(name, kinds))
+    return ReadModel(graph=graph, original=original, name=name, scheme=scheme)
 
 
 def read_built_in(name: str) -> Graph:
@@ -125,27 +133,48 @@ def _explained(path: Path, error: Exception) -> Exception:
     return UnsupportedError(f"{path}: Keras does not load it ({text[:200]})")
 
 
-def layer_kinds(model: Any) -> frozenset[str]:
-    """Return the class names of a Keras model's layers, those of nested models included."""
-    kinds: set[str] = set()
-    for layer in model.layers:
-        kinds.add(type(layer).__name__)
-        if hasattr(layer, "layers"):
-            kinds |= layer_kinds(layer)
-    return frozenset(kinds)
-
-
-def suggested_scheme(model_name: str, kinds: frozenset[str]) -> tuple[str, str] | None:
+def suggested_scheme(model_name: str, unfolded: Graph) -> tuple[str, str] | None:
     """Return the preprocessing scheme that a model suggests, and why; None if nothing in it tells.
 
     Nothing in a Keras file says how the photos were scaled; a model that scales its own input takes raw pixels.
 
     Args:
         model_name: The model's own name.
-        kinds: The class names of its layers.
+        unfolded: Its graph, in which each scale is a node of its own.
     """
-    if kinds & {"Rescaling", "Normalization"}:
+    if takes_raw_pixels(unfolded):
         return "raw", "the model scales its input itself"
     if model_name in BUILT_IN:
         return BUILT_IN[model_name], f"as Keras Applications' {model_name} was trained"
     return None
+
+
+def takes_raw_pixels(unfolded: Graph) -> bool:
+    """Return whether what a model does to its input, before it computes anything from it, fits pixels of 0 to 255.
+
+    It follows the photo through scales and through nodes that only move values, and looks at what becomes of black and
+    white. Scales that bring them below 16 (x / 127.5 - 1), or that take away the mean of raw pixels (x - 103.9), are
+    those of a model for raw pixels. A scale that leaves values of 0 to 1 small (2 x - 1) or one that stands elsewhere
+    in the network says nothing.
+    """
+    ranges: dict[str, tuple[float, float]] = {unfolded.input.name: (0.0, 255.0)}
+    found = False
+    for node in unfolded:
+        if not node.inputs or any(name not in ranges for name in node.inputs):
+            continue
+        low, high = ranges[node.inputs[0]]
+        if isinstance(node, Scale):
+            ends = np.concatenate([node.factor * low + node.offset, node.factor * high + node.offset])
+            ranges[node.name] = float(ends.min()), float(ends.max())
+            low, high = ranges[node.name]
+            found = found or low <= -SMALL or high <= SMALL
+        elif node.moves_values or isinstance(node, Crop | Resize) or _reorders_channels(node):
+            ranges[node.name] = low, high
+    return found
+
+
+def _reorders_channels(node: Node) -> bool:
+    """Whether a node is a convolution that only puts the channels in another order."""
+    if not isinstance(node, Conv) or node.kernel.shape[:2] != (1, 1) or node.bias.any():
+        return False
+    return bool(((node.kernel == 0) | (node.kernel == 1)).all() and (node.kernel.sum(axis=2) == 1).all())

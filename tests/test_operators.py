@@ -1,0 +1,79 @@
+"""Operators between layers: what is refused or judged; the conformance tests compute them on every target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from xedge.errors import UnsupportedError
+from xedge.graph.evaluate import Evaluator
+from xedge.sources.keras.file import takes_raw_pixels
+from xedge.sources.keras.layers import read_keras, read_unfolded
+
+CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
+
+
+def classifier(start: Callable[[Any], Any]) -> Any:
+    """Return a small classifier that begins with ``start``."""
+    photo = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(start(photo))
+    return keras.Model(photo, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize(
+    ("start", "raw"),
+    [
+        pytest.param(lambda x: x / 127.5 - 1, True, id="operators"),
+        pytest.param(lambda x: x[..., ::-1] - CAFFE_MEAN, True, id="caffe"),
+        pytest.param(keras.applications.resnet.preprocess_input, True, id="preprocess_input"),
+        pytest.param(layers.Rescaling(1 / 255), True, id="rescaling"),
+        pytest.param(lambda x: layers.Rescaling(1 / 127.5, -1)(layers.Resizing(12, 12)(x)), True, id="resized"),
+        pytest.param(layers.Normalization(mean=[120.0] * 3, variance=[3600.0] * 3), True, id="normalization"),
+        pytest.param(lambda x: 2 * x - 1, False, id="photos-of-0-to-1"),
+        pytest.param(layers.Normalization(mean=[0.5] * 3, variance=[0.06] * 3), False, id="normalization-of-0-to-1"),
+        pytest.param(lambda x: layers.Rescaling(0.2)(layers.Conv2D(3, 1)(x)), False, id="scale-of-a-branch"),
+        pytest.param(layers.Identity(), False, id="none"),
+    ],
+)
+def test_a_model_that_scales_its_input_takes_raw_pixels(start: Callable[[Any], Any], raw: bool) -> None:
+    assert takes_raw_pixels(read_unfolded(classifier(start))) is raw
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(keras.applications.resnet.preprocess_input, id="caffe"),
+        pytest.param(keras.applications.mobilenet_v2.preprocess_input, id="tf"),
+        pytest.param(keras.applications.densenet.preprocess_input, id="torch"),
+    ],
+)
+def test_preprocess_input_inside_the_model_is_read(start: Callable[[Any], Any]) -> None:
+    keras.utils.set_random_seed(1)
+    model = classifier(start)
+    photos = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 3)).astype(np.float32)
+    expected = np.asarray(model(photos, training=False))
+    assert np.abs(Evaluator(read_keras(model)).output(photos) - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("start", "named"),
+    [
+        pytest.param(lambda x: x[..., :1] * x[..., 1][..., None], "channel", id="one-channel"),
+        pytest.param(lambda x: x[:, 2:, 2:], "only channels can be taken", id="window"),
+        pytest.param(layers.RandomCrop(12, 12), "crops nothing in inference", id="random-crop"),
+        pytest.param(layers.AutoContrast(), "AutoContrast", id="auto-contrast"),
+        pytest.param(layers.UpSampling2D(2, interpolation="bicubic"), "bicubic", id="bicubic"),
+        pytest.param(layers.Resizing(8, 12, crop_to_aspect_ratio=True), "aspect ratio", id="aspect-ratio"),
+        pytest.param(layers.Resizing(11, 11, interpolation="nearest"), "not a multiple", id="nearest"),
+        pytest.param(lambda x: keras.ops.mean(x, axis=0, keepdims=True), "the batch", id="batch"),
+        pytest.param(keras.ops.sin, "Sin", id="unknown-function"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_reason(start: Callable[[Any], Any], named: str) -> None:
+    with pytest.raises(UnsupportedError, match=named):
+        read_keras(classifier(start))
