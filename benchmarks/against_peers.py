@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Make the peers' artifacts and ours, measure all in one run, and write the comparison into docs/.
+"""Make the artifacts of xedge and of other tools, measure all of them in one run, and write the comparison.
 
     XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER
 
-FOLDER keeps the artifacts; what is there already is not made again. About 20 minutes on two quiet cores, 6 GB of memory
-for the peers' ONNX path. docs/peers.json has the figures and the versions, docs/peers.md the tables: one part for each
-kind of processor that was measured on, the newest in place of an older one of that kind.
+The artifacts are kept in FOLDER; those that are already there are not made again. The script takes about 20 minutes on
+two idle cores, and the other tools need 6 GB of memory to make their ONNX artifacts. It writes the figures and the
+versions to docs/peers.json and the tables to docs/peers.md. Both have one part for each kind of processor. A new
+measurement replaces an older one on the same kind of processor.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xedge.vocabulary import PRECISIONS, TARGETS
+from xedge.converters import find_target, target_names
+from xedge.vocabulary import PRECISIONS
 
+TARGETS = target_names("all")
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
-# What each of our targets is held against, and what its figures are called.
+SUFFIXES = {name: find_target(name).suffix for name in TARGETS}
+# The files of other tools that each target is compared with, and their names in the tables.
 PEERS = {
     "tflite": {
         "float_tflite.tflite": "TFLiteConverter fp32",
@@ -43,19 +46,22 @@ BEST_INT8 = {
     "onnx": "ort_u8s8_moving_average.onnx",
     "openvino": "nncf_int8.xml",
 }
-INTRODUCTION = """# Beside the peers
+INTRODUCTION = """# Comparison with other tools
 
-Written by `XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER`: the full-size Xception (84 MB in Keras), 100
-calibration photos, 713 photos of the test and validation splits, top-1 on the 372 of test, all in one run with
-interleaved timing. tv is the mean total variation distance of the probabilities from float's. Ratios are to the best
-int8 peer of the target, in bold.
+This page was written by `XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER`. It shows the full-size Xception
+(84 MB in Keras), calibrated on 100 photos. Agreement (the share of photos with the same first class as float) and total
+variation (tv, the mean total variation distance between the probabilities of the artifact and those of float) were
+measured on the 713 photos of the test and validation splits, and top-1 on the 372 photos of the test split. For each
+processor, all artifacts were measured in one run with interleaved timings. The last two columns give the ratio of the
+latency to that of the best int8 artifact of another tool for the same target, which is set in bold.
 
-The two processors differ in one thing that decides about int8: without VNNI, products of uint8 and int8 are added in
-pairs in 16 bits, and what does not fit is cut off ([how xedge keeps within it](quantization.md)).
+The two processors differ in a feature that is decisive for int8. Without VNNI, products of uint8 and int8 are added in
+pairs in 16 bits, and what does not fit is cut off ([how xedge avoids this](quantization.md)).
 """
-# Kinds of processor by what their int8 kernels need.
+# The kinds of processor, which differ in what int8 kernels can use.
 KINDS = {"vnni": "A processor with VNNI", "none": "A processor without VNNI"}
-HEADER = "| artifact | top-1, % | agreement, % | tv, % | MB | ms, 1 thread | ms, 2 threads | ratio, 1 | ratio, 2 |"
+HEADER = "| artifact | top-1, % | agreement, % | tv, % | MB | ms, 1 thread | ms, 2 threads |"
+HEADER += " ratio, 1 thread | ratio, 2 threads |"
 PACKAGES = (
     *("xedge", "ai-edge-litert", "litert-quantizer", "tensorflow-cpu", "tensorflow", "keras", "onnx", "onnxruntime"),
     *("tf2onnx", "openvino", "nncf", "numpy"),
@@ -63,11 +69,11 @@ PACKAGES = (
 
 
 def main() -> int:
-    """Make what is missing, measure, write."""
+    """Make the artifacts that are missing, measure all of them, and write the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--blocks", type=int, default=8, help="interleaved blocks of five timed inferences (8)")
-    parser.add_argument("--measured", type=Path, help="tell of this JSON of an earlier run, measure nothing")
+    parser.add_argument("folder", type=Path, help="the folder that keeps the artifacts")
+    parser.add_argument("--blocks", type=int, default=8, help="the number of interleaved blocks of five inferences (8)")
+    parser.add_argument("--measured", type=Path, help="use this JSON file of an earlier run instead of measuring")
     options = parser.parse_args()
     rows = json.loads((options.measured or measured(options.folder, options.blocks)).read_text())
     name, kind = processor()
@@ -80,7 +86,7 @@ def main() -> int:
 
 
 def measured(folder: Path, blocks: int) -> Path:
-    """Make the artifacts that are missing and measure all of them; return the JSON."""
+    """Make the artifacts that are missing, measure all of them, and return the path of the JSON file."""
     shared = Path(os.environ["XEDGE_SHARED"])
     model, train = shared / "data" / "xception_clothing.keras", shared / "data" / "clothing" / "train"
     peers, ours, result = folder / "peers", folder / "xedge", folder / "measured.json"
@@ -101,12 +107,12 @@ def measured(folder: Path, blocks: int) -> Path:
 
 
 def python(*arguments: object) -> None:
-    """Run this Python with arguments and fail if it fails."""
+    """Run this Python with arguments. A command that fails ends the benchmark."""
     subprocess.run([sys.executable, *map(str, arguments)], check=True)
 
 
 def named(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with its target and what it is called, in place of a path of the machine."""
+    """Return a row with its target and its name in the table instead of a path on this machine."""
     path = Path(row["artifact"])
     for target, names in PEERS.items():
         if path.name in names:
@@ -117,7 +123,7 @@ def named(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of everything that had a hand in it."""
+    """Return the versions of Python and of all packages that were used."""
     installed = {
         found.metadata["Name"].lower().replace("_", "-"): found.version for found in importlib.metadata.distributions()
     }
@@ -125,7 +131,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> tuple[str, str]:
-    """Return the processor's name with the extensions that int8 and bf16 kernels look for, and its kind."""
+    """Return the processor's name with the extensions that int8 and bf16 kernels use, and its kind."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
@@ -135,7 +141,7 @@ def processor() -> tuple[str, str]:
 
 
 def markdown(part: dict[str, Any]) -> str:
-    """Return the tables of one processor, one for each target; the last columns are ratios to its best int8 peer."""
+    """Return the tables of one processor, one for each target."""
     tools = ", ".join(f"{name} {version}" for name, version in part["versions"].items())
     parts = [f"## {KINDS[part['kind']]}\n", f"{part['processor']}. {tools}.\n"]
     if "remark" in part:
@@ -152,7 +158,13 @@ def markdown(part: dict[str, Any]) -> str:
 
 
 def line(row: dict[str, Any], base: dict[str, float], *, bold: bool) -> str:
-    """Return one row."""
+    """Return one row of a table.
+
+    Args:
+        row: The measured figures of one artifact.
+        base: The median latency of the best int8 artifact of another tool, by number of threads.
+        bold: Whether the artifact is that one.
+    """
     ms = row["median_ms"]
     cells = [
         f"**{row['artifact']}**" if bold else row["artifact"],

@@ -1,10 +1,12 @@
-"""Count the instructions of one inference on the processors of a Pi 4 and a Pi 5: a cost that noise does not touch.
-
-Under QEMU with its instruction-counting plugin, in one thread, by ai-edge-litert's aarch64 wheel: the difference of a
-run with more inferences and one with fewer, so that imports and loading do not count. Instructions are no time: memory
-and the width of vectors are not seen. As root on x86-64 Debian, some 10 minutes for two full-size models:
+"""Count the instructions that one inference executes on the processors of a Raspberry Pi 4 and 5.
 
     python benchmarks/instructions.py OURS.tflite PEERS.tflite...
+
+Unlike a timing, this count is not affected by noise. The program runs ai-edge-litert's aarch64 wheel in one thread in
+QEMU with its instruction-counting plugin. It subtracts the count of a run with fewer inferences from that of a run with
+more, so that imports and loading are left out. The number of instructions does not determine the time, because it takes
+neither the memory nor the width of the vector units into account. The program needs root on an x86-64 Debian, and takes
+some 10 minutes for two full-size models.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 EMULATED = Path(__file__).resolve().parent.parent / "tests" / "emulated"
 CORES = ("cortex-a72", "cortex-a76")
 FEW, MORE = 1, 3
-# A photo's values do not change what is executed; zeros might.
+# The pixels are random, because the values of a photo do not change what is executed, but zeros might.
 PROGRAM = """
 import sys
 import numpy as np
@@ -36,12 +38,12 @@ for _ in range(int(sys.argv[2])):
 
 
 def built(script: str) -> Path:
-    """Run a script that makes something once and prints where it is."""
+    """Run a script that makes a folder if it does not exist yet, and return the path that the script prints."""
     return Path(subprocess.run([EMULATED / script], stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
 
 
 def packages(system: Path) -> Path:
-    """Unpack the wheels where the emulated Python finds them, and return the folder."""
+    """Unpack the wheels in a folder where the emulated Python finds them, and return that folder."""
     site = system / "root" / "opt" / "counting"
     if not site.exists():
         for wheel in (system / "wheels").glob("*.whl"):
@@ -51,12 +53,20 @@ def packages(system: Path) -> Path:
 
 
 def instructions(qemu: Path, root: Path, core: str, model: Path, inferences: int) -> int:
-    """Return how many instructions the whole program executes."""
+    """Return the number of instructions that the whole program executes.
+
+    Args:
+        qemu: The folder with QEMU and its plugin.
+        root: The root folder of the emulated system.
+        core: The name of the processor that QEMU emulates.
+        model: The TFLite artifact.
+        inferences: The number of inferences.
+    """
     python = root / "usr" / "bin" / "python3.11"
-    program = [python, "-c", PROGRAM, model.resolve(), str(inferences)]
-    # Of the emulated program alone: its Python must not take this environment's settings.
+    program: list[str | Path] = [python, "-c", PROGRAM, model.resolve(), str(inferences)]
+    # These settings are for the emulated program only. Its Python must not use those of this environment.
     given = ["-E", "PYTHONPATH=/opt/counting", "-E", "PYTHONHASHSEED=0", "-U", "PYTHONHOME,VIRTUAL_ENV"]
-    command = [qemu / "qemu-aarch64", "-cpu", core, "-L", root, *given]
+    command: list[str | Path] = [qemu / "qemu-aarch64", "-cpu", core, "-L", root, *given]
     command += ["-plugin", f"{qemu / 'libinsn.so'},inline=on", "-d", "plugin", *program]
     environment = {"PATH": os.environ["PATH"]}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -67,9 +77,9 @@ def instructions(qemu: Path, root: Path, core: str, model: Path, inferences: int
 
 
 def main() -> None:
-    """Print a table."""
+    """Print a table with one row for each artifact."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.tflite")
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.tflite", help="the artifacts to count")
     models = parser.parse_args().models
     system, qemu = built("build"), built("build-counting")
     root = system / "root"

@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Int8 of other networks than Xception: train them on real photos, convert to every target, write the table.
+"""Measure int8 for networks other than the full-size Xception, and write the table to docs/other-models.md.
 
     pip install --no-deps tf_keras
     XEDGE_SHARED=DIR python benchmarks/other_models.py FOLDER
 
-FOLDER keeps the trained models; what is there already is not trained again (half an hour on two cores). ResNet-50 and
-Inception V3 are those of Keras Applications with small inputs; the one with one channel is written by Keras 2 into an
-.h5 file. docs/other-models.md has the table.
+The script trains the networks on real photos and converts them to every target. The trained models are kept in FOLDER;
+a model that is already there is not trained again. Training takes half an hour on two cores. ResNet-50 and Inception V3
+are those of Keras Applications with small inputs. The network with one input channel is written to an .h5 file by
+Keras 2.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -28,20 +30,21 @@ EPOCHS = {"resnet50": 14, "inception_v3": 8, "one_channel": 40}
 BATCH = 32
 HEADER = """# Other networks
 
-Written by `XEDGE_SHARED=DIR python benchmarks/other_models.py FOLDER`, which trains all but the compact Xception on
-the clothing photos (a short training: how close int8 is to float counts here, not how good float is). 100 calibration
-photos of the training split, the 372 photos of test; drop in percentage points of top-1, agreement and tv against
-float.
+This page was written by `XEDGE_SHARED=DIR python benchmarks/other_models.py FOLDER`, which trains all of these
+networks except the compact Xception on the clothing photos. The training is short: the page shows how close int8 is to
+float, not how good float is. The networks are calibrated on 100 photos of the training split and measured on the 372
+photos of the test split. The drop is the lost top-1 in percentage points. Agreement (the share of photos with the same
+first class) and total variation (tv) are against float, and so is the ratio of latencies in the last column.
 
-| network | target | float top-1, % | int8 top-1, % | drop | agreement, % | tv, % | time / fp32 |
+| network | target | float top-1, % | int8 top-1, % | drop, points | agreement, % | tv, % | int8 / fp32 latency |
 |---|---|---|---|---|---|---|---|"""
 
 
 def main() -> int:
-    """Train what is missing, convert everything, write the table."""
+    """Train the models that are missing, convert everything, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", choices=MODELS, help="train this one alone and stop")
+    parser.add_argument("folder", type=Path, help="the folder that keeps the trained models")
+    parser.add_argument("--train", choices=MODELS, help="train only this model, and stop")
     options = parser.parse_args()
     photos = Path(os.environ["XEDGE_SHARED"]) / "data" / "clothing"
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +55,7 @@ def main() -> int:
     for name, file in MODELS.items():
         path = options.folder / file
         if not path.exists():
-            # Keras 2 and Keras 3 do not live in one process.
+            # Keras 2 and Keras 3 cannot be used in the same process.
             run(sys.executable, __file__, options.folder, "--train", name)
         lines += rows(name, path, photos, options.folder)
     (DOCS / "other-models.md").write_text("\n".join(lines) + "\n")
@@ -60,7 +63,7 @@ def main() -> int:
 
 
 def rows(name: str, model: Path | None, photos: Path, folder: Path) -> list[str]:
-    """Convert a model to every target in int8 and return its lines of the table."""
+    """Convert a model to every target in int8, and return its lines of the table."""
     which = [model, "--preprocess", "tf"] if model is not None else []
     data = ["--calibration", photos / "train", "--data", photos / "test"]
     output = folder / "bundles" / name
@@ -82,18 +85,14 @@ def rows(name: str, model: Path | None, photos: Path, folder: Path) -> list[str]
 
 
 def run(*command: object) -> str:
-    """Run a command and return what it printed; it ends the benchmark if it fails."""
+    """Run a command and return what it printed. A command that fails ends the benchmark."""
     return subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def train(name: str, photos: Path, file: Path) -> None:
-    """Train one network for a short while and save it."""
+    """Train one network for a short time and save it."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    keras: Any
-    if file.suffix == ".h5":
-        import tf_keras as keras  # noqa: PLC0415
-    else:
-        import keras  # noqa: PLC0415
+    keras: Any = importlib.import_module("tf_keras" if file.suffix == ".h5" else "keras")
     keras.utils.set_random_seed(0)
     pixels, truth = split(photos / "train", SIZES[name])
     model = network(keras, name)
@@ -112,16 +111,16 @@ def train(name: str, photos: Path, file: Path) -> None:
 
 
 def split(folder: Path, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the photos of a split (N, H, W, C) uint8 and their classes (N,)."""
-    from xedge.photos.sets import read_folder  # noqa: PLC0415
+    """Return the photos of a split as uint8 (N, H, W, C) and their class indices (N,)."""
     from xedge.photos.preprocess import scheme  # noqa: PLC0415
+    from xedge.photos.sets import read_folder  # noqa: PLC0415
 
     found, preprocessing = read_folder(folder), scheme("tf", *size)
     return np.stack([preprocessing.pixels(file) for file in found.files]), np.array(found.truth)
 
 
 def network(keras: Any, name: str) -> Any:
-    """Return a network without weights."""
+    """Return a network with untrained weights."""
     size, layers = SIZES[name], keras.layers
     if name != "one_channel":
         build = {"resnet50": "ResNet50", "inception_v3": "InceptionV3"}[name]

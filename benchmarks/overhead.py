@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What the device side weighs, and what `xedge run` adds to the bare runtime's own benchmark tool.
+"""Measure the size of the device side and the overhead of `xedge run` over the runtime's own benchmark tool.
 
     python benchmarks/overhead.py BUNDLE [--threads 2] [--rounds 5]
 
-A fresh environment gets the wheel of this checkout with its litert extra; its size and packages are counted. There
-`xedge run` and `litert-benchmark` time the same artifact, one after the other in each round, so that a drift of the
-machine falls on both; medians over the rounds are printed. Run it on a quiet machine: the exit code is 1 when the
-median latency is off by more than 2 % or the peak memory is over by more than 10 %.
+The program installs the wheel of this checkout with its litert extra in a new environment, and prints the size and the
+packages of that environment. In each round it times the same artifact with `xedge run` and with `litert-benchmark`, one
+after the other, so that both are affected if the machine changes its pace. It prints the medians over the rounds. Run
+it on an idle machine. The exit code is 1 if the median latency of `xedge run` is more than 2 % higher than that of
+`litert-benchmark`, or if its peak memory is more than 10 % higher.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ from statistics import median
 from xedge.remote.wheel import write_wheel
 
 LARGEST_TIME, LARGEST_MEMORY = 0.02, 0.10
-# What every environment has, before anything is installed.
+# The packages that every environment has before anything is installed.
 OWN = ("pip", "setuptools", "wheel")
 
 
 def environment(folder: Path) -> Path:
-    """Install the device side and return its Python."""
+    """Install the device side in a new environment, print its size, and return its Python.
+
+    Args:
+        folder: The folder in which the environment is made.
+    """
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     wheel = write_wheel(folder)
@@ -47,13 +52,13 @@ def environment(folder: Path) -> Path:
 
 
 def size(entry: Path) -> int:
-    """Return the bytes below a folder or of a file, without what Python compiles."""
+    """Return the size of a file or folder in bytes, without compiled Python files."""
     files = entry.rglob("*") if entry.is_dir() else [entry]
     return sum(file.stat().st_size for file in files if file.is_file() and file.suffix != ".pyc")
 
 
 def peak_bytes(command: Sequence[object]) -> tuple[int, str]:
-    """Run a program; return the most memory that it held, and what it printed."""
+    """Run a program, and return its peak memory in bytes and what it printed."""
     with tempfile.TemporaryFile("w+") as out:
         child = subprocess.Popen([str(part) for part in command], stdout=out, stderr=subprocess.DEVNULL)
         _, status, used = os.wait4(child.pid, 0)
@@ -64,7 +69,7 @@ def peak_bytes(command: Sequence[object]) -> tuple[int, str]:
 
 
 def seconds(command: Sequence[object]) -> float:
-    """Return the median time of a program over five starts."""
+    """Return the median time in seconds that a program takes, over five runs."""
     taken = []
     for _ in range(5):
         start = time.perf_counter()
@@ -74,12 +79,12 @@ def seconds(command: Sequence[object]) -> float:
 
 
 def main() -> int:
-    """Print what is installed, each round, and the ratios."""
+    """Print what is installed, the figures of each round, and the median ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("bundle", type=Path, help="a bundle for TFLite")
+    parser.add_argument("--threads", type=int, default=2, help="the number of threads for one inference (2)")
+    parser.add_argument("--rounds", type=int, default=5, help="the number of rounds (5)")
+    parser.add_argument("--runs", type=int, default=100, help="the number of inferences timed in a round (100)")
     options = parser.parse_args()
     artifact = next(options.bundle.glob("*.tflite"))
     times, memories, starts = [], [], []
@@ -88,7 +93,7 @@ def main() -> int:
         bare = seconds([python, "-c", "pass"])
         for words in ("xedge", "xedge.cli.main", "xedge.measuring.run", "ai_edge_litert.interpreter"):
             print(
-                f"import {words}: {1000 * (seconds([python, '-c', f'import {words}']) - bare):.0f} ms over bare Python"
+                f"import {words}: {1000 * (seconds([python, '-c', f'import {words}']) - bare):.0f} ms over Python alone"
             )
         ours = [python, "-m", "xedge", "run", options.bundle, "--threads", options.threads, "--runs", options.runs]
         theirs = [python.with_name("litert-benchmark"), f"--model={artifact}", f"--num_threads={options.threads}"]

@@ -20,7 +20,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 os.environ["COLUMNS"] = "100"  # argparse wraps at the terminal's width
 os.environ["NO_COLOR"] = "1"
@@ -28,10 +28,10 @@ os.environ["NO_COLOR"] = "1"
 from pydantic import TypeAdapter
 
 import xedge
-from xedge.cli.parser import parser
 from xedge.api.documents import KINDS
-from xedge.errors import EXIT_CODES
 from xedge.bundle.manifest import Manifest
+from xedge.cli.parser import parser
+from xedge.errors import EXIT_CODES
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py from the program; change it there. -->"
@@ -194,7 +194,7 @@ def dataclasses_in(kind: Any, known: set[Any] | None = None) -> Iterator[Any]:
         if dataclasses.is_dataclass(one) and one not in known:
             known.add(one)
             yield one
-            hints = inspect.get_annotations(one, eval_str=True)
+            hints = inspect.get_annotations(cast("type", one), eval_str=True)
             for hint in hints.values():
                 yield from dataclasses_in(hint, known)
         elif one is not kind:

@@ -29,11 +29,11 @@ from PIL import Image
 
 import xedge
 from xedge.cli.console import markdown
-from xedge.measuring.comparison import latency_difference
 from xedge.inspection.costing import Cost
+from xedge.measuring.comparison import latency_difference
+from xedge.measuring.rounds import Measured, Plan, measure_in_rounds
 from xedge.metrics import mean95
 from xedge.models.xception import XceptionConfig, xception
-from xedge.measuring.rounds import Measured, Plan, measure_in_rounds
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "separable, depthwise first": {},

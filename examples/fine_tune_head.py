@@ -24,9 +24,9 @@ import keras
 import numpy as np
 
 import xedge
-from xedge.photos.sets import PhotoSet, read_folder
 from xedge.models.compact import embedded
 from xedge.photos.preprocess import scheme
+from xedge.photos.sets import PhotoSet, read_folder
 
 STEPS, BATCH = 720, 128
 

@@ -1,11 +1,17 @@
-"""What several tests need: the command as a user types it, bundles of the embedded default, the full-size model."""
+"""What several tests need: commands, what they wrote, bundles of the embedded default, the full-size model."""
 
 from __future__ import annotations
 
+import gc
+import io
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 # In this process models are built and trained, which Keras' light backend cannot; commands choose their own.
@@ -17,26 +23,44 @@ import pytest
 from filelock import FileLock
 
 from xedge.bundle.reading import Bundle, open_bundle
-from xedge.photos.sets import CalibrationSet
+from xedge.cli.main import main
 from xedge.models.compact import embedded
+from xedge.photos.sets import CalibrationSet
 from xedge.types import UInt8Array
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+Once = Callable[[str, Callable[[Path], object]], Path]
 
-
-# Whose conformance takes half a minute each.
+# The quick part holds these networks on every target in every precision: small ones that have every operation of the
+# set between them, and a small Xception. The others, which arrange the same operations otherwise, are in the slow part.
+QUICK_NETWORKS = ("activations", "arithmetic", "curves", "normalizations", "resampling", "xception")
+# These take seconds wherever they are looked at, and half a minute for conformance.
 LARGE_NETWORKS = ("inception_v3", "resnet50")
+# What a line about how far a stage is looks like: "evaluate 20/372 photos", "round 1/5: tflite_int8".
+PROGRESS = re.compile(r"\b\d+/\d+( photos| layers|:)|^accuracy on \d+ photos$|^(self-test|latency|in turns) ?")
+# So many photos fix the ranges where a test does not look at the accuracy of what they give.
+FEW_FOR_CALIBRATION = ("--calibration-count", 10)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Large networks make a test slow, whatever it does with them."""
+    """Large networks make a test slow, whatever it does with them; tests that need the bundles come first.
+
+    One worker then begins with making the bundles, while the others do what needs none.
+    """
     for item in items:
         parameters = getattr(item, "callspec", None)
         if parameters is not None and parameters.params.get("name") in LARGE_NETWORKS:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: "bundles" not in getattr(item, "fixturenames", ()))
+
+
+def pytest_collection_finish() -> None:
+    """Have garbage collections pass over what was imported: converting collects several times, TensorFlow is large."""
+    gc.freeze()
 
 
 def run_xedge(*arguments: object, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     return subprocess.run(
         [sys.executable, "-m", "xedge", *map(str, arguments)],
@@ -49,6 +73,42 @@ def run_xedge(*arguments: object, cwd: Path | None = None, timeout: float = 300)
     )
 
 
+def run_here(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, which saves the seconds that importing Keras takes."""
+    words, out, err = [str(argument) for argument in arguments], io.StringIO(), io.StringIO()
+    with _in_folder(cwd or Path.cwd()), _signals_kept(), redirect_stdout(out), redirect_stderr(err):
+        code = main(words)
+    return subprocess.CompletedProcess(["xedge", *words], code, out.getvalue(), err.getvalue())
+
+
+def without_progress(stderr: str) -> list[str]:
+    """Return the lines of standard error that are not about how far a stage is, as a slow machine is told.
+
+    Such a line comes after 20 seconds of silence, which is a matter of how much else the machine does.
+    """
+    return [line for line in stderr.splitlines() if not PROGRESS.search(line)]
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put back what a command does with the signal that ends programs."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture(scope="session")
 def xedge() -> Command:
     """Run a command in a process of its own, as a user does."""
@@ -56,21 +116,101 @@ def xedge() -> Command:
 
 
 @pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the embedded default converted by the command: one bundle for each target and precision.
+def here() -> Command:
+    """Run a command in this process, where nothing is tested that only a process of its own shows."""
+    return run_here
 
-    It is made once for all of xdist's workers; tests leave it as it is.
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Return a folder that a function fills: made once for all of xdist's workers, who leave it as it is.
+
+    The function is given an empty folder, which is renamed when it is full: what is made must not know its own path.
     """
     alone = "PYTEST_XDIST_WORKER" not in os.environ
     shared = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
-    folder = shared / "bundles"
-    with FileLock(shared / "bundles.lock"):
-        if not folder.exists():
-            making = shared / "making"
-            done = run_xedge("convert", "--target", "all", "--precision", "all", "--output", making)
-            assert done.returncode == 0, done.stderr
-            making.rename(folder)
-    return folder
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, making = shared / name, shared / f"{name}.making"
+        with FileLock(shared / f"{name}.lock"):
+            if not folder.exists():
+                shutil.rmtree(making, ignore_errors=True)
+                making.mkdir()
+                make(making)
+                making.rename(folder)
+        return folder
+
+    return made
+
+
+def succeeding(*arguments: object, cwd: Path) -> str:
+    """Run a command that must succeed, and return what it printed."""
+    done = run_xedge(*arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def bundles(once: Once) -> Path:
+    """A folder with the embedded default converted by the command: one bundle for each target and precision.
+
+    What ``convert`` printed lies beside them, in the file ``said``.
+    """
+
+    def make(folder: Path) -> None:
+        # TensorRT's parser has no dynamic range, which the others get in a second command.
+        every = ("convert", "--target", "all,tensorrt", "--precision", "fp32,fp16,int8", "--output", ".")
+        said = succeeding(*every, cwd=folder)
+        succeeding("convert", "--target", "all", "--precision", "dynamic", "--output", ".", cwd=folder)
+        (folder / "said").write_text(said)
+
+    return once("bundles", make)
+
+
+@pytest.fixture(scope="session")
+def integers(once: Once) -> Path:
+    """The embedded default for TFLite, with integers from end to end."""
+    integer = ("convert", "--target", "tflite", "--precision", "int8", "--io", "int8", "--calibration-count", 20)
+    return once("integers", lambda folder: succeeding(*integer, "--output", "integers", cwd=folder)) / "integers"
+
+
+# What commands write with --json about the embedded default; bundles are given by their names.
+DOCUMENTS: dict[str, tuple[object, ...]] = {
+    "run_fp32": ("run", "tflite_fp32", "--runs", 100),
+    "run_int8": ("run", "tflite_int8", "--runs", 100),
+    "verify": (
+        "verify",
+        *("tflite_fp32", "tflite_int8", "onnx_fp32", "onnx_int8", "openvino_fp32", "openvino_int8"),
+    ),
+    "analyze": ("analyze", "--photos", 4, "--calibration-count", 20),
+}
+
+
+@pytest.fixture(scope="session")
+def document(once: Once, bundles: Path) -> Callable[[str], Path]:
+    """Return the JSON file that a command wrote, by its name in ``DOCUMENTS``."""
+
+    def written(name: str) -> Path:
+        def make(folder: Path) -> None:
+            succeeding(*DOCUMENTS[name], "--json", folder / "document.json", cwd=bundles)
+
+        return once(f"document_{name}", make) / "document.json"
+
+    return written
+
+
+@pytest.fixture(scope="session")
+def few_photos(once: Once) -> Path:
+    """A labelled folder of two photos for each class, for tests that do not look at the accuracy."""
+
+    def make(folder: Path) -> None:
+        for label in embedded.labels():
+            of_class = [file for file in embedded.test_photos().files if file.parent.name == label]
+            (folder / label).mkdir()
+            for file in of_class[:2]:
+                shutil.copy(file, folder / label)
+
+    return once("few_photos", make)
 
 
 @pytest.fixture(scope="session")

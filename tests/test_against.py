@@ -30,21 +30,21 @@ def test_a_bundle_is_timed_in_turns_with_its_float_sibling(xedge: Command, bundl
     assert "pay here" in words or "pays here" in words
 
 
-def test_another_model_is_no_sibling(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+def test_another_model_is_no_sibling(here: Command, bundles: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(bundles / "tflite_fp32", tmp_path / "other"))
     manifest = json.loads((other / "manifest.json").read_text())
     manifest["model"]["weights_sha256"] = "0" * 64
     (other / "manifest.json").write_text(json.dumps(manifest))
-    done = xedge("run", bundles / "tflite_int8", "--against", other, "--limit", 5, "--runs", 5)
+    done = here("run", bundles / "tflite_int8", "--against", other, "--limit", 5, "--runs", 5)
     assert done.returncode == InputError.exit_code
-    assert "not of the weights" in done.stderr
+    assert "its weights are not those of" in done.stderr
 
 
-def test_photos_of_another_kind_are_told_of(xedge: Command, tmp_path: Path) -> None:
+def test_photos_of_another_kind_are_told_of(here: Command, few_photos: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(110, 140, (20, 128, 128, 3)).astype(np.float32) / 127.5 - 1
     np.save(tmp_path / "grey.npy", noise)
     command = ("convert", "--target", "onnx", "--precision", "int8", "--output", tmp_path / "bundle", "--json")
-    done = xedge(*command, "--calibration", tmp_path / "grey.npy")
+    done = here(*command, "--calibration", tmp_path / "grey.npy", "--data", few_photos)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)[0]["manifest"]["calibration"]["coverage"]
     assert not found["fits"]
@@ -59,7 +59,7 @@ def test_photos_of_the_same_kind_fit(bundles: Path) -> None:
 
 
 @pytest.mark.slow
-def test_artifacts_with_their_preprocessing_and_without_softmax(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+def test_artifacts_with_their_preprocessing_and_without_head(xedge: Command, bundles: Path, tmp_path: Path) -> None:
     """The user gets the same probabilities, and the bundle works like any other."""
     made = xedge(
         *("convert", "--target", "all", "--precision", "fp32,int8", "--pixels", "--logits"),
@@ -78,12 +78,12 @@ def test_artifacts_with_their_preprocessing_and_without_softmax(xedge: Command, 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--pixels", "--io", "int8"), "give one of them"),
-        (("--max-drop", "nan"), "percentage points"),
-        (("--max-drop", "-1"), "percentage points"),
+        pytest.param(("--pixels", "--io", "int8"), "choose one of them", id="pixels and integers"),
+        pytest.param(("--max-drop", "nan"), "percentage points", id="a drop of nan"),
+        pytest.param(("--max-drop", "-1"), "percentage points", id="a drop of -1"),
     ],
 )
-def test_options_that_make_no_sense(options: tuple[str, ...], words: str, xedge: Command) -> None:
-    done = xedge("convert", "--target", "tflite", "--precision", "int8", *options)
+def test_options_that_make_no_sense(options: tuple[str, ...], words: str, here: Command) -> None:
+    done = here("convert", "--target", "tflite", "--precision", "int8", *options)
     assert done.returncode == UsageError.exit_code
     assert words in done.stderr

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from math import log10
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests import fabricated
 from tests.conftest import Command
+from tests.networks import known, xception_variant
+from xedge.cli.analyze import text
+from xedge.converters import find_target
+from xedge.errors import UsageError
+from xedge.inspection.analysis import _times
+from xedge.models.compact import embedded
+
+CALIBRATION = Path(embedded.__file__).parent / "calibration"
 
 
-def test_analyze(xedge: Command) -> None:
-    done = xedge("analyze", "--photos", 4, "--calibration-count", 20, "--json")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+def test_analyze(document: Callable[[str], Path]) -> None:
+    report = json.loads(document("analyze").read_text())
     layers = {one["layer"]: one for one in report["layers"]}
     assert {"block1_conv1", "block2_sepconv1", "block4_sepconv2"} <= set(layers)
     assert sum(one["multiply_accumulates"] for one in layers.values()) == pytest.approx(1)
@@ -27,27 +38,56 @@ def test_analyze(xedge: Command) -> None:
         assert one["weights_db"] > 20, one
         assert 0 <= one["clipped"] < 0.05, one
     # ONNX Runtime tells its times; what is left is pools, sums and the ends.
-    assert 0.6 < sum(one["time"] for one in layers.values()) < 1
+    assert all(one["time"] > 0 for one in layers.values())
+    assert sum(one["time"] for one in layers.values()) < 1
     equalized = [one for one in layers.values() if "sepconv" in one["layer"]]
     assert sum(one["spread"] for one in equalized) < sum(one["spread_before"] for one in equalized)
 
 
-def test_analyze_of_tflite_takes_its_plan_and_knows_no_times(xedge: Command) -> None:
-    done = xedge("analyze", "--target", "litert", "--photos", 2, "--calibration-count", 20, "--json")
+def test_times_go_to_the_nodes_that_operations_are_named_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares of a whole, of which what belongs to no node is left over."""
+    times = {"conv1_conv_quant": 6.0, "conv1_conv": 1.0, "conv2d": 2.0, "dense/softmax": 0.5, "reorder": 0.5}
+    session = SimpleNamespace(times=lambda photo: times)
+    classifier = SimpleNamespace(session=session, input=lambda pixels: pixels)
+    monkeypatch.setattr("xedge.inspection.analysis.manifest_of", lambda *given: None)
+    monkeypatch.setattr("xedge.inspection.analysis.open_classifier", lambda *given: classifier)
+    calibrated: Any = SimpleNamespace(subject=SimpleNamespace(golden_pixels=[None]))
+    artifact: Any = SimpleNamespace(files=[Path("artifact.onnx")])
+    shares = _times(calibrated, find_target("onnx"), artifact, known("padded")[1])
+    expected = {"conv1_conv": 0.7, "conv2d": 0.2, "dense/softmax": 0.05, "": 0.05}
+    assert shares == pytest.approx(expected)
+    times.clear()
+    assert _times(calibrated, find_target("onnx"), artifact, known("padded")[1]) == {}
+
+
+def test_analyze_of_tflite_takes_its_plan_and_knows_no_times(here: Command, tmp_path: Path) -> None:
+    """Of a network with few layers, for each of them is rounded alone."""
+    xception_variant(middle_blocks=0).save(tmp_path / "small.keras")
+    model = (tmp_path / "small.keras", "--preprocess", "tf", "--calibration", CALIBRATION)
+    done = here("analyze", *model, "--target", "litert", "--photos", 2, "--calibration-count", 8, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["target"] == "tflite"
     assert all(one["time"] is None for one in report["layers"])
-    assert "block7_sepconv1" in {one["layer"] for one in report["layers"]}
-    refused = xedge("analyze", "--target", "all")
-    assert refused.returncode == 2
-    assert "one target" in refused.stderr
+    assert {"block2_sepconv1", "block4_sepconv2"} <= {one["layer"] for one in report["layers"]}
+    refused = here("analyze", "--target", "all")
+    assert refused.returncode == UsageError.exit_code
+    assert "one is analyzed at a time" in refused.stderr
 
 
-def test_analyze_prints_the_noisiest_first(xedge: Command) -> None:
-    done = xedge("analyze", "--photos", 2, "--calibration-count", 8, "--top", 3, "--quiet")
-    assert done.returncode == 0, done.stderr
-    rows = [line.split() for line in done.stdout.splitlines() if "%" in line]
+def test_the_noisiest_are_printed_first_and_a_layer_without_noise_last() -> None:
+    report = fabricated.analysis()
+    layers = [line.split() for line in text(report).splitlines() if "%" in line]
+    assert [row[0] for row in layers] == ["block2_sepconv1", "predictions", "block1_conv1", "block2_sepconv2"]
+    rows = [line.split() for line in text(report, top=3).splitlines() if "%" in line]
     assert len(rows) == 3
     alone = [float(row[3]) for row in rows]
     assert alone == sorted(alone)
+    assert "everything" in text(report, top=3).splitlines()[-1]
+
+
+def test_the_command_prints_so_many_layers(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xedge.cli.analyze.analyze", lambda **given: fabricated.analysis())
+    done = here("analyze", "--top", 3, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stdout.splitlines() if "%" in line]) == 3

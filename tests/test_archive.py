@@ -28,7 +28,17 @@ def test_an_archive_without_links_installs_and_converts(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive) as members:
         members.extractall(unpacked)  # which makes of a link a text file that names its target
     assert not (unpacked / "converters").is_dir()
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", installed, archive]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        installed,
+        archive,
+    ]
     subprocess.run(pip, check=True, capture_output=True)
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     environment.pop("KERAS_BACKEND", None)

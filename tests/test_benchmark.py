@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import xedge
+from tests import fabricated
 from tests.conftest import Command
-from xedge.measuring.recommendation import BenchmarkReport, Row, recommend
 from xedge.api.documents import read_document
-from xedge.measuring.rounds import Measured
+from xedge.cli.benchmark import text
+from xedge.measuring.recommendation import BenchmarkReport, beside_float, recommend
+from xedge.measuring.rounds import Plan
+from xedge.measuring.verdict import Verdict
 
-pytestmark = pytest.mark.slow
 TURNS = ("--rounds", 3, "--runs", 25, "--limit", 60)
 
 
@@ -36,6 +37,7 @@ def report(written: tuple[Path, str]) -> BenchmarkReport:
     return found
 
 
+@pytest.mark.slow
 def test_every_pair_has_a_row(report: BenchmarkReport, written: tuple[Path, str]) -> None:
     names = [(row.target, row.precision) for row in report.rows]
     assert names == [(t, p) for t in ("tflite", "tensorrt") for p in ("fp32", "dynamic", "int8")]
@@ -55,6 +57,7 @@ def test_every_pair_has_a_row(report: BenchmarkReport, written: tuple[Path, str]
     assert "On this machine take" in words
 
 
+@pytest.mark.slow
 def test_peak_memory_is_the_runs_own(report: BenchmarkReport) -> None:
     """A process starts with the peak of the one that started it in getrusage's eyes, and converting takes 400 MB."""
     for row in report.rows:
@@ -62,6 +65,7 @@ def test_peak_memory_is_the_runs_own(report: BenchmarkReport) -> None:
             assert row.measured.run.peak_memory_bytes < 300e6
 
 
+@pytest.mark.slow
 def test_what_is_recommended_keeps_the_accuracy_and_is_fastest(report: BenchmarkReport) -> None:
     chosen = report.recommendation
     assert chosen is not None
@@ -70,45 +74,30 @@ def test_what_is_recommended_keeps_the_accuracy_and_is_fastest(report: Benchmark
     assert row.points >= -1.0
 
 
-def rows_of(report: BenchmarkReport) -> dict[str, Row]:
-    return {f"{row.target} {row.precision}": row for row in report.rows if row.measured is not None}
-
-
-def timed(row: Row, rounds_ms: tuple[float, ...], **changes: Any) -> Row:
-    assert row.measured is not None
-    run = row.measured.run
-    latency = replace(run.latency, p50_ms=sorted(rounds_ms)[len(rounds_ms) // 2])
-    measured = Measured(run=replace(run, latency=latency), rounds_ms=rounds_ms)
-    return replace(row, measured=measured, **changes)
-
-
-def test_a_fast_one_that_loses_is_not_recommended(report: BenchmarkReport) -> None:
-    rows = rows_of(report)
-    slow = timed(rows["tflite fp32"], (2.0, 2.01, 2.02), points=0.0, accuracy="within noise")
-    middle = timed(rows["tflite dynamic"], (1.0, 1.01, 1.02), points=-0.4, accuracy="within noise")
-    losing = timed(rows["tflite int8"], (0.5, 0.501, 0.502), points=-9.0, accuracy="worse")
+def test_a_fast_one_that_loses_is_not_recommended() -> None:
+    slow = fabricated.row("tflite", "fp32", (2.0, 2.01, 2.02), points=0.0, accuracy="within noise")
+    middle = fabricated.row("tflite", "dynamic", (1.0, 1.01, 1.02), points=-0.4, accuracy="within noise")
+    losing = fabricated.row("tflite", "int8", (0.5, 0.501, 0.502), points=-9.0, accuracy="worse")
     found = recommend([slow, middle, losing])
     assert found is not None
     assert found.precision == "dynamic"
-    assert any("losing accuracy: tflite int8" in reason for reason in found.reasons)
+    assert any("lose accuracy: tflite int8" in reason for reason in found.reasons)
     tolerant = recommend([slow, middle, replace(losing, accuracy="within noise")], tolerated_points=10)
     assert tolerant is not None
     assert tolerant.precision == "int8"
 
 
-def test_of_those_as_fast_within_noise_the_smallest_is_taken(report: BenchmarkReport) -> None:
-    rows = rows_of(report)
-    large = timed(rows["tflite fp32"], (1.0, 1.05, 0.99), points=0.0, accuracy="within noise")
-    small = timed(rows["tflite int8"], (1.02, 1.0, 1.04), points=0.0, accuracy="within noise")
+def test_of_those_as_fast_within_noise_the_smallest_is_taken() -> None:
+    large = fabricated.row("tflite", "fp32", (1.0, 1.05, 0.99), points=0.0, accuracy="within noise")
+    small = fabricated.row("tflite", "int8", (1.02, 1.0, 1.04), points=0.0, accuracy="within noise")
     found = recommend([large, small])
     assert found is not None
     assert found.precision == "int8"
 
 
-def test_without_accuracy_nothing_quantized_is_promised(report: BenchmarkReport) -> None:
-    rows = rows_of(report)
-    slow = timed(rows["tflite fp32"], (2.0, 2.01, 2.02), points=None, accuracy=None)
-    fast = timed(rows["tflite int8"], (1.0, 1.01, 1.02), points=None, accuracy=None)
+def test_without_accuracy_nothing_quantized_is_promised() -> None:
+    slow = fabricated.row("tflite", "fp32", (2.0, 2.01, 2.02))
+    fast = fabricated.row("tflite", "int8", (1.0, 1.01, 1.02))
     found = recommend([slow, fast])
     assert found is not None
     assert found.precision == "fp32"
@@ -116,14 +105,40 @@ def test_without_accuracy_nothing_quantized_is_promised(report: BenchmarkReport)
     assert recommend([]) is None
 
 
-def test_bundles_are_kept_where_asked_and_a_single_one_too(tmp_path: Path) -> None:
-    from xedge.measuring.rounds import Plan
+def test_rows_are_held_against_the_first_fp32_that_ran() -> None:
+    failed = fabricated.failed_row("tflite", "fp32")
+    whole = fabricated.row("onnx", "fp32")
+    changed = fabricated.row("onnx", "int8", measured=fabricated.in_turns(fabricated.int8_run(), (1.0,)))
+    first, reference, other = beside_float([failed, whole, changed])
+    assert (first.points, first.accuracy) == (None, None)
+    assert (reference.points, reference.accuracy) == (0.0, "within noise")
+    assert other.points == pytest.approx(-100 * len(fabricated.CHANGED_BY_INT8) / len(fabricated.photos().files))
+    assert other.accuracy == "within noise"
 
+
+def test_the_table_tells_failures_verdicts_and_the_recommendation() -> None:
+    """The words of the command, for a benchmark in which everything happens that can."""
+    shaky = Verdict(valid=False, reasons=("load: other processes had 25 % of the cores' time meanwhile",))
+    valid = fabricated.row("tflite", "fp32", (2.0, 2.01, 2.02), points=0.0, accuracy="within noise")
+    run = fabricated.run(1.0, bundle="tflite_int8", precision="int8", accuracy=None, answers=None, verdict=shaky)
+    invalid = fabricated.row("tflite", "int8", measured=fabricated.in_turns(run, (1.0, 1.01, 1.02)))
+    rows = (valid, invalid, fabricated.failed_row("tensorrt", "dynamic", "tensorrt has no dynamic"))
+    words = text(fabricated.benchmark(*rows, rounds=3, recommendation=recommend(rows)))
+    for column in ("format", "status", "size, MB", "top-1", "ms", "FPS"):
+        assert column in words
+    assert "tensorrt dynamic failed: tensorrt has no dynamic" in words
+    assert "INVALID: these latencies should not be quoted\n  - load: tflite int8" in words
+    assert "On this machine take tflite fp32" in words
+
+
+@pytest.mark.slow
+def test_bundles_are_kept_where_asked_and_a_single_one_too(tmp_path: Path) -> None:
     found = xedge.benchmark(target="tflite", precision="int8", output=tmp_path, plan=Plan(rounds=1, runs=5, limit=5))
     assert found.rows[0].bundle is not None
     assert json.loads((Path(found.rows[0].bundle) / "manifest.json").read_text())["precision"] == "int8"
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written_takes_no_figures_with_it(xedge: Command, tmp_path: Path) -> None:
     path, turns = tmp_path / "benchmark.json", ("--rounds", 1, "--runs", 5, "--limit", 5)
     done = xedge("benchmark", "--target", "tflite", "--precision", "fp16", *turns, "--json", path, "--report", tmp_path)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from xedge.device.board import read_board
-from xedge.device.vendors import read_power, read_throttling
 from xedge.device.readings import read_now, watching
 from xedge.device.system import System
 from xedge.device.throttling import new_throttling
+from xedge.device.vendors import read_power, read_throttling
 
 CPU = "sys/devices/system/cpu"
 PMIC = """   3V7_WL_SW_A current(0)=0.10000000A
@@ -162,6 +162,7 @@ def test_every_board_says_what_it_is(system: System) -> None:
         ("zero2", ("soft temperature limit",), ("frequency capped", "throttled", "soft temperature limit")),
     ],
     indirect=["system"],
+    ids=["pi3", "pi4", "pi5", "zero2"],
 )
 def test_a_pi_says_why_it_is_slow(system: System, now: tuple[str, ...], since_boot: tuple[str, ...]) -> None:
     found = read_throttling(system)
@@ -180,6 +181,7 @@ def test_a_pi_says_why_it_is_slow(system: System, now: tuple[str, ...], since_bo
         ("orin_jetpack6", 6.0, "INA3221 VDD_IN"),
     ],
     indirect=["system"],
+    ids=["pi3", "pi4", "pi5", "nano_jetpack4", "xavier_jetpack5", "orin_jetpack6"],
 )
 def test_power_is_what_the_board_meters_or_unknown(system: System, watts: float | None, meter: str) -> None:
     power = read_power(system)
@@ -200,6 +202,7 @@ def test_power_is_what_the_board_meters_or_unknown(system: System, watts: float 
         ("orin_jetpack7", "7", None, None),
     ],
     indirect=["system"],
+    ids=["nano_jetpack4", "xavier_jetpack5", "orin_jetpack6", "orin_jetpack7"],
 )
 def test_a_jetson_says_its_jetpack_and_mode(system: System, jetpack: str, mode: str | None, fixed: bool | None) -> None:
     found = read_board(system).jetson
@@ -217,7 +220,11 @@ def test_events_of_a_jetson_count_from_the_run_on(tmp_path: Path) -> None:
     assert new_throttling(before, read_throttling(system)) == ("over-current oc3",)
 
 
-@pytest.mark.parametrize("damage", ["", "garbage", "nan", "-256000", "0x", "\0"])
+@pytest.mark.parametrize(
+    "damage",
+    ["", "garbage", "nan", "-256000", "0x", "\0"],
+    ids=["empty", "garbage", "nan", "too little", "cut off", "a null byte"],
+)
 @pytest.mark.parametrize("name", BOARDS)
 def test_broken_files_are_unknown_and_nothing_else(name: str, damage: str, tmp_path: Path) -> None:
     files, programs = BOARDS[name]
@@ -232,9 +239,9 @@ def test_broken_files_are_unknown_and_nothing_else(name: str, damage: str, tmp_p
 def test_an_empty_board_is_unknown_not_zero(tmp_path: Path) -> None:
     system = board(tmp_path, {}, {})
     found, now = read_board(system), read_now(system)
-    assert found.model is found.soc is found.memory_bytes is found.jetson is None
+    assert (found.model, found.soc, found.memory_bytes, found.jetson) == (None,) * 4
     assert (found.core_mhz, found.governors) == ((), ())
-    assert now.temperature_c is now.throttling is now.swap_used_bytes is now.power is None
+    assert (now.temperature_c, now.throttling, now.swap_used_bytes, now.power) == (None,) * 4
 
 
 def test_a_board_is_watched_while_it_changes(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def checks(folder: Path, slow: str = "exit 0", emulated: str = "exit 0") -> subp
     tool(tools, "python3", '[ "$2" != venv ] || { mkdir -p "$3/bin" && : >"$3/bin/activate"; }')
     tool(tools, "pytest", 'case "$*" in', f"*emulated*) {emulated} ;;", f"*slow*) {slow} ;;", "esac")
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "TMPDIR": str(folder)}
-    return subprocess.run(["bash", RUN], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(["bash", RUN], env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_all_passed_is_zero_and_nothing_is_left(tmp_path: Path) -> None:
@@ -48,7 +48,9 @@ def test_a_failure_is_the_exit_status(tmp_path: Path, which: str) -> None:
 
 def test_a_failure_ends_what_runs_beside_it(tmp_path: Path) -> None:
     process = tmp_path / "process"
-    waits = f"for i in $(seq 100); do [ ! -e {process} ] || exit 1; sleep 0.1; done"
-    result = checks(tmp_path, slow=waits, emulated=f"echo $$ >{process}.new; mv {process}.new {process}; exec sleep 60")
+    waits = f"for i in $(seq 600); do [ ! -e {process} ] || exit 1; sleep 0.1; done"
+    result = checks(
+        tmp_path, slow=waits, emulated=f"echo $$ >{process}.new; mv {process}.new {process}; exec sleep 600"
+    )
     assert result.returncode == 1
     until(lambda: not Path("/proc", process.read_text().strip()).exists())

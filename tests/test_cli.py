@@ -44,12 +44,12 @@ def test_a_changed_file_is_refused(xedge: Command, bundles: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("convert", "nothing.keras", "--target", "tflite"), 3, "no such model file"),
-        (("convert", "xeption", "--target", "tflite"), 2, "did you mean xception"),
-        (("convert", "--target", "tflte"), 2, "did you mean tflite"),
-        (("convert", "--target", "tflite", "--precision", "int4"), 2, "int8"),
-        (("convert", "xception", "--target", "tflite"), 2, "--weights"),
-        (("run", "nothing"), 3, "no such bundle"),
+        pytest.param(("convert", "nothing.keras", "--target", "tflite"), 3, "no such model file", id="no file"),
+        pytest.param(("convert", "xeption", "--target", "tflite"), 2, "did you mean xception", id="no such name"),
+        pytest.param(("convert", "--target", "tflte"), 2, "did you mean tflite", id="no such target"),
+        pytest.param(("convert", "--target", "tflite", "--precision", "int4"), 2, "int8", id="no such precision"),
+        pytest.param(("convert", "xception", "--target", "tflite"), 2, "--weights", id="no weights"),
+        pytest.param(("run", "nothing"), 3, "no such bundle", id="no bundle"),
     ],
 )
 def test_errors_are_one_line(xedge: Command, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
@@ -75,12 +75,9 @@ def test_the_documented_exit_codes_are_the_programs() -> None:
         assert f"| {code} | {meaning} |" in documented
 
 
-def test_integers_at_both_ends_keep_the_accuracy(xedge: Command, tmp_path: Path) -> None:
-    done = xedge("convert", "--target", "tflite", "--precision", "int8", "--io", "int8", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (made,) = json.loads(done.stdout)
-    manifest = made["manifest"]
+def test_integers_at_both_ends_keep_the_accuracy(xedge: Command, integers: Path) -> None:
+    manifest = json.loads((integers / "manifest.json").read_text())
     assert (manifest["input"]["dtype"], manifest["output"]["dtype"]) == ("int8", "int8")
     assert (manifest["input"]["zero_point"], manifest["preprocessing"]["offset"]) == (-128, [0.0])
     assert manifest["accuracy"]["artifact"]["top1"] >= 0.85
-    assert xedge("run", made["path"], "--runs", 3, cwd=tmp_path).returncode == 0
+    assert xedge("run", integers, "--runs", 3).returncode == 0

@@ -14,44 +14,39 @@ import numpy as np
 import pytest
 
 import xedge
+from tests import fabricated
 from tests.conftest import Command
-from xedge.codec import from_json, to_json
-from xedge.measuring.comparison import _unpaired, compare_runs, latency_difference, names_of, read_runs
+from xedge.api.compare import read_runs
 from xedge.api.documents import read_document
+from xedge.codec import from_json, to_json
 from xedge.errors import InputError, UsageError
-from xedge.metrics import Accuracy, mean95, wilson
+from xedge.measuring.comparison import _unpaired, compare_runs, latency_difference, names_of
+from xedge.measuring.report import RunReport
 from xedge.measuring.rounds import Measured, Plan
-from xedge.measuring.run import RunReport
+from xedge.metrics import mean95
 
 
 @pytest.fixture(scope="module")
-def files(xedge: Command, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Runs of two precisions, as the command writes them."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name in ("tflite_fp32", "tflite_int8"):
-        done = xedge("run", bundles / name, "--runs", 100, "--json", folder / f"{name}.json")
-        assert done.returncode == 0, done.stderr
-    return {path.stem: path for path in folder.iterdir()}
-
-
-@pytest.fixture(scope="module")
-def runs(files: dict[str, Path]) -> tuple[RunReport, RunReport]:
-    return read_document(files["tflite_fp32"]), read_document(files["tflite_int8"])
+def runs() -> tuple[RunReport, RunReport]:
+    """A float run and an int8 run of the same photos, which differ in three answers."""
+    return fabricated.run(), fabricated.int8_run()
 
 
 def alone(run: RunReport) -> Measured:
-    return Measured(run=run, rounds_ms=())
+    return fabricated.in_turns(run)
 
 
 def slowed(run: RunReport, factor: float) -> Measured:
     return alone(replace(run, samples_ns=tuple(int(sample * factor) for sample in run.samples_ns)))
 
 
-def test_a_run_comes_back_as_it_was(files: dict[str, Path], runs: tuple[RunReport, RunReport]) -> None:
-    document = json.loads(files["tflite_fp32"].read_text())
-    assert to_json(runs[0]) == document
-    assert document["schema"] == "xedge.run/1"
-    assert from_json(RunReport, document) == runs[0]
+def test_a_run_comes_back_as_it_was(document: Callable[[str], Path]) -> None:
+    """What the command really wrote."""
+    written = json.loads(document("run_fp32").read_text())
+    read = read_document(document("run_fp32"))
+    assert to_json(read) == written
+    assert written["schema"] == "xedge.run/1"
+    assert from_json(RunReport, written) == read
 
 
 def test_a_run_beside_itself_is_within_noise(runs: tuple[RunReport, RunReport]) -> None:
@@ -113,9 +108,10 @@ def test_photos_are_paired_by_name_and_not_by_place(runs: tuple[RunReport, RunRe
     assert found is not None
     assert found.agreement is not None
     assert found.agreement >= 0.98
-    top1 = [side.top1 for side in straight.sides]
-    assert None not in top1
-    assert found.points == pytest.approx(100 * (top1[1] - top1[0]))  # type: ignore[operator]
+    before, after = (side.top1 for side in straight.sides)
+    assert before is not None
+    assert after is not None
+    assert found.points == pytest.approx(100 * (after - before))
 
 
 def test_other_photos_are_no_pairs(runs: tuple[RunReport, RunReport]) -> None:
@@ -132,13 +128,7 @@ def test_other_photos_are_no_pairs(runs: tuple[RunReport, RunReport]) -> None:
 def test_the_interval_of_unpaired_shares_is_newcombes() -> None:
     """Newcombe, 1998, table II, example (a): 56/70 against 48/80, method 10: 0.0524 to 0.3339."""
 
-    def scored(right: int, photos: int) -> Accuracy:
-        interval = wilson(right, photos)
-        return Accuracy(
-            photos=photos, top1=right / photos, top5=None, interval95=interval, per_class={}, confusion=((),)
-        )
-
-    found = _unpaired(scored(56, 70), scored(48, 80))
+    found = _unpaired(fabricated.share(56, 70), fabricated.share(48, 80))
     assert found.points == pytest.approx(20)
     assert found.interval95 == pytest.approx((5.24, 33.39), abs=0.01)
     assert found.judgement == "better"
@@ -151,7 +141,7 @@ def test_timings_of_other_boards_are_not_compared_unless_asked(runs: tuple[RunRe
     found = compare_runs([alone(runs[0]), alone(elsewhere)])
     assert found.versus[0].latency is None
     assert found.versus[0].accuracy is not None
-    assert any("--across" in note for note in found.notes)
+    assert any("not compared for runs on another board" in note for note in found.notes)
     assert compare_runs([alone(runs[0]), alone(elsewhere)], across=True).versus[0].latency is not None
 
 
@@ -161,8 +151,8 @@ def test_equal_bundles_get_names_of_their_own(runs: tuple[RunReport, RunReport])
     assert names_of([runs[0], runs[1]]) == ["tflite_fp32", "tflite_int8"]
 
 
-def test_the_command_on_files_and_on_bundles(xedge: Command, files: dict[str, Path], bundles: Path) -> None:
-    done = xedge("compare", files["tflite_fp32"], files["tflite_int8"], "--json")
+def test_the_command_on_files_and_on_bundles(xedge: Command, document: Callable[[str], Path], bundles: Path) -> None:
+    done = xedge("compare", document("run_fp32"), document("run_int8"), "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [side["name"] for side in found["sides"]] == ["tflite_fp32", "tflite_int8"]
@@ -171,7 +161,7 @@ def test_the_command_on_files_and_on_bundles(xedge: Command, files: dict[str, Pa
     done = xedge("compare", bundles / "onnx_fp32", bundles / "onnx_int8", *turns, "--markdown")
     assert done.returncode == 0, done.stderr
     assert "| against onnx_fp32 |" in done.stdout
-    words = xedge("compare", files["tflite_fp32"], bundles / "onnx_int8", *turns).stdout
+    words = xedge("compare", document("run_fp32"), bundles / "onnx_int8", "--rounds", 1, "--runs", 10).stdout
     assert "McNemar p" in words
 
 
@@ -194,39 +184,58 @@ def damaged(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, A
     return text
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (lambda _: "{", "cannot be read as JSON"),
-        (lambda _: "[]", "is a list"),
-        (lambda _: "{}", r"\$.schema is missing"),
-        (damaged(lambda d: d.update(schema="xedge.run/99")), "does not read"),
-        (damaged(lambda d: d["latency"].pop("p50_ms")), r"\$.latency.p50_ms: is missing"),
-        (damaged(lambda d: d.update(samples_ns=[])), "without samples"),
-        (damaged(lambda d: d["answers"]["photos"].pop()), "not of one length"),
-        (damaged(lambda d: d["answers"].update(labels=["one"])), "index of a label"),
-        (damaged(lambda d: d.update(samples_ns=["fast"])), r"\$.samples_ns\[0\]: should be a whole number"),
-    ],
-)
+NO_RUNS = {
+    "cut off": (lambda _: "{", "cannot be read as JSON"),
+    "a list": (lambda _: "[]", "is a list"),
+    "without a schema": (lambda _: "{}", r"\$.schema is missing"),
+    "of a later version": (damaged(lambda d: d.update(schema="xedge.run/99")), "does not read"),
+    "without a median": (damaged(lambda d: d["latency"].pop("p50_ms")), r"\$.latency.p50_ms: is missing"),
+    "without samples": (damaged(lambda d: d.update(samples_ns=[])), "without samples"),
+    "a photo too few": (damaged(lambda d: d["answers"]["photos"].pop()), "must have the same length"),
+    "labels too few": (damaged(lambda d: d["answers"].update(labels=["one"])), "index of a label"),
+    "words for a time": (
+        damaged(lambda d: d.update(samples_ns=["fast"])),
+        r"\$.samples_ns\[0\]: should be a whole number",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), NO_RUNS.values(), ids=NO_RUNS)
 def test_files_that_are_no_runs(
-    text: Callable[[dict[str, Any]], str], words: str, files: dict[str, Path], tmp_path: Path
+    text: Callable[[dict[str, Any]], str], words: str, runs: tuple[RunReport, RunReport], tmp_path: Path
 ) -> None:
     path = tmp_path / "run.json"
-    path.write_text(text(json.loads(files["tflite_fp32"].read_text())))
+    path.write_text(text(to_json(runs[0])))
     with pytest.raises(InputError, match=words):
         read_runs(path)
 
 
-def test_too_few_and_missing_runs(files: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="two runs"):
-        xedge.compare(files["tflite_fp32"])
+def test_runs_are_taken_from_every_document_that_holds_some(runs: tuple[RunReport, RunReport], tmp_path: Path) -> None:
+    there = fabricated.written(tmp_path / "there.json", fabricated.remote_run(*runs))
+    assert [one.run for one in read_runs(there)] == list(runs)
+    rows = (fabricated.row("tflite", "fp32", (1.0, 1.1)), fabricated.failed_row("tflite", "int8"))
+    table = fabricated.written(tmp_path / "benchmark.json", fabricated.benchmark(*rows))
+    assert [one.rounds_ms for one in read_runs(table)] == [(1.0, 1.1)]
+    verified = fabricated.written(tmp_path / "verify.json", fabricated.verification())
+    with pytest.raises(InputError, match=r"xedge\.verify/1"):
+        read_runs(verified)
+
+
+def test_too_few_and_missing_runs(runs: tuple[RunReport, RunReport], tmp_path: Path) -> None:
+    run = fabricated.written(tmp_path / "run.json", runs[0])
+    with pytest.raises(UsageError, match="at least two runs"):
+        xedge.compare(run)
     with pytest.raises(InputError, match="no such"):
-        xedge.compare(files["tflite_fp32"], tmp_path / "nothing.json")
-    with pytest.raises(xedge.XedgeError, match=r"no bundle|manifest"):
-        xedge.compare(files["tflite_fp32"], tmp_path)
+        xedge.compare(run, tmp_path / "nothing.json")
+    with pytest.raises(xedge.XedgeError, match=r"not a bundle|manifest"):
+        xedge.compare(run, tmp_path)
 
 
-@pytest.mark.parametrize(("values", "point"), [(2, 12.706), (6, 2.571), (12, 2.201), (21, 2.086), (121, 1.980)])
+@pytest.mark.parametrize(
+    ("values", "point"),
+    [(2, 12.706), (6, 2.571), (12, 2.201), (21, 2.086), (121, 1.980)],
+    ids=["2 values", "6 values", "12 values", "21 values", "121 values"],
+)
 def test_the_interval_of_a_mean_is_student_s(values: int, point: float) -> None:
     """The points of the printed table, for one degree of freedom less than there are values."""
     middle, low, high = mean95([float(i % 2) for i in range(values)])

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.conftest import Command
 from xedge.inspection.costing import cost
+from xedge.models.xception import Intermediate, Order, XceptionConfig, xception
 from xedge.sources.keras.layers import read_keras
-from xedge.models.xception import XceptionConfig, xception
 
 
-def flops_of_products(model: object) -> int:
+def flops_of_products(model: Any) -> int:
     """Floating-point operations of convolutions and matrix products: two for each multiply-accumulate."""
     import tensorflow as tf
     from tensorflow.python.framework import ops
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    shape = (1, *model.input_shape[1:])  # type: ignore[attr-defined]
-    function = tf.function(lambda photo: model(photo, training=False))  # type: ignore[operator]
+    shape = (1, *model.input_shape[1:])
+    function = tf.function(lambda photo: model(photo, training=False))
     concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     total = 0
@@ -43,10 +44,11 @@ def test_multiply_accumulates_are_tensorflows(name: str) -> None:
 
 @pytest.mark.parametrize("order", ["depthwise_first", "pointwise_first"])
 @pytest.mark.parametrize("intermediate", ["none", "relu"])
-def test_ordinary_convolutions_cost_what_a_network_with_them_does(order: str, intermediate: str) -> None:
-    shape = (71, 71, 3)
-    separable = xception(XceptionConfig(input_shape=shape, order=order, intermediate=intermediate))  # type: ignore[arg-type]
-    ordinary = xception(XceptionConfig(input_shape=shape, convolution="ordinary"))
+def test_ordinary_convolutions_cost_what_a_network_with_them_does(order: Order, intermediate: Intermediate) -> None:
+    """At a quarter of the width, which builds faster: the counts are exact at any."""
+    small: dict[str, Any] = {"input_shape": (71, 71, 3), "width_multiplier": 0.25}
+    separable = xception(XceptionConfig(**small, order=order, intermediate=intermediate))
+    ordinary = xception(XceptionConfig(**small, convolution="ordinary"))
     found, expected = cost(read_keras(separable)), cost(read_keras(ordinary))
     assert found.ordinary == expected.total == expected.ordinary
     pairs = [layer.separable for layer in found.layers if layer.separable is not None]

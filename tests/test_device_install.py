@@ -44,7 +44,7 @@ def test_a_bundle_runs_with_one_runtime_alone(wheel: Path, int8_bundle: Bundle, 
     subprocess.run([python, "-m", "pip", "install", "--quiet", f"{wheel}[{runtime}]"], check=True, capture_output=True)
     listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], check=True, capture_output=True, text=True)
     assert not {package["name"].lower() for package in json.loads(listed.stdout)} & set(HOST_ONLY)
-    command = [python, "-m", "xedge", "run", int8_bundle.root, "--runs", "64", "--json"]
+    command: list[str | Path] = [python, "-m", "xedge", "run", int8_bundle.root, "--runs", "64", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

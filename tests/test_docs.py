@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -29,7 +30,7 @@ def test_generated_pages_are_what_the_program_says() -> None:
 
 
 def test_the_site_builds_and_every_link_holds(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", tmp_path / "site"]
+    command: list[str | Path] = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", tmp_path / "site"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "site" / "start.html").is_file()
@@ -37,7 +38,7 @@ def test_the_site_builds_and_every_link_holds(tmp_path: Path) -> None:
         assert not re.search(r'(?:src|href)="https?://(?!github)[^"]+\.(?:js|css)', page.read_text())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_to_files_hold(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if not target.startswith("http"):
@@ -53,17 +54,22 @@ def test_the_architecture_pages_code_runs() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def commands() -> list[tuple[str, str]]:
-    """Every command of xedge in an indented block of the docs; those that show a choice in brackets are no commands."""
-    found = []
+def commands() -> Iterator[tuple[str, str]]:
+    """Yield each command of xedge in an indented block of the docs, with its page.
+
+    Those that show a choice in brackets are no commands.
+    """
     for page in PAGES:
         for line in page.read_text().replace("\\\n", " ").splitlines():
             if line.startswith("    xedge ") and "[" not in line:
-                found += [(page.name, one.strip()) for one in re.split(r";|&&", line.split("#")[0])]
-    return found
+                for one in re.split(r";|&&", line.split("#")[0]):
+                    yield page.name, " ".join(one.split())
 
 
-@pytest.mark.parametrize(("page", "command"), commands())
+@pytest.mark.parametrize(
+    ("page", "command"),
+    [pytest.param(page, one, id=f"{page}: {one.removeprefix('xedge ')}") for page, one in commands()],
+)
 def test_commands_parse(page: str, command: str) -> None:
     words = [word for word in shlex.split(command)[1:] if word != "..."]
     try:

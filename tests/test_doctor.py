@@ -49,6 +49,7 @@ def failing(stderr: str = "", code: int = 1) -> Place:
         ("raise ImportError('libgomp.so.1: cannot open shared object file: No such file')", "libgomp.so.1 is missing"),
         ("raise AttributeError('_ARRAY_API not found')", "built for NumPy 1"),
     ],
+    ids=["SIGILL", "SIGKILL", "SIGSEGV", "no module", "old glibc", "no library", "NumPy 2"],
 )
 def test_a_process_that_fails_is_understood(program: str, cause: str) -> None:
     """In real processes; the doctor's own goes on."""
@@ -93,6 +94,7 @@ def test_a_bundle_that_does_not_run_says_why(bundles: Path, tmp_path: Path) -> N
         (replace(PI5, python=(3, 8), libc=("glibc", "2.31")), "pip install 'xedge[tflite]'"),
         (replace(PI5, machine="riscv64"), "use Python 3.10 to 3.14"),
     ],
+    ids=["pi5", "no environment", "32 bits", "old system", "very old Python", "riscv"],
 )
 def test_what_to_install_fits_board_and_python(place: Place, line: str) -> None:
     nothing = found(replace(place, installed=lambda package: None))
@@ -103,10 +105,11 @@ def test_what_to_install_fits_board_and_python(place: Place, line: str) -> None:
 @pytest.mark.parametrize(
     ("stderr", "code", "words"),
     [
-        ("", -4, "an older or another runtime"),
+        ("", -4, "install an older release"),
         ("ImportError: /lib/x: version `GLIBCXX_3.4.30' not found (required by y)", 1, "a newer system"),
         ("AttributeError: _ARRAY_API not found", 1, "numpy<2"),
     ],
+    ids=["illegal instruction", "old libstdc++", "NumPy 2"],
 )
 def test_a_runtime_that_does_not_import_has_a_remedy(stderr: str, code: int, words: str) -> None:
     finding = found(failing(stderr, code))["tflite-runtime" if "ARRAY" in stderr else "onnxruntime"]
@@ -117,6 +120,7 @@ def test_a_runtime_that_does_not_import_has_a_remedy(stderr: str, code: int, wor
 @pytest.mark.parametrize(
     ("name", "status", "words"),
     [("pi3", "problem", "power supply"), ("pi4", "warning", "power supply"), ("zero2", "problem", "cool the board")],
+    ids=["pi3", "pi4", "zero2"],
 )
 def test_power_and_heat_of_a_board(name: str, status: str, words: str, tmp_path: Path) -> None:
     finding = found(replace(PI5, system=board(tmp_path, *BOARDS[name])))["throttling"]

@@ -33,7 +33,7 @@ def run_example(name: str, *arguments: object, cwd: Path) -> str:
         capture_output=True,
         text=True,
         cwd=cwd,
-        timeout=280,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -117,7 +117,9 @@ def test_camera_with_a_video(bundles: Path, tmp_path: Path) -> None:
     import cv2
 
     photo = next(file for file in embedded.test_photos().files if file.parent.name == "pants")
-    frame = cv2.resize(cv2.imread(str(photo)), (320, 320))
+    decoded = cv2.imread(str(photo))
+    assert decoded is not None
+    frame = cv2.resize(decoded, (320, 320))
     writer = cv2.VideoWriter(str(tmp_path / "pants.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 320))
     for _ in range(30):
         writer.write(frame)
@@ -156,13 +158,13 @@ def served(bundle: Path) -> Iterator[str]:
     finally:
         # As systemd would. An interrupt would not arrive where the tests themselves run in a shell's background.
         server.terminate()
-        assert server.wait(timeout=20) == -signal.SIGTERM
+        assert server.wait(timeout=120) == -signal.SIGTERM
 
 
 def asked(url: str, data: bytes | None = None, kind: str = "image/jpeg") -> tuple[int, dict[str, object]]:
     request = urllib.request.Request(url, data, {"Content-Type": kind})
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

@@ -1,39 +1,117 @@
-"""The real thing: the 84 MB Xception, on real photos."""
+"""The real thing: the 84 MB Xception, on real photos.
+
+How much a precision loses is held by figures that do not depend on which photos lie near a tie. A count of photos that
+turn wrong does: processors round in their own ways (with VNNI or AMX, say, otherwise than without), and a photo whose
+two best classes are alike then falls to one side or the other, so that an artifact which is as good as ever may lose
+a photo more on one machine than on another. The total variation distance of the probabilities from float's has
+no such threshold. Two processors, one with VNNI and one without, differ by less than a tenth in it (docs/peers.md), and
+its bounds here are a third above what was measured. Whether what the first classes lost is more than chance is said by
+McNemar's test on the answers, photo by photo. The count remains as a coarse net beneath these.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import Command
-from xedge.vocabulary import PRECISIONS, TARGETS
+from tests.conftest import Once, run_xedge, succeeding
+from xedge.api.compare import read_runs
+from xedge.converters import target_names
+from xedge.measuring.comparison import accuracy_difference
+from xedge.measuring.report import RunReport
+from xedge.vocabulary import PRECISIONS, Precision
 
-pytestmark = pytest.mark.full_size
+pytestmark = [pytest.mark.full_size, pytest.mark.slow]
+
+TARGETS = target_names("all")
+PHOTOS = 372
+# Float top-1 on these photos; TFLiteConverter's int8 has 0.1452 (shared quantization.md).
+FLOAT_TOP1 = 0.9059
+# Total variation distance from float: 1.3 times what was measured on a Xeon with AVX512-VNNI and AMX.
+TOTAL_VARIATION: dict[tuple[str, Precision], float] = {
+    **{(target, "fp32"): 1e-5 for target in TARGETS},
+    **{(target, "fp16"): 4e-4 for target in TARGETS},
+    ("tflite", "dynamic"): 0.0114,
+    ("onnx", "dynamic"): 0.0185,
+    ("openvino", "dynamic"): 0.0091,
+    ("tflite", "int8"): 0.0095,
+    ("onnx", "int8"): 0.0155,
+    ("openvino", "int8"): 0.0146,
+}
+AGREEMENT: dict[Precision, float] = {"fp32": 0.997, "fp16": 0.997, "dynamic": 0.98, "int8": 0.98}
+# The coarse net, in photos. ONNX' dynamic range has one scale for a whole tensor of a photo; XNNPACK's has finer ones.
+MOST_LOST, MOST_LOST_BY_ONNX_DYNAMIC = 4, 6
+SIGNIFICANT, SIGNIFICANT_FOR_ONNX_DYNAMIC = 0.05, 0.01
 
 
-def test_every_precision_keeps_the_accuracy(xedge: Command, shared: Path, tmp_path: Path) -> None:
-    """Float top-1 is 0.9059 on these 372 photos; TFLiteConverter's int8 has 0.1452 (shared quantization.md)."""
-    clothing = shared / "clothing"
-    done = xedge(
-        *("convert", shared / "xception_clothing.keras", "--target", "all", "--precision", "all"),
-        *("--calibration", clothing / "train", "--data", clothing / "test", "--output", tmp_path, "--json"),
-        timeout=1800,
-    )
-    assert done.returncode == 0, done.stderr
-    manifests = [one["manifest"] for one in json.loads(done.stdout)]
+@pytest.fixture(scope="module")
+def made(once: Once, shared: Path) -> Path:
+    """A folder with the model in every target and precision, and with what the command said, as JSON."""
+
+    def make(folder: Path) -> None:
+        photos = ("--calibration", shared / "clothing" / "train", "--data", shared / "clothing" / "test")
+        command = ("convert", shared / "xception_clothing.keras", "--target", "all", "--precision", "all", *photos)
+        done = run_xedge(*command, "--output", ".", "--json", cwd=folder, timeout=3600)
+        assert done.returncode == 0, done.stderr
+        (folder / "made.json").write_text(done.stdout)
+
+    return once("full_size", make)
+
+
+@pytest.fixture(scope="module")
+def ran(once: Once, made: Path, shared: Path) -> Callable[[str], RunReport]:
+    """Return the run of a bundle on all test photos."""
+
+    def run(name: str) -> RunReport:
+        command = ("run", made / name, "--data", shared / "clothing" / "test", "--runs", 3)
+        folder = once(f"full_size_{name}", lambda f: succeeding(*command, "--json", f / "run.json", cwd=made))
+        (found,) = read_runs(folder / "run.json")
+        return found.run
+
+    return run
+
+
+def test_every_target_and_precision_is_made(made: Path) -> None:
+    manifests = [one["manifest"] for one in json.loads((made / "made.json").read_text())]
     assert [(m["target"], m["precision"]) for m in manifests] == [(t, p) for t in TARGETS for p in PRECISIONS]
-    for manifest in manifests:
-        kind, accuracy = (manifest["target"], manifest["precision"]), manifest["accuracy"]
-        assert accuracy["reference"]["top1"] == pytest.approx(0.9059, abs=0.0001)
-        # ONNX' dynamic range has one scale for a whole tensor of a photo; XNNPACK's has finer ones.
-        allowed = 6 if kind == ("onnx", "dynamic") else 2
-        assert accuracy["artifact"]["top1"] >= 0.9059 - allowed / 372, kind
-        assert accuracy["agreement"]["agreement"] >= (0.98 if kind[1] in ("dynamic", "int8") else 0.997), kind
+    assert set(TOTAL_VARIATION) == {(target, precision) for target in TARGETS for precision in PRECISIONS}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_precision_keeps_the_accuracy(target: str, precision: Precision, made: Path) -> None:
+    manifest: dict[str, Any] = json.loads((made / f"{target}_{precision}" / "manifest.json").read_text())
+    accuracy = manifest["accuracy"]
+    assert accuracy["reference"]["top1"] == pytest.approx(FLOAT_TOP1, abs=0.0001)
+    assert accuracy["agreement"]["total_variation"] <= TOTAL_VARIATION[target, precision]
+    assert accuracy["agreement"]["agreement"] >= AGREEMENT[precision]
+    most = MOST_LOST_BY_ONNX_DYNAMIC if (target, precision) == ("onnx", "dynamic") else MOST_LOST
+    assert accuracy["artifact"]["top1"] >= FLOAT_TOP1 - most / PHOTOS
+
+
+@pytest.mark.parametrize("precision", ["dynamic", "int8"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_loss_is_more_than_chance(target: str, precision: Precision, ran: Callable[[str], RunReport]) -> None:
+    """McNemar's exact test against fp32, which answers as float does. ONNX' dynamic range really loses a point."""
+    found = accuracy_difference(ran(f"{target}_{precision}"), ran("tflite_fp32"))
+    assert found is not None
+    assert found.mcnemar_p is not None
+    known_loss = (target, precision) == ("onnx", "dynamic")
+    assert found.mcnemar_p >= (SIGNIFICANT_FOR_ONNX_DYNAMIC if known_loss else SIGNIFICANT) or found.points > 0
+
+
+def test_int8_is_int8(made: Path, shared: Path) -> None:
     model = shared / "xception_clothing.keras"
-    verified = xedge("verify", *(tmp_path / f"{t}_int8" for t in TARGETS), "--model", model, "--json", timeout=900)
+    command = ("verify", *(f"{target}_int8" for target in TARGETS), "--model", model, "--json")
+    verified = run_xedge(*command, cwd=made, timeout=3600)
     assert verified.returncode == 0, verified.stderr
-    assert {m["audit"]["finding"] for m in json.loads(verified.stdout)["members"] if m["audit"]} == {"integer"}
-    ran = xedge("run", tmp_path / "tflite_int8", "--data", clothing / "test", "--limit", 50, "--runs", 10, "--json")
-    assert json.loads(ran.stdout)["execution"]["partitions"] == 1
+    members = json.loads(verified.stdout)["members"]
+    assert {member["audit"]["finding"] for member in members if member["audit"]} == {"integer"}
+
+
+def test_int8_runs_as_one_partition(ran: Callable[[str], RunReport]) -> None:
+    assert ran("tflite_int8").execution.partitions == 1

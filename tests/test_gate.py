@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import Command
+from tests.conftest import Command, Once
 from xedge.bundle.reading import open_bundle
 from xedge.errors import UNDECIDED, CheckError, InputError, UsageError
 from xedge.metrics import drop, mcnemar
@@ -47,7 +46,11 @@ def test_a_drop_has_an_interval_that_holds_it() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "photos", "verdict", "holds"),
-    [(0, 2000, "met", True), (60, 2000, "not met", False), (2, 400, "too few photos to decide", True)],
+    [
+        pytest.param(0, 2000, "met", True, id="met"),
+        pytest.param(60, 2000, "not met", False, id="not met"),
+        pytest.param(2, 400, "too few photos to decide", True, id="undecided"),
+    ],
 )
 def test_a_verdict_says_what_the_interval_allows(wrong: int, photos: int, verdict: str, holds: bool) -> None:
     reference, got = rows([0] * photos), rows([1] * wrong + [0] * (photos - wrong))
@@ -95,38 +98,42 @@ def test_no_rung_begins_after_the_time_is_up() -> None:
     assert (got.chosen, len(got.tries), got.out_of_time) == (0, 1, True)
 
 
+# The compact model as somebody's file, judged on its 372 test photos.
+SOMEBODYS = (
+    *("convert", FOLDER / "model.keras", "--precision", "int8", "--preprocess", "tf"),
+    *("--calibration", FOLDER / "calibration", "--calibration-count", 20),
+    *("--selection", FOLDER / "test", "--selection-count", 372),
+)
+
+
 @pytest.fixture(scope="module")
-def gated(xedge: Command, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[int, str, Path]]:
-    """Convert the compact model as somebody's file, judged on its 372 test photos."""
+def met(xedge: Command, once: Once) -> Path:
+    """Bundles of all targets within a budget that int8 keeps, and what the command said."""
 
-    def run(target: str, *options: object) -> tuple[int, str, Path]:
-        output = tmp_path_factory.mktemp("gated") / "bundle"
-        done = xedge(
-            *("convert", FOLDER / "model.keras", "--target", target, "--precision", "int8", "--preprocess", "tf"),
-            *("--calibration-count", 20),
-            *("--calibration", FOLDER / "calibration", "--selection", FOLDER / "test", "--selection-count", 372),
-            *("--output", output, *options),
-        )
-        return done.returncode, done.stdout + done.stderr, output
+    def make(folder: Path) -> None:
+        budget = ("--min-agreement", 95, "--max-drop", 5)
+        done = xedge(*SOMEBODYS, "--target", "all", *budget, "--output", ".", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "said").write_text(done.stdout)
 
-    return run
+    return once("within_budget", make)
 
 
 @pytest.mark.parametrize("target", ["tflite", "onnx", "openvino"])
-def test_a_budget_that_int8_keeps_takes_int8(target: str, gated: Callable[..., tuple[int, str, Path]]) -> None:
-    code, words, output = gated(target, "--min-agreement", 95, "--max-drop", 5)
-    assert code == 0, words
-    gate = open_bundle(output).manifest.gate
+def test_a_budget_that_int8_keeps_takes_int8(target: str, met: Path) -> None:
+    gate = open_bundle(met / f"{target}_int8").manifest.gate
     assert gate is not None
     assert [rung.name for rung in gate.rungs] == ["int8"]
     assert (gate.photos, gate.verdict) == (372, "met")
-    assert " met: int8" in words
+    lines = (met / "said").read_text().splitlines()
+    assert any(line.startswith(f"{target}_int8: ") and " met: int8" in line for line in lines)
 
 
 @pytest.mark.slow
-def test_a_budget_that_int8_misses_is_climbed_for(gated: Callable[..., tuple[int, str, Path]]) -> None:
-    code, words, output = gated("tflite", "--min-agreement", 99.9)
-    assert code == UNDECIDED, words
+def test_a_budget_that_int8_misses_is_climbed_for(xedge: Command, tmp_path: Path) -> None:
+    output = tmp_path / "bundle"
+    done = xedge(*SOMEBODYS, "--target", "tflite", "--min-agreement", 99.9, "--output", output)
+    assert done.returncode == UNDECIDED, done.stderr
     manifest = open_bundle(output).manifest
     gate = manifest.gate
     assert gate is not None
@@ -136,28 +143,32 @@ def test_a_budget_that_int8_misses_is_climbed_for(gated: Callable[..., tuple[int
     assert gate.rungs[-1].agreement.agreement >= 0.999
     assert gate.rungs[0].agreement.agreement < 0.999
     assert manifest.precision == names[-1].split(",")[0]
-    assert "too few photos to decide" in words
+    assert "too few photos to decide" in done.stdout
 
 
-def test_out_of_time_the_best_is_kept_and_the_code_says_so(gated: Callable[..., tuple[int, str, Path]]) -> None:
-    code, words, output = gated("onnx", "--min-agreement", 100, "--time-budget", "0.01s")
-    assert code == CheckError.exit_code, words
+def test_out_of_time_the_best_is_kept_and_the_code_says_so(here: Command, tmp_path: Path) -> None:
+    output = tmp_path / "bundle"
+    done = here(*SOMEBODYS, "--target", "onnx", "--min-agreement", 100, "--time-budget", "0.01s", "--output", output)
+    assert done.returncode == CheckError.exit_code, done.stderr
     gate = open_bundle(output).manifest.gate
     assert gate is not None
     assert gate.out_of_time
-    assert "left rungs untried" in words
+    assert "left rungs untried" in done.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (("--precision", "fp16", "--max-drop", "1"), UsageError.exit_code, "add --precision int8"),
-        (("--precision", "int8", "--max-drop", "1"), InputError.exit_code, "--selection DIR"),
-        (
+        pytest.param(
+            ("--precision", "fp16", "--max-drop", "1"), UsageError.exit_code, "add int8 to --precision", id="no int8"
+        ),
+        pytest.param(("--precision", "int8", "--max-drop", "1"), InputError.exit_code, "--selection", id="no photos"),
+        pytest.param(
             ("--precision", "int8", "--max-drop", "1", "--selection", FOLDER / "test"),
             InputError.exit_code,
             "every photo is calibrated on or reported",
+            id="no photos left",
         ),
     ],
 )

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import fabricated
 from tests.conftest import Command
-from xedge.cli import console as consoles
 from xedge.cli.console import Console
 from xedge.cli.main import main
 from xedge.errors import ResourceError
@@ -56,7 +56,7 @@ def test_progress_is_overwritten_on_a_terminal_and_seldom_in_a_pipe(
 ) -> None:
     assert "\r\033[K" in on_a_terminal("run", bundles / "tflite_int8", "--runs", 5, "--no-accuracy")
     now = [0.0]
-    monkeypatch.setattr(consoles.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("xedge.cli.console.time.monotonic", lambda: now[0])
     console, silent = Console(None, quiet=False), Console(None, quiet=True)
     for second in range(100):
         now[0] = float(second)
@@ -102,11 +102,16 @@ def test_a_fault_of_its_own_is_one_line_and_can_be_reported(
     assert str(Path.home()) not in done.stdout
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name in [name for name in sys.modules if name.startswith(("xedge.reporting", "xedge.cli.report"))]:
+    for name in [
+        name for name in sys.modules if name.startswith(("xedge.reporting", "xedge.api.report", "xedge.cli.report"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
-    assert main(["report", "run.json"]) == 6
+    path = fabricated.written(tmp_path / "run.json", fabricated.run())
+    assert main(["report", str(path)]) == 6
     assert "matplotlib is needed and not installed: pip install 'xedge[host]'" in capsys.readouterr().err
 
 
@@ -136,10 +141,10 @@ def test_bash_completes_commands_options_and_choices(xedge: Command, tmp_path: P
     assert set(completed("xedge", "convert", "--io", "")) >= {"float32", "int8", "uint8"}
 
 
-def test_json_is_json_whatever_else_is_said(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+def test_json_is_json_whatever_else_is_said(xedge: Command, bundles: Path, few_photos: Path, tmp_path: Path) -> None:
     photo = next((bundles / "tflite_int8" / "golden").glob("*.png"))
     commands: list[tuple[object, ...]] = [
-        ("convert", "--target", "tflite", "--output", tmp_path / "made"),
+        ("convert", "--target", "tflite", "--output", tmp_path / "made", "--data", few_photos),
         ("predict", bundles / "tflite_int8", photo),
         ("cost",),
         ("doctor",),
@@ -151,15 +156,15 @@ def test_json_is_json_whatever_else_is_said(xedge: Command, bundles: Path, tmp_p
         json.loads(done.stdout)
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
-    done = subprocess.Popen([sys.executable, "-m", "xedge", "cost"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert done.stdout is not None
-    assert done.stderr is not None
-    with done:
-        done.stdout.close()
-        said = done.stderr.read()
-    assert b"xedge: error" not in said
-    assert b"Traceback" not in said
+def test_a_reader_that_leaves_is_no_error(bundles: Path) -> None:
+    """It has left before anything is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command: list[str | Path] = [sys.executable, "-m", "xedge", "info", bundles / "tflite_int8"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert b"xedge: error" not in done.stderr
+    assert b"Traceback" not in done.stderr
     assert done.returncode == -signal.SIGPIPE
 
 
@@ -186,11 +191,11 @@ except ConnectionLostError as error:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_output_that_cannot_be_written_is_told(unbuffered: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_output_that_cannot_be_written_is_told(bundles: Path, unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "xedge", "cost", "--compare"],
+            [sys.executable, "-m", "xedge", "info", bundles / "tflite_int8"],
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             stdout=full,
             stderr=subprocess.PIPE,

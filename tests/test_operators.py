@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from xedge.errors import UnsupportedError
+from xedge import convert
+from xedge.errors import UnsuitableModelError, UnsupportedError
 from xedge.graph.evaluate import Evaluator
 from xedge.sources.keras.file import takes_raw_pixels
 from xedge.sources.keras.layers import read_keras, read_unfolded
@@ -77,3 +79,38 @@ def test_preprocess_input_inside_the_model_is_read(start: Callable[[Any], Any]) 
 def test_what_cannot_be_read_is_refused_with_its_reason(start: Callable[[Any], Any], named: str) -> None:
     with pytest.raises(UnsupportedError, match=named):
         read_keras(classifier(start))
+
+
+def _two_outputs() -> Any:
+    model = classifier(layers.Identity())
+    return keras.Model(model.inputs, [model.outputs[0], layers.Dense(2)(model.layers[-2].output)])
+
+
+def _two_inputs() -> Any:
+    photos = [keras.Input((16, 16, 3)) for _ in range(2)]
+    x = layers.GlobalAveragePooling2D()(layers.Add()(photos))
+    return keras.Model(photos, layers.Dense(3)(x))
+
+
+def _any_size() -> Any:
+    photo = keras.Input((None, None, 3))
+    return keras.Model(photo, layers.Dense(3)(layers.GlobalAveragePooling2D()(photo)))
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        pytest.param(_two_outputs, "has 1 inputs and 2 outputs", id="two-outputs"),
+        pytest.param(_two_inputs, "has 2 inputs and 1 outputs", id="two-inputs"),
+        pytest.param(_any_size, "photos of any size", id="any-size"),
+    ],
+)
+def test_models_that_no_converter_should_take_are_refused_before_any_work(
+    build: Callable[[], Any], said: str, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "model.keras", tmp_path / "out"
+    build().save(file)
+    for target in ("tflite", "onnx", "openvino"):
+        with pytest.raises(UnsuitableModelError, match=said):
+            convert(file, target=target, precision="fp32", output=out)
+    assert not out.exists()

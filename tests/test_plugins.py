@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import FEW_FOR_CALIBRATION
 from xedge.converters import target_names
 from xedge.vocabulary import PRECISIONS
 
@@ -34,8 +35,9 @@ def test_every_sample_is_one_module_of_at_most_a_hundred_lines() -> None:
     assert all(len(found[0].read_text().splitlines()) <= 100 for found in modules)
 
 
-def test_a_target_is_converted_to_run_and_listed(tmp_path: Path) -> None:
-    done = run("target", "-m", "xedge", "convert", "--target", "onnx.gz", "--precision", "int8", cwd=tmp_path)
+def test_a_target_is_converted_to_run_and_listed(few_photos: Path, tmp_path: Path) -> None:
+    few = ("--data", few_photos, *FEW_FOR_CALIBRATION)
+    done = run("target", "-m", "xedge", "convert", "--target", "onnx.gz", "--precision", "int8", *few, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (bundle,) = tmp_path.iterdir()
     ran = run("target", "-m", "xedge", "run", bundle, "--runs", 3, "--limit", 5, "--json", "--quiet", cwd=tmp_path)

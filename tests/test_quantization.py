@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.networks import network, photos_for
+from tests.networks import known, photos_for
 from xedge.converters import Form, find_target
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_head
@@ -43,8 +43,7 @@ from xedge.quantization.statistics import BIN_CENTRES, CHANNEL_BINS, CHANNEL_PLA
 from xedge.quantization.streams import equalized_streams, streams
 from xedge.quantization.weight_clipping import clipped_scales
 from xedge.runtimes import Settings, choose_runtime
-from xedge.sources.keras.layers import read_keras
-from xedge.types import UInt8Array
+from xedge.types import FloatArray, UInt8Array
 
 ranges = st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)).filter(lambda r: r[0] != r[1])
 
@@ -93,12 +92,12 @@ def test_dead_channels_stay_zero() -> None:
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return read_keras(network("xception"))
+    return known("xception")[1]
 
 
 @pytest.fixture(scope="module")
 def photos(pixels: np.ndarray) -> np.ndarray:
-    return photos_for(network("xception"), pixels)
+    return photos_for(known("xception")[0], pixels)
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +156,9 @@ def test_every_pixel_value_is_held_exactly(graph: Graph, statistics: Statistics)
     assert np.array_equal(held.astype(int), pixels.astype(int) - 128)
 
 
-def test_padding_rules_the_exact_input_out() -> None:
-    assert not takes_exact_pixels(read_keras(network("resnet50")))
+@pytest.mark.parametrize("name", ["padded", "resnet50"])
+def test_padding_rules_the_exact_input_out(name: str) -> None:
+    assert not takes_exact_pixels(known(name)[1])
 
 
 def test_calibration_sets_hash_their_contents_in_any_order(calibration: CalibrationSet) -> None:
@@ -178,38 +178,44 @@ def test_coarse_bins_hold_their_values() -> None:
 
 @pytest.mark.parametrize("name", ["xception", "xception_elu_between", "transfer"])
 def test_equalization_changes_no_float_result(name: str, pixels: UInt8Array) -> None:
-    model = network(name)
-    graph = without_head(read_keras(model))
+    model, whole = known(name)
+    graph = without_head(whole)
     photos = photos_for(model, pixels)
     seen = recipe.statistics(graph, photos)
     equal, _ = equalized(graph, seen, least_squares_range)
     expected, got = Evaluator(graph).output(photos), Evaluator(equal).output(photos)
     assert np.abs(got - expected).max() <= 1e-3 * max(1.0, float(np.abs(expected).max()))
-    changed = [n for n in candidates(graph) if not np.array_equal(graph[n].kernel, equal[n].kernel)]  # type: ignore[attr-defined]
+    changed = [n for n in candidates(graph) if not np.array_equal(_kernel(graph, n), _kernel(equal, n))]
     assert changed == list(candidates(graph))
+
+
+def _kernel(graph: Graph, name: str) -> FloatArray:
+    node = graph[name]
+    assert isinstance(node, Weighted)
+    return node.kernel
 
 
 @pytest.mark.parametrize("name", ["xception", "xception_elu_between", "resnet50", "transfer"])
 def test_equalized_streams_change_no_float_result(name: str, pixels: UInt8Array) -> None:
-    model = network(name)
-    graph = without_head(read_keras(model))
+    model, whole = known(name)
+    graph = without_head(whole)
     photos = photos_for(model, pixels)
     seen = recipe.statistics(graph, photos)
     equal, behind = equalized_streams(graph, seen)
     expected, got = Evaluator(graph).output(photos), Evaluator(equal).output(photos)
     assert np.abs(got - expected).max() <= 1e-3 * max(1.0, float(np.abs(expected).max()))
-    changed = [name for name in behind if behind[name].scale is not None]
-    assert changed
-    names = tuple(name for name in changed if name != graph.output)
+    scales = {name: seen.scale for name, seen in behind.items() if seen.scale is not None}
+    assert scales
+    names = tuple(name for name in scales if name != graph.output)
     before, after = (Evaluator(g, names).tensors(photos[:1]) for g in (graph, equal))
     for tensor in names:
-        scale = behind[tensor].scale.reshape(1, -1, *[1] * (before[tensor].ndim - 2))  # type: ignore[union-attr]
+        scale = scales[tensor].reshape(1, -1, *[1] * (before[tensor].ndim - 2))
         limit = 1e-3 * float(np.abs(before[tensor]).max()) + 1e-6
         assert np.abs(after[tensor] * scale - before[tensor]).max() <= limit, tensor
 
 
 def test_streams_of_xception_follow_its_shortcuts() -> None:
-    graph = read_keras(network("xception"))
+    _, graph = known("xception")
     found = streams(graph)
     longest = max(found, key=lambda stream: len(stream.tensors))
     kinds = {type(graph[name]).__name__ for name in longest.tensors}
@@ -258,7 +264,11 @@ def pair_sums(values: np.ndarray) -> np.ndarray:
     return 255 * np.concatenate(found)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 64, 48), (3, 3, 3, 16), (3, 3, 1, 8), (3, 3, 5, 8), (40, 10)])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 64, 48), (3, 3, 3, 16), (3, 3, 1, 8), (3, 3, 5, 8), (40, 10)],
+    ids=lambda shape: "x".join(map(str, shape)),
+)
 @pytest.mark.parametrize("tail", ["normal", "heavy"])
 def test_pairs_of_weights_fit_16_bits(shape: tuple[int, ...], tail: str) -> None:
     rng = np.random.default_rng(0)
@@ -284,9 +294,7 @@ def test_pairs_of_weights_fit_16_bits(shape: tuple[int, ...], tail: str) -> None
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tensorrt"])
 def test_int8_of_these_targets_has_fitting_pairs(graph: Graph, photos: np.ndarray, target: str) -> None:
     bare, found = without_head(graph), find_target(target)
-    _, plan = recipe.int8(
-        bare, recipe.statistics(bare, photos), rules=found.rules, all_integer=True
-    )
+    _, plan = recipe.int8(bare, recipe.statistics(bare, photos), rules=found.rules, all_integer=True)
     assert found.rules.pairs
     dense = [kernel.values for name, kernel in plan.kernels.items() if not isinstance(graph[name], Depthwise)]
     assert len(dense) > 10
@@ -319,12 +327,12 @@ def test_the_simulator_rounds_as_the_runtime_does(pixels: UInt8Array) -> None:
 
     A shallow network: in a deep one a single tie changes how everything behind it is rounded.
     """
-    model = network("one_channel")
-    bare, photos = read_keras(model), photos_for(model, pixels)
+    model, bare = known("one_channel")
+    photos = photos_for(model, pixels)
     equal, plan = recipe.int8(bare, recipe.statistics(bare, photos), rules=Rules(pairs=True))
     simulated = simulator(equal, plan, rounded_tensors(equal, plan), plan.kernels).output(photos)
-    model = find_target("onnx").convert(equal, Form(precision="int8"), plan)[".onnx"]
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    artifact = find_target("onnx").convert(equal, Form(precision="int8"), plan)[".onnx"]
+    session = onnxruntime.InferenceSession(artifact, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     real = np.concatenate([session.run(None, {name: photo.transpose(2, 0, 1)[None]})[0] for photo in photos])
     exact = Evaluator(bare).output(photos)
@@ -384,7 +392,7 @@ def test_moving_averages_depend_on_the_order(graph: Graph, photos: np.ndarray, s
 
 def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(branches_module, "INTENSITY", 0)
-    graph = without_head(read_keras(network("xception")))
+    graph = without_head(known("xception")[1])
     in_float = float_by_default(graph)
     branches = dynamic_branches(graph, in_float)
     assert {"block4_sepconv1", "block4_sepconv1/depthwise", "block4_sepconv1_act"} <= branches
@@ -392,12 +400,12 @@ def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> Non
     for name in branches:
         assert all(source in branches | in_float for source in graph[name].inputs), name
         assert all(reader.name in branches | in_float for reader in graph.consumers(name)), name
-    plain = without_head(read_keras(network("one_channel")))
+    plain = without_head(known("one_channel")[1])
     assert not dynamic_branches(plain, float_by_default(plain))
 
 
 def test_branches_of_little_arithmetic_stay_with_fixed_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = without_head(read_keras(network("xception")))
+    graph = without_head(known("xception")[1])
     monkeypatch.setattr(branches_module, "INTENSITY", 10_000)
     left = dynamic_branches(graph, float_by_default(graph))
     assert left  # the convolutions beside the branches, which are alone
@@ -434,13 +442,14 @@ def test_inputs_that_hardly_vary_are_rounded_to_the_nearest() -> None:
 
 def test_equalization_keeps_zero_exact_and_evens_ranges(pixels: UInt8Array) -> None:
     """The bias of an equalized filter without a bias is minus its shift: a whole number of steps."""
-    model = network("xception")
-    graph = read_keras(model)
+    model, graph = known("xception")
     seen = recipe.statistics(graph, photos_for(model, pixels))
     equal, behind = equalized(graph, seen, least_squares_range)
     for name in candidates(graph):
-        assert behind[name].fixed is not None
-        steps = equal[name].bias / Affine.of_range(*behind[name].fixed).scale  # type: ignore[attr-defined]
+        fixed, node = behind[name].fixed, equal[name]
+        assert fixed is not None
+        assert isinstance(node, Weighted)
+        steps = node.bias / Affine.of_range(*fixed).scale
         assert np.abs(steps - np.rint(steps)).max() <= 1e-3
         before, after = (_spread(s[name].channel_low, s[name].channel_high) for s in (seen, behind))
         assert after < before, name
@@ -453,8 +462,7 @@ def _spread(low: np.ndarray, high: np.ndarray) -> float:
 
 
 def test_the_order_of_photos_does_not_matter(pixels: UInt8Array) -> None:
-    model = network("xception")
-    graph = read_keras(model)
+    model, graph = known("xception")
     photos = photos_for(model, pixels)
     made = [
         find_target("tflite").convert(*_reordered(recipe.int8(graph, recipe.statistics(graph, photos[order]))))
@@ -469,8 +477,7 @@ def _reordered(quantized: tuple[Graph, Plan]) -> tuple[Graph, Form, Plan]:
 
 
 def test_one_photo_counts_for_at_most_twice_the_next(pixels: UInt8Array) -> None:
-    model = network("xception")
-    graph = read_keras(model)
+    model, graph = known("xception")
     photos = photos_for(model, pixels)
     seen = recipe.statistics(graph, photos)
     broken = recipe.statistics(graph, np.concatenate([photos, photos[:1] * 50]))
@@ -482,8 +489,7 @@ def test_one_photo_counts_for_at_most_twice_the_next(pixels: UInt8Array) -> None
 
 def test_a_broken_photo_is_not_counted_and_the_order_does_not_matter(pixels: UInt8Array) -> None:
     """A photo with many times the energy of the next changes neither means nor counts nor covariances."""
-    model = network("xception")
-    graph = read_keras(model)
+    model, graph = known("xception")
     photos = photos_for(model, pixels)
     seen = recipe.statistics(graph, photos)
     orders = [[*photos, photos[0] * 50], [photos[0] * 50, *photos], [*photos[:3], photos[0] * 50, *photos[3:]]]

@@ -17,8 +17,8 @@ import pytest
 
 from tests.conftest import Command, run_xedge
 from tests.machine import Machine, serving, until
-from xedge.photos.sets import PhotoSet
 from xedge.errors import ConnectionLostError, InputError, ResourceError
+from xedge.photos.sets import PhotoSet
 from xedge.remote.deploy import _photos
 from xedge.remote.ssh import Ssh
 from xedge.remote.wheel import write_wheel
@@ -79,7 +79,7 @@ def test_a_machine_without_internet_takes_wheels(
     assert done.returncode == InputError.exit_code
     assert "no wheels there" in done.stderr
     needed = ("ai-edge-litert", "pillow", "numpy")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", tmp_path, *needed]
+    command: list[str | Path] = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", tmp_path, *needed]
     subprocess.run(command, check=True, capture_output=True)
     shutil.rmtree(machine.home / ".xedge", ignore_errors=True)
     done = remote("deploy", "pi", bundles / "tflite_int8", "--wheels", tmp_path)
@@ -113,14 +113,14 @@ def test_one_run_at_a_time(machine: Machine) -> None:
     asking = (
         "from xedge.remote.ssh import Ssh\n"
         f"ssh = Ssh(destination='pi', program={machine.ssh.program!r}, python={machine.ssh.python!r})\n"
-        "ssh.ask({'do': 'run', 'arguments': ['sleep', '31']})\n"
+        "ssh.ask({'do': 'run', 'arguments': ['sleep', '600']})\n"
     )
     with subprocess.Popen([sys.executable, "-c", asking], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as other:
-        until(lambda: _running(machine, "sleep 31"))
+        until(lambda: _running(machine, "sleep 600"))
         with pytest.raises(ResourceError, match="busy with process"):
             machine.ssh.ask({"do": "run", "arguments": ["true"]})
         other.kill()
-    until(lambda: not _running(machine, "sleep 31"))
+    until(lambda: not _running(machine, "sleep 600"))
     assert machine.ssh.ask({"do": "run", "arguments": ["true"]})["code"] == 0
 
 
@@ -131,7 +131,9 @@ def _running(machine: Machine, program: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("../outside", tarfile.REGTYPE), ("/etc/outside", tarfile.REGTYPE), ("link", tarfile.SYMTYPE)]
+    ("name", "kind"),
+    [("../outside", tarfile.REGTYPE), ("/etc/outside", tarfile.REGTYPE), ("link", tarfile.SYMTYPE)],
+    ids=["above", "from the root", "a link"],
 )
 def test_archive_members_cannot_land_outside(machine: Machine, name: str, kind: bytes) -> None:
     member = tarfile.TarInfo(name)
@@ -172,7 +174,7 @@ def test_arguments_reach_programs_as_they_are(machine: Machine) -> None:
     assert not list(machine.home.rglob("hostile"))
 
 
-@pytest.mark.parametrize("destination", ["-oProxyCommand=x", "", "a b"])
+@pytest.mark.parametrize("destination", ["-oProxyCommand=x", "", "a b"], ids=["an option", "empty", "two words"])
 def test_destinations_are_no_options(destination: str) -> None:
     with pytest.raises(InputError):
         Ssh(destination=destination)

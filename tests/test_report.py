@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Command
-from xedge.inspection.analysis import AnalyzeReport
-from xedge.measuring.recommendation import BenchmarkReport, Row
-from xedge.device.throttling import Throttling
+from tests import fabricated
+from tests.conftest import Command, Once
+from tests.networks import network
 from xedge.api.documents import read_document
+from xedge.api.report import report, report_bundles, write_report
+from xedge.device.throttling import Throttling
 from xedge.errors import InputError, XedgeError
+from xedge.inspection.analysis import AnalyzeReport
+from xedge.inspection.costing import cost
+from xedge.inspection.verification import VerifyReport
+from xedge.measuring.report import RunReport
+from xedge.measuring.rounds import Plan
+from xedge.measuring.verdict import Verdict
 from xedge.models.compact import embedded
-from xedge.remote.run import Failure, HostFigures, RemoteRun
 from xedge.reporting.figures import numbers
 from xedge.reporting.gather import gather
-from xedge.reporting.page import confusions, page, report, report_bundles, write_report
-from xedge.measuring.rounds import Measured
-from xedge.measuring.run import RunReport
-from xedge.inspection.verification import VerifyReport
+from xedge.reporting.page import confusions, page
+from xedge.sources.keras.layers import read_keras
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -33,35 +38,40 @@ HOSTILE = '<img src=x onerror="alert(1)">'
 
 
 @pytest.fixture(scope="module")
-def documents(xedge: Command, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What commands wrote: two runs, one of them long enough for a course, artifacts in pairs, and the layers."""
+def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What commands would have written: two runs, one of them too short for a p90, artifacts in pairs, the layers."""
     folder = tmp_path_factory.mktemp("documents")
-    commands: dict[str, tuple[object, ...]] = {
-        "float": ("run", bundles / "tflite_fp32", "--runs", 100),
-        "int8": ("run", bundles / "onnx_int8", "--duration", "7s"),
-        "verify": ("verify", bundles / "tflite_fp32", bundles / "onnx_int8", "--limit", 20),
-        "analyze": ("analyze", "--photos", 2),
+    shaky = Verdict(valid=False, reasons=("too few samples: 40, a p90 needs 64",))
+    reports = {
+        "float": fabricated.run(),
+        "int8": fabricated.int8_run(samples_ns=fabricated.steady_ns(1.0, 40), verdict=shaky),
+        "verify": fabricated.verification(),
+        "analyze": fabricated.analysis(),
     }
-    for name, command in commands.items():
-        done = xedge(*command, "--json", folder / f"{name}.json")
-        assert done.returncode == 0, done.stderr
-    return {name: folder / f"{name}.json" for name in commands}
+    return {name: fabricated.written(folder / f"{name}.json", one) for name, one in reports.items()}
 
 
 def hot_pi(run: RunReport) -> RunReport:
-    """The same run as a Raspberry Pi that gets hot and is throttled would tell it."""
+    """The same run in stretches, as a Raspberry Pi that gets hot and is throttled would tell it."""
     throttled = Throttling(now=("throttled",), since_boot=("throttled",))
-    readings = tuple(replace(one, throttling=throttled if one.at_s > 3 else None) for one in run.readings)
-    series = tuple(replace(w, temperature_c=60.0 + 3 * i, core_mhz=1800.0) for i, w in enumerate(run.series))
+    readings = tuple(
+        fabricated.reading(at_s=float(second), throttling=throttled if second > 3 else None) for second in range(8)
+    )
+    series = tuple(replace(w, temperature_c=60.0 + 3 * i, core_mhz=1800.0) for i, w in enumerate(fabricated.course()))
     board = replace(run.board, model=f"Raspberry Pi 4 {HOSTILE}", machine="aarch64")
     return replace(run, board=board, series=series, readings=readings, throttled_at_s=3.0)
 
 
 @pytest.fixture(scope="module")
-def written(documents: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    read = [read_document(path) for path in documents.values()]
-    read.insert(2, hot_pi(read[1]))
-    return write_report(read, tmp_path_factory.mktemp("page") / "report.html", title=f"Two boards {HOSTILE}")
+def written(documents: dict[str, Path], once: Once) -> Path:
+    """The page that the tests in the browser share."""
+
+    def make(folder: Path) -> None:
+        read = [read_document(path) for path in documents.values()]
+        read.insert(2, hot_pi(read[1]))
+        write_report(read, folder / "report.html", title=f"Two boards {HOSTILE}")
+
+    return once("page", make) / "report.html"
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +89,20 @@ def browser() -> Iterator[Any]:
 def opened(browser: Any, path: Path, **context: Any) -> tuple[Any, list[str]]:
     """Open the page without a network; return it and everything it complained of or asked for."""
     found: list[str] = []
+
+    def dismissed(dialog: Any) -> None:
+        found.append(dialog.message)
+        dialog.dismiss()
+
+    def requested(request: Any) -> None:
+        if not request.url.startswith(("file:", "data:")):
+            found.append(request.url)
+
     tab = browser.new_context(offline=True, **context).new_page()
     tab.on("console", lambda message: found.append(message.text))
     tab.on("pageerror", lambda error: found.append(str(error)))
-    tab.on("dialog", lambda dialog: (found.append(dialog.message), dialog.dismiss()))
-    tab.on("request", lambda request: request.url.startswith(("file:", "data:")) or found.append(request.url))
+    tab.on("dialog", dismissed)
+    tab.on("request", requested)
     tab.goto(path.as_uri())
     return tab, found
 
@@ -94,7 +113,8 @@ def test_it_opens_offline_and_is_quiet(browser: Any, written: Path) -> None:
     assert "Two boards <img" in tab.title()
     assert tab.locator("script").count() == 0
     headings = tab.locator("h2").all_inner_texts()
-    expected = ["Runs", "Latency", "Photos whose answer changed", "What is taken for what", "Do the artifacts agree?"]
+    expected = ["Runs", "Latency", "Photos whose answer changed", "Confusion between classes"]
+    expected.append("Do the artifacts agree?")
     assert headings[: len(expected)] == expected
     assert written.stat().st_size < 1_000_000
     assert "http://" not in written.read_text().replace("http://www.w3.org", "")
@@ -230,21 +250,40 @@ def test_photos_elsewhere_and_photos_gone(documents: dict[str, Path], tmp_path: 
     assert "not found" in page(gather(gone))
 
 
-def test_the_command_says_where_it_is_and_refuses_what_it_cannot_show(
-    xedge: Command, documents: dict[str, Path], tmp_path: Path
-) -> None:
-    done = xedge("report", documents["float"], documents["int8"], "-o", tmp_path / "page.html")
+def test_what_commands_wrote_becomes_a_page(xedge: Command, document: Callable[[str], Path], tmp_path: Path) -> None:
+    """Real runs, a real verification and a real analysis."""
+    files = [document(name) for name in ("run_fp32", "run_int8", "verify", "analyze")]
+    done = xedge("report", *files, "-o", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
     assert "open it in a browser" in done.stdout
-    cost = tmp_path / "cost.json"
-    assert xedge("cost", "--json", cost).returncode == 0
-    done = xedge("report", cost, "-o", tmp_path / "other.html")
+    text = (tmp_path / "page.html").read_text()
+    first, second, verified, analyzed = (json.loads(file.read_text()) for file in files)
+    for run in (first, second):
+        for figure in (f"{run['latency']['p50_ms']:.2f}", f"{100 * run['accuracy']['top1']:.2f}", run["bundle"]):
+            assert figure in text
+    assert f"{100 * verified['pairs'][0]['outputs']['agreement']:.2f}" in text
+    assert all(layer["layer"] in text for layer in analyzed["layers"])
+
+
+def test_the_command_says_where_it_is_and_refuses_what_it_cannot_show(
+    here: Command, documents: dict[str, Path], tmp_path: Path
+) -> None:
+    done = here("report", documents["float"], documents["int8"], "-o", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "open it in a browser" in done.stdout
+    other = fabricated.written(tmp_path / "cost.json", cost(read_keras(network("one_channel"))))
+    done = here("report", other, "-o", tmp_path / "other.html")
     assert done.returncode == InputError.exit_code
     assert "not xedge.cost/1" in done.stderr
     assert not (tmp_path / "other.html").exists()
 
 
-def test_a_bundle_that_does_not_run_is_named_beside_those_that_do(bundles: Path, tmp_path: Path) -> None:
+def test_a_bundle_that_does_not_run_is_named_beside_those_that_do(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one round, for what is timed here is not looked at."""
+    monkeypatch.setattr("xedge.api.report.Plan", partial(Plan, rounds=1, runs=5))
+    monkeypatch.setattr("xedge.api.report.VERIFIED_PHOTOS", 10)
     broken = Path(shutil.copytree(bundles / "onnx_int8", tmp_path / "broken"))
     next(broken.glob("*.onnx")).write_bytes(b"cut off")
     text = report_bundles([bundles / "tflite_int8", broken], tmp_path / "page.html").read_text()
@@ -280,17 +319,9 @@ def test_many_classes_become_a_list(documents: dict[str, Path], tmp_path: Path) 
 
 def test_runs_of_another_machine_and_of_a_benchmark_are_shown(documents: dict[str, Path]) -> None:
     run = read_document(documents["float"])
-    measured = Measured(run=run, rounds_ms=(1.0,))
-    row = Row(target="tflite", precision="fp32", error=None, bundle=None, measured=measured)
-    failed = Row(target="tflite", precision="int8", error="no such thing", bundle=None, measured=None)
-    benchmark = BenchmarkReport(model="mine", rounds=1, rows=(row, failed), recommendation=None)
-    there = RemoteRun(
-        destination="pi@pi",
-        doctor={},
-        runs=(hot_pi(run),),
-        host=(HostFigures(ms=None, top1=None),),
-        failures={"big": Failure(message="killed", exit_code=7)},
-    )
+    row = fabricated.row("tflite", "fp32", measured=fabricated.in_turns(run, (1.0,)))
+    benchmark = fabricated.benchmark(row, fabricated.failed_row("tflite", "int8", "no such thing"))
+    there = fabricated.remote_run(hot_pi(run))
     text = page(gather([benchmark, there]))
     for words in ("mine: 2 runs on", "pi@pi: big", "killed", "no such thing", "All boards together"):
         assert words in text

@@ -13,34 +13,27 @@ import pytest
 
 from tests.conftest import Command
 from xedge.bundle.reading import open_bundle
+from xedge.converters.tensorrt.trtexec import trtexec
 from xedge.device.accelerator import accelerator_name, engine_key, tensorrt_version
 from xedge.device.system import System
 from xedge.errors import UnsupportedError
 from xedge.measuring.run import RunOptions
 from xedge.runtimes import Settings
-from xedge.runtimes.onnxruntime import PROVIDERS, OnnxSession, placement, provider_options
-from xedge.converters.tensorrt.trtexec import trtexec
+from xedge.runtimes.onnxruntime.session import PROVIDERS, OnnxSession, placement, provider_options
+
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, xedge: Command) -> Path:
-    folder = tmp_path_factory.mktemp("jetson")
-    done = xedge("convert", "--target", "tensorrt", "--precision", "fp32,fp16,int8", "--output", folder)
-    assert done.returncode == 0, done.stderr
-    (folder / "said").write_text(done.stdout)
-    return folder
-
-
-@pytest.mark.parametrize(("precision", "points"), [("fp32", 0.0), ("fp16", 0.0), ("int8", 2.0)])
-def test_accuracy_is_kept(made: Path, precision: str, points: float) -> None:
-    accuracy = open_bundle(made / f"tensorrt_{precision}").manifest.accuracy
+@pytest.mark.parametrize(("precision", "points"), [("fp32", 0.0), ("fp16", 0.0), ("int8", 2.0)], ids=PRECISIONS)
+def test_accuracy_is_kept(bundles: Path, precision: str, points: float) -> None:
+    accuracy = open_bundle(bundles / f"tensorrt_{precision}").manifest.accuracy
     assert accuracy is not None
     assert abs(accuracy.drop_points) <= points
 
 
-def test_int8_is_as_its_parser_wants_it(made: Path) -> None:
+def test_int8_is_as_its_parser_wants_it(bundles: Path) -> None:
     """Zero points are zero, integers are int8, every Q is followed by its DQ, and biases are float."""
-    model = onnx.load(open_bundle(made / "tensorrt_int8").artifact)
+    model = onnx.load(open_bundle(bundles / "tensorrt_int8").artifact)
     onnx.checker.check_model(model, full_check=True)
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     quantizers = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
@@ -57,9 +50,9 @@ def test_int8_is_as_its_parser_wants_it(made: Path) -> None:
     assert all(constants[node.input[2]].dtype == np.float32 for node in convolutions)
 
 
-def test_fp16_is_half_all_the_way(made: Path) -> None:
+def test_fp16_is_half_all_the_way(bundles: Path) -> None:
     """From version 11 on the types in the file are the types of the engine."""
-    model = onnx.shape_inference.infer_shapes(onnx.load(open_bundle(made / "tensorrt_fp16").artifact))
+    model = onnx.shape_inference.infer_shapes(onnx.load(open_bundle(bundles / "tensorrt_fp16").artifact))
     kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
     products = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
     assert products
@@ -68,9 +61,10 @@ def test_fp16_is_half_all_the_way(made: Path) -> None:
     assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
 
 
-def test_convert_says_how_an_engine_is_made(made: Path) -> None:
-    said = (made / "said").read_text()
-    artifact = made / "tensorrt_int8" / "xception_compact_int8.onnx"
+def test_convert_says_how_an_engine_is_made(bundles: Path) -> None:
+    said = (bundles / "said").read_text()
+    # The command ran in the folder that it wrote to.
+    artifact = Path("tensorrt_int8") / "xception_compact_int8.onnx"
     engine = artifact.with_suffix(".engine")
     assert f"TensorRT 8   trtexec --onnx={artifact} --saveEngine={engine} --int8 --fp16\n" in said
     assert f"TensorRT 11  trtexec --onnx={artifact} --saveEngine={engine}\n" in said
@@ -87,10 +81,10 @@ def test_trtexec_with_any_batch() -> None:
     }
 
 
-def test_what_it_has_not_is_refused(xedge: Command, tmp_path: Path) -> None:
-    done = xedge("convert", "--target", "tensorrt", "--precision", "dynamic", "--output", tmp_path / "x")
+def test_what_it_has_not_is_refused(here: Command, tmp_path: Path) -> None:
+    done = here("convert", "--target", "tensorrt", "--precision", "dynamic", "--output", tmp_path / "x")
     assert done.returncode == UnsupportedError.exit_code
-    assert "tensorrt: no dynamic; it has fp32, fp16, int8" in done.stderr
+    assert "tensorrt has no dynamic; it has fp32, fp16, int8" in done.stderr
 
 
 def test_providers_are_called_as_onnx_runtime_calls_them() -> None:
@@ -100,10 +94,10 @@ def test_providers_are_called_as_onnx_runtime_calls_them() -> None:
     )
 
 
-def test_engines_lie_beside_the_bundle_and_only_where_their_device_is_known(made: Path, tmp_path: Path) -> None:
-    bundle = open_bundle(made / "tensorrt_int8")
+def test_engines_lie_beside_the_bundle_and_only_where_their_device_is_known(bundles: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(bundles / "tensorrt_int8")
     settings = RunOptions(provider="tensorrt").settings(bundle)
-    assert settings.engines == made / "tensorrt_int8.engines"
+    assert settings.engines == bundles / "tensorrt_int8.engines"
     options = provider_options(Settings(threads=1, provider="tensorrt", integers=True, engines=tmp_path), "orin_8.6")
     assert options == {
         "trt_fp16_enable": "1",
@@ -116,7 +110,9 @@ def test_engines_lie_beside_the_bundle_and_only_where_their_device_is_known(made
     assert provider_options(Settings(threads=1, provider="cuda"), None) == {}
 
 
-@pytest.mark.parametrize(("number", "version"), [(8602, "8.6.2"), (8201, "8.2.1"), (100300, "10.3.0"), (None, None)])
+@pytest.mark.parametrize(
+    ("number", "version"), [(8602, "8.6.2"), (8201, "8.2.1"), (100300, "10.3.0"), (None, None)], ids=str
+)
 def test_engines_are_keyed_by_device_and_version(tmp_path: Path, number: int | None, version: str | None) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.3\n")
@@ -139,9 +135,9 @@ def test_a_pc_names_its_card(tmp_path: Path) -> None:
     assert engine_key(System(root=tmp_path, run=lambda arguments: None)) is None
 
 
-def test_what_was_obtained_is_counted(made: Path) -> None:
+def test_what_was_obtained_is_counted(bundles: Path) -> None:
     """From a real profile, where everything is on the CPU: that is what a silent fallback looks like."""
-    session = OnnxSession(open_bundle(made / "tensorrt_int8").artifact, Settings(threads=1))
+    session = OnnxSession(open_bundle(bundles / "tensorrt_int8").artifact, Settings(threads=1))
     events = session._executed()
     found = placement(events, "tensorrt")
     assert found["delegate"] is None

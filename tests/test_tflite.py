@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.conformance import opened
 from tests.networks import network, photos_for
-from tests.test_conformance import opened
-from xedge.converters import tflite
-from xedge.sources.keras.layers import read_keras
+from xedge.converters import Form, find_target
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.static import static_int8
-from xedge.converters import Form
+from xedge.sources.keras.layers import read_keras
 from xedge.types import UInt8Array
 
 
@@ -19,9 +18,8 @@ def test_int8_xception_runs_as_one_partition(pixels: UInt8Array, tmp_path: Path)
     model = network("xception")
     graph = read_keras(model)
     photos = photos_for(model, pixels)
-    session = opened(
-        tflite.convert(graph, Form(precision="int8"), static_int8(graph, calibrate(graph, photos))), "tflite", tmp_path
-    )
+    plan = static_int8(graph, calibrate(graph, photos))
+    session = opened(find_target("tflite").convert(graph, Form(precision="int8"), plan), tmp_path)
     execution = session.execution()
     assert execution.delegate == "XNNPACK"
     assert execution.partitions == 1
@@ -32,7 +30,7 @@ def test_signature_names_are_keras_names(tmp_path: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     model = network("xception")
-    data = tflite.convert(read_keras(model), Form(precision="fp32"))[".tflite"]
+    data = find_target("tflite").convert(read_keras(model), Form(precision="fp32"))[".tflite"]
     signature = Interpreter(model_content=data).get_signature_list()["serving_default"]
     assert signature == {"inputs": [model.layers[0].name], "outputs": ["predictions"]}
 
@@ -40,7 +38,7 @@ def test_signature_names_are_keras_names(tmp_path: Path) -> None:
 def test_buffers_are_aligned() -> None:
     from ai_edge_litert import schema_py_generated as schema
 
-    data = tflite.convert(read_keras(network("one_channel")), Form(precision="fp32"))[".tflite"]
+    data = find_target("tflite").convert(read_keras(network("one_channel")), Form(precision="fp32"))[".tflite"]
     model = schema.Model.GetRootAs(data)
     starts = []
     for index in range(model.BuffersLength()):

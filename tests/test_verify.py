@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,26 @@ import numpy as np
 import onnx
 import pytest
 
+from tests import fabricated
 from tests.conftest import Command
 from xedge.bundle.reading import open_bundle
+from xedge.converters import target_names
 from xedge.files import sha256
-from xedge.runtimes import Operation, Settings, choose_runtime
-from xedge.runtimes.audit import audit
-from xedge.inspection.verification import snr_db
-from xedge.vocabulary import PRECISIONS, TARGETS, Precision
+from xedge.inspection.verification import Member, Thresholds, snr_db
+from xedge.inspection.verification import verify as compare_members
+from xedge.runtimes import Execution, Operation, Role
+from xedge.runtimes.audit import Audit, audit
+from xedge.types import FloatArray, Tensor, UInt8Array
+from xedge.vocabulary import PRECISIONS, Precision
 
-TFLITE_INT8 = "tflite_int8/xception_compact_int8.tflite"
+TARGETS = target_names("all")
 
 
 @pytest.fixture(scope="module")
-def report(xedge: Command, bundles: Path) -> dict[str, Any]:
-    paths = [bundles / f"{target}_{precision}" for target in TARGETS for precision in ("fp32", "int8")]
-    done = xedge("verify", *paths, "--json")
-    assert done.returncode == 0, done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
+def report(document: Callable[[str], Path]) -> dict[str, Any]:
+    """What the command found of the float and the int8 bundle of each target, and Keras."""
+    found: dict[str, Any] = json.loads(document("verify").read_text())
+    return found
 
 
 def test_every_pair_is_compared_keras_included(report: dict[str, Any]) -> None:
@@ -79,26 +82,69 @@ def test_tensors_of_an_equalized_artifact_are_compared_as_the_reference_has_them
         assert pair["worst"]["snr_db"] > 3, pair  # an equalized tensor as it stands has a negative one
 
 
+class Told:
+    """A member that answers what it is told to, on a runtime that tells nothing."""
+
+    precision: Precision = "fp32"
+    audit: Audit | None = None
+
+    def __init__(self, name: str, first: Sequence[int], certain: float = 0.9) -> None:
+        self.name = name
+        self.rows = np.full((len(first), 10), (1 - certain) / 9, np.float32)
+        self.rows[range(len(first)), first] = certain
+
+    def probabilities(self, photos: list[UInt8Array]) -> FloatArray:
+        return self.rows[: len(photos)]
+
+    def tensors(self, pixels: UInt8Array) -> Mapping[str, FloatArray]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "failures"),
+    [
+        pytest.param(Thresholds(), [], id="nothing missed"),
+        pytest.param(Thresholds(min_agreement=0.995), ["agree on 99.00 % of the photos"], id="agreement"),
+        pytest.param(Thresholds(max_difference=0.9), [], id="within the difference"),
+        pytest.param(Thresholds(max_difference=0.001), ["differ by 0.8"], id="difference"),
+        pytest.param(Thresholds(min_agreement=1.0, max_difference=0.001), ["agree on", "differ by"], id="both"),
+    ],
+)
+def test_thresholds(thresholds: Thresholds, failures: list[str]) -> None:
+    """Two members, one of whose hundred answers differs."""
+    members: list[Member] = [Told("first", [0] * 100), Told("second", [0] * 99 + [1])]
+    photos = [np.zeros((8, 8, 3), np.uint8)] * 100
+    found = compare_members(members, photos, "photos", None, thresholds)
+    assert len(found.failures) == len(failures)
+    for words, failure in zip(failures, found.failures, strict=True):
+        assert f"first and second {words}" in failure
+
+
 def test_a_threshold_that_is_missed_fails(xedge: Command, bundles: Path) -> None:
     paths = (bundles / "tflite_fp32", bundles / "tflite_int8")
-    done = xedge("verify", *paths, "--min-agreement", 100)
+    done = xedge("verify", *paths, "--min-agreement", 100, "--max-difference", 0.001)
     assert done.returncode == 8
     assert "FAILED" in done.stdout
     assert "100 % is demanded" in done.stdout
-    assert xedge("verify", *paths, "--max-difference", 0.9, "--limit", 30).returncode == 0
-    assert xedge("verify", *paths, "--max-difference", 0.001, "--limit", 30).returncode == 8
+    assert "0.001" in done.stdout
 
 
-def test_float_that_is_called_int8_is_found_out(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+def test_a_threshold_that_is_kept_passes(here: Command, bundles: Path) -> None:
+    done = here("verify", bundles / "tflite_fp32", bundles / "tflite_int8", "--max-difference", 0.9, "--limit", 30)
+    assert done.returncode == 0, done.stdout
+    assert "PASSED" in done.stdout
+
+
+def test_float_that_is_called_int8_is_found_out(here: Command, bundles: Path, tmp_path: Path) -> None:
     folder = tmp_path / "liar"
     shutil.copytree(bundles / "onnx_fp32", folder)
     _edit(folder, lambda manifest: manifest.update(precision="int8"))
-    done = xedge("verify", folder, "--limit", 20)
+    done = here("verify", folder, "--limit", 20)
     assert done.returncode == 8
     assert "is called int8, but only 0 % of its convolutions and products run in integers" in done.stdout
 
 
-def test_the_tensor_where_artifacts_part_is_named(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+def test_the_tensor_where_artifacts_part_is_named(here: Command, bundles: Path, tmp_path: Path) -> None:
     folder = tmp_path / "changed"
     shutil.copytree(bundles / "onnx_fp32", folder)
     file = folder / "xception_compact_fp32.onnx"
@@ -108,20 +154,20 @@ def test_the_tensor_where_artifacts_part_is_named(xedge: Command, bundles: Path,
     kernel.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), kernel.name))
     onnx.save(model, file)
     _edit(folder, lambda manifest: manifest["files"].update({file.name: sha256(file)}))
-    done = xedge("verify", bundles / "tflite_fp32", folder, "--limit", 20, "--min-agreement", 0, "--json")
+    done = here("verify", bundles / "tflite_fp32", folder, "--limit", 20, "--min-agreement", 0, "--json")
     pair = next(p for p in json.loads(done.stdout)["pairs"] if p["first"] == "tflite fp32")
     assert pair["parting"]["tensor"] == "block4_sepconv2"
     assert pair["parting"]["snr_db"] == pytest.approx(20 * np.log10(1 / 0.1), abs=4)
 
 
-def test_bundles_of_two_models_are_refused(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+def test_bundles_of_two_models_are_refused(here: Command, bundles: Path, tmp_path: Path) -> None:
     folder = tmp_path / "other"
     shutil.copytree(bundles / "tflite_fp32", folder)
     _edit(folder, lambda manifest: manifest["model"].update(weights_sha256="0" * 64))
-    done = xedge("verify", bundles / "tflite_fp32", folder)
+    done = here("verify", bundles / "tflite_fp32", folder)
     assert done.returncode == 3
     assert "other weights" in done.stderr
-    assert xedge("verify", folder, "--model", bundles / "labels").returncode == 3
+    assert here("verify", folder, "--model", bundles / "labels").returncode == 3
 
 
 def _edit(folder: Path, change: Any) -> None:
@@ -146,17 +192,17 @@ def test_run_and_predict_take_any_bundle(xedge: Command, bundles: Path, target: 
 @pytest.mark.parametrize(
     ("target", "arguments", "code", "words"),
     [
-        ("onnx", ("--provider", "cuda"), 6, "this onnxruntime has"),
-        ("onnx", ("--provider", "tensorrt"), 6, "this onnxruntime has"),
-        ("openvino", ("--provider", "npu"), 6, "OpenVINO finds CPU"),
-        ("tflite", ("--provider", "cuda"), 2, "ai-edge-litert has cpu"),
-        ("onnx", ("--runtime", "openvino"), 2, "does not run onnx artifacts; onnxruntime do"),
+        pytest.param("onnx", ("--provider", "cuda"), 6, "this onnxruntime has", id="onnx-cuda"),
+        pytest.param("onnx", ("--provider", "tensorrt"), 6, "this onnxruntime has", id="onnx-tensorrt"),
+        pytest.param("openvino", ("--provider", "npu"), 6, "OpenVINO finds CPU", id="openvino-npu"),
+        pytest.param("tflite", ("--provider", "cuda"), 2, "ai-edge-litert has cpu", id="tflite-cuda"),
+        pytest.param("onnx", ("--runtime", "openvino"), 2, "openvino does not open .onnx files", id="onnx-openvino"),
     ],
 )
 def test_a_provider_that_is_not_there_is_an_error(
-    xedge: Command, bundles: Path, target: str, arguments: tuple[str, ...], code: int, words: str
+    here: Command, bundles: Path, target: str, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    done = xedge("run", bundles / f"{target}_int8", *arguments, "--runs", 1)
+    done = here("run", bundles / f"{target}_int8", *arguments, "--runs", 1)
     assert done.returncode == code
     assert words in done.stderr
 
@@ -172,10 +218,12 @@ def test_onnx_files_satisfy_the_checker(bundles: Path, precision: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "artifact", ["onnx_int8/xception_compact_int8.onnx", "openvino_int8/xception_compact_int8.xml"]
+    "artifact",
+    ["onnx_int8/xception_compact_int8.onnx", "openvino_int8/xception_compact_int8.xml"],
+    ids=["onnx", "openvino"],
 )
-def test_info_audits_an_artifact(xedge: Command, bundles: Path, artifact: str) -> None:
-    found = json.loads(xedge("info", bundles / artifact, "--json").stdout)
+def test_info_audits_an_artifact(here: Command, bundles: Path, artifact: str) -> None:
+    found = json.loads(here("info", bundles / artifact, "--json").stdout)
     assert found["audit"]["finding"] == "integer"
     assert found["audit"]["integer_products"] == 38
 
@@ -206,17 +254,33 @@ def test_batches_are_kept_in_the_bundle(xedge: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("roles", "finding"),
     [("iiiiiiiiif", "integer"), ("iiff", "partly integer"), ("ff", "float"), ("", "the runtime does not tell")],
+    ids=["nine of ten", "half", "none", "unknown"],
 )
-def test_findings(bundles: Path, roles: str, finding: str) -> None:
-    class Told:
-        def __init__(self, artifact: Path) -> None:
-            self.execution = choose_runtime("tflite").open(artifact, Settings(threads=1)).execution
+def test_findings(roles: str, finding: str) -> None:
+    assert audit(Executing(roles)).finding == finding
 
-        def operations(self) -> list[Operation]:
-            role = {"i": "integer", "f": "float"}
-            return [Operation(kind="CONV", precision="x", role=role[r], product=True) for r in roles]
 
-    assert audit(Told(bundles / TFLITE_INT8)).finding == finding
+class Executing:
+    """A session whose products compute in what letters say: i for integers, f for float."""
+
+    def __init__(self, roles: str) -> None:
+        self.roles = roles
+
+    def run(self, photo: Tensor) -> Tensor:
+        return photo
+
+    def input_shape(self) -> tuple[int, ...]:
+        return (1, 8, 8, 3)
+
+    def execution(self) -> Execution:
+        return fabricated.execution()
+
+    def operations(self) -> list[Operation]:
+        names: dict[str, Role] = {"i": "integer", "f": "float"}
+        return [Operation(kind="CONV", precision="x", role=names[r], product=True) for r in self.roles]
+
+    def times(self, photo: Tensor) -> dict[str, float]:
+        return {}
 
 
 def test_snr() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -73,7 +74,8 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 def test_each_variant_trains_a_step(name: str) -> None:
     model = network(name)
     logits = model.layers[-1].activation.__name__ == "linear"
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=logits))
+    # One step, which is not worth being compiled.
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=logits), run_eagerly=True)
     photos = np.random.default_rng(0).uniform(-1, 1, (4, *model.input_shape[1:])).astype(np.float32)
     before = model.get_weights()[0].copy()
     loss = model.train_on_batch(photos, np.arange(4))
@@ -84,22 +86,23 @@ def test_each_variant_trains_a_step(name: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"input_shape": (70, 299, 3)},
-        {"classes": 0},
-        {"width_multiplier": 0.0},
-        {"convolution": "ordinary", "intermediate": "relu"},
-        {"convolution": "ordinary", "order": "pointwise_first"},
+        pytest.param({"input_shape": (70, 299, 3)}, id="too small"),
+        pytest.param({"classes": 0}, id="no classes"),
+        pytest.param({"width_multiplier": 0.0}, id="no width"),
+        pytest.param({"convolution": "ordinary", "intermediate": "relu"}, id="nothing to be between"),
+        pytest.param({"convolution": "ordinary", "order": "pointwise_first"}, id="nothing to be first"),
     ],
 )
-def test_impossible_configurations_fail_when_built(wrong: dict[str, object]) -> None:
+def test_impossible_configurations_fail_when_built(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"."):
-        XceptionConfig(**wrong)  # type: ignore[arg-type]
+        XceptionConfig(**wrong)
 
 
 def test_structure_follows_the_configuration() -> None:
-    def kinds(**changes: object) -> list[str]:
-        small = {"input_shape": (71, 71, 3), "classes": 3, "width_multiplier": 0.125, "middle_blocks": 2}
-        return [type(layer).__name__ for layer in xception(XceptionConfig(**{**small, **changes})).layers]  # type: ignore[arg-type]
+    def kinds(**changes: Any) -> list[str]:
+        small: dict[str, Any] = {"input_shape": (71, 71, 3), "classes": 3, "width_multiplier": 0.125}
+        config = XceptionConfig(**{**small, "middle_blocks": 2, **changes})
+        return [type(layer).__name__ for layer in xception(config).layers]
 
     assert kinds().count("Add") == 3 + 2 + 1
     assert kinds(residual=False).count("Add") == 0

@@ -54,6 +54,10 @@ class UnsupportedError(XedgeError):
     exit_code = 4
 
 
+class UnsuitableModelError(UnsupportedError):
+    """The model does not take one photo of a fixed size and give one output, so that no converter is asked."""
+
+
 class BundleError(XedgeError):
     """A bundle is incomplete, damaged or of another schema version."""
 

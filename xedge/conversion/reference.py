@@ -20,7 +20,7 @@ from xedge.conversion.stages import Stages
 from xedge.converters import Form, Target, find_library
 from xedge.converters.tflite import library as tensorflow
 from xedge.device.board import usable_cores
-from xedge.errors import CheckError, UnsupportedError, parameter
+from xedge.errors import CheckError, UnsuitableModelError, UnsupportedError, parameter
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_head
 from xedge.graph.ir import Activation, Graph, Weighted
@@ -417,6 +417,8 @@ def read_reference(
     try:
         read = source.kind.read(source, scratch, allow_code=allow_code)
         return _graph_reference(source, read)
+    except UnsuitableModelError:
+        raise
     except UnsupportedError as error:
         if source.path is None or not source.kind.libraries_take_it:
             raise

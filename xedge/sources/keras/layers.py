@@ -8,7 +8,7 @@ from typing import Any, get_args
 import keras
 import numpy as np
 
-from xedge.errors import UnsupportedError
+from xedge.errors import UnsuitableModelError, UnsupportedError
 from xedge.graph import fold
 from xedge.graph.builder import Builder
 from xedge.graph.ir import (
@@ -67,13 +67,20 @@ def read_unfolded(model: Any) -> Graph:
         UnsupportedError: As for ``read_keras``.
     """
     functional = _functional(model)
-    if len(functional.inputs) != 1 or len(functional.outputs) != 1:
-        raise UnsupportedError(
-            f"{model.name} has {len(functional.inputs)} inputs and {len(functional.outputs)} outputs, not one of each"
+    ends = len(functional.inputs), len(functional.outputs)
+    if ends != (1, 1):
+        raise UnsuitableModelError(
+            f"{model.name} has {ends[0]} inputs and {ends[1]} outputs; xedge takes models with one photo as the input "
+            "and one output, so save a model with only these"
         )
     shape = tuple(functional.inputs[0].shape[1:])
-    if len(shape) != 3 or None in shape:
-        raise UnsupportedError(f"{model.name} takes {shape}, not photos of a fixed (height, width, channels)")
+    if len(shape) == 3 and None in shape:
+        raise UnsuitableModelError(
+            f"{model.name} takes photos of any size {shape}; save it with a fixed size, such as "
+            "keras.Input((224, 224, 3))"
+        )
+    if len(shape) != 3:
+        raise UnsuitableModelError(f"{model.name} takes {shape}, not photos of a fixed (height, width, channels)")
     builder = LayerBuilder()
     start = builder.add(Input(name=functional.inputs[0]._keras_history.operation.name, shape=shape))
     output = builder.read(functional, start, "")
