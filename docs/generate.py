@@ -121,7 +121,7 @@ def signature(name: str, thing: Any) -> str:
     if inspect.isclass(thing) and issubclass(thing, Exception):
         return f"class {name}(Exception)"
     words = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(thing))).replace("Ellipsis", "...")
-    words = re.sub(r"<function _silent at 0x[0-9a-f]+>", "lambda line: None", words)
+    words = re.sub(r"<function (<lambda>|_silent) at 0x[0-9a-f]+>", "lambda line: None", words)
     if len(words) < 90:
         return f"{name}{words}"
     inside, _, result = words[1:].rpartition(")")
