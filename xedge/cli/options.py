@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,19 @@ from xedge.cli import values
 from xedge.conversion.options import Option, documented
 
 
-def add_options(parser: argparse.ArgumentParser, options: type, only: Collection[str] | None = None) -> None:
+def add_options(
+    parser: argparse.ArgumentParser,
+    options: type,
+    only: Collection[str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> None:
     """Add an option to a parser for each field of a dataclass of options, in a group for each class that has it.
 
     Args:
         parser: The command's parser.
         options: The dataclass.
         only: The names of the fields to take; None takes all.
+        defaults: The command's own defaults by the names of their fields, which are then not required.
     """
     fields = {one.name: one for one in dataclasses.fields(options)}
     for part in options.__mro__[:-1]:
@@ -33,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser, options: type, only: Collection
                 parser.add_argument(one.name, nargs="?", metavar=known.metavar, help=known.words)
                 continue
             group = group or parser.add_argument_group(_title(part))
-            _add(group, one, known)
+            _add(group, one, known, (defaults or {}).get(one.name, one.default))
 
 
 def _title(part: type) -> str:
@@ -41,8 +47,8 @@ def _title(part: type) -> str:
     return words[:1].lower() + words[1:]
 
 
-def _add(group: argparse._ArgumentGroup, one: dataclasses.Field[Any], known: Option) -> None:
-    required = one.default is dataclasses.MISSING
+def _add(group: argparse._ArgumentGroup, one: dataclasses.Field[Any], known: Option, default: Any) -> None:
+    required = default is dataclasses.MISSING
     named: dict[str, Any] = {"dest": one.name, "help": known.words}
     if known.kind == "switch":
         named["action"] = "store_true"
@@ -50,8 +56,8 @@ def _add(group: argparse._ArgumentGroup, one: dataclasses.Field[Any], known: Opt
         named["type"] = {"text": str, "int": int, "Path": Path}.get(known.kind) or getattr(values, known.kind)
         named |= {"required": required, "choices": known.choices, "metavar": known.metavar}
         if not required:
-            named["default"] = one.default
-            if one.default is not None:
+            named["default"] = default
+            if default is not None:
                 named["help"] += " (default: %(default)s)"
     group.add_argument(known.flag or f"--{one.name.replace('_', '-')}", **named)
 
