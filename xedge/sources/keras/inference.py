@@ -21,5 +21,13 @@ def for_inference(model: Any) -> Any:
     for layer in model._flatten_layers():
         if layer.dtype_policy.compute_dtype != "float32":
             layer.dtype_policy = "float32"
+        _take_float32(layer)
     photo = keras.Input(model.inputs[0].shape[1:], dtype=model.inputs[0].dtype)
     return keras.Model(photo, model(photo, training=False), name=model.name)
+
+
+def _take_float32(layer: Any) -> None:
+    """Let a nested model take its inputs as they come: one built under mixed precision rounds them to half."""
+    for tensor in getattr(getattr(layer, "_functional", None) or layer, "_inputs", []):
+        if tensor.dtype in ("float16", "bfloat16"):
+            tensor._dtype = "float32"

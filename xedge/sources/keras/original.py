@@ -26,11 +26,11 @@ class Original:
     """
 
     def __init__(self, model: Any, scratch: Path) -> None:
-        self._model = model
+        self._model = for_inference(model)
         self._file: Path | None = None
         if keras.backend.backend() == "openvino":
             self._file = scratch / "keras.xml"
-            for_inference(model).export(str(self._file), format="openvino", verbose=False)
+            self._model.export(str(self._file), format="openvino", verbose=False)
             self._model = None
 
     def output(self, photos: Iterable[FloatArray]) -> FloatArray:
