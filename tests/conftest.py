@@ -17,6 +17,10 @@ from pathlib import Path
 # In this process models are built and trained, which Keras' light backend cannot; commands choose their own.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# As commands do: waiting threads of one worker's linear algebra would take the cores from the other workers.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# OpenVINO, when it is imported, sends statistics of its use from a process that it forks, unless this is set.
+os.environ["CI"] = "true"
 
 import numpy as np
 import pytest
@@ -39,7 +43,9 @@ LARGE_NETWORKS = ("inception_v3", "resnet50")
 # What a line about how far a stage is looks like: "evaluate 20/372 photos", "round 1/5: tflite_int8".
 PROGRESS = re.compile(r"\b\d+/\d+( photos| layers|:)|^accuracy on \d+ photos$|^(self-test|latency|in turns) ?")
 # So many photos fix the ranges where a test does not look at the accuracy of what they give.
-FEW_FOR_CALIBRATION = ("--calibration-count", 10)
+CALIBRATION = embedded.ROOT / "calibration"
+TWENTY_FOR_CALIBRATION = ("--calibration", CALIBRATION, "--calibration-count", 20)
+FEW_FOR_CALIBRATION = ("--calibration", CALIBRATION, "--calibration-count", 10)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,7 +65,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def run_xedge(*arguments: object, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run_xedge(*arguments: object, cwd: Path | None = None, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     return subprocess.run(
@@ -170,7 +176,7 @@ def bundles(once: Once) -> Path:
 @pytest.fixture(scope="session")
 def integers(once: Once) -> Path:
     """The embedded default for TFLite, with integers from end to end."""
-    integer = ("convert", "--target", "tflite", "--precision", "int8", "--io", "int8", "--calibration-count", 20)
+    integer = ("convert", "--target", "tflite", "--precision", "int8", "--io", "int8", *TWENTY_FOR_CALIBRATION)
     return once("integers", lambda folder: succeeding(*integer, "--output", "integers", cwd=folder)) / "integers"
 
 
@@ -182,7 +188,7 @@ DOCUMENTS: dict[str, tuple[object, ...]] = {
         "verify",
         *("tflite_fp32", "tflite_int8", "onnx_fp32", "onnx_int8", "openvino_fp32", "openvino_int8"),
     ),
-    "analyze": ("analyze", "--photos", 4, "--calibration-count", 20),
+    "analyze": ("analyze", "--photos", 4, *TWENTY_FOR_CALIBRATION),
 }
 
 

@@ -77,9 +77,9 @@ def padded() -> Any:
     x = layers.Conv2D(8, 7, strides=2, name="conv1_conv")(x)
     x = layers.ReLU(name="conv1_relu")(layers.BatchNormalization(name="conv1_bn")(x))
     x = layers.MaxPooling2D(3, strides=2)(layers.ZeroPadding2D(1)(x))
-    x = layers.Add()([layers.Conv2D(8, 3, padding="same", activation="relu")(x), x])
+    x = layers.Add()([layers.Conv2D(8, 3, padding="same", activation="relu", name="conv2")(x), x])
     x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(photo, layers.Dense(5, activation="softmax")(x), name="padded")
+    return keras.Model(photo, layers.Dense(5, activation="softmax", name="predictions")(x), name="padded")
 
 
 def arithmetic() -> Any:

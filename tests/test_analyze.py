@@ -12,15 +12,12 @@ from typing import Any
 import pytest
 
 from tests import fabricated
-from tests.conftest import Command
+from tests.conftest import CALIBRATION, Command
 from tests.networks import known, xception_variant
 from xedge.cli.analyze import text
 from xedge.converters import find_target
 from xedge.errors import UsageError
 from xedge.inspection.analysis import _times
-from xedge.models.compact import embedded
-
-CALIBRATION = Path(embedded.__file__).parent / "calibration"
 
 
 def test_analyze(document: Callable[[str], Path]) -> None:
@@ -46,7 +43,7 @@ def test_analyze(document: Callable[[str], Path]) -> None:
 
 def test_times_go_to_the_nodes_that_operations_are_named_after(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shares of a whole, of which what belongs to no node is left over."""
-    times = {"conv1_conv_quant": 6.0, "conv1_conv": 1.0, "conv2d": 2.0, "dense/softmax": 0.5, "reorder": 0.5}
+    times = {"conv1_conv_quant": 6.0, "conv1_conv": 1.0, "conv2": 2.0, "predictions/softmax": 0.5, "reorder": 0.5}
     session = SimpleNamespace(times=lambda photo: times)
     classifier = SimpleNamespace(session=session, input=lambda pixels: pixels)
     monkeypatch.setattr("xedge.inspection.analysis.manifest_of", lambda *given: None)
@@ -54,7 +51,7 @@ def test_times_go_to_the_nodes_that_operations_are_named_after(monkeypatch: pyte
     calibrated: Any = SimpleNamespace(subject=SimpleNamespace(golden_pixels=[None]))
     artifact: Any = SimpleNamespace(files=[Path("artifact.onnx")])
     shares = _times(calibrated, find_target("onnx"), artifact, known("padded")[1])
-    expected = {"conv1_conv": 0.7, "conv2d": 0.2, "dense/softmax": 0.05, "": 0.05}
+    expected = {"conv1_conv": 0.7, "conv2": 0.2, "predictions/softmax": 0.05, "": 0.05}
     assert shares == pytest.approx(expected)
     times.clear()
     assert _times(calibrated, find_target("onnx"), artifact, known("padded")[1]) == {}

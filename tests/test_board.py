@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.machine import until
 from xedge.device.board import read_board
-from xedge.device.readings import read_now, watching
+from xedge.device.readings import Reading, read_now, watching
 from xedge.device.system import System
 from xedge.device.throttling import new_throttling
 from xedge.device.vendors import read_power, read_throttling
@@ -244,18 +247,21 @@ def test_an_empty_board_is_unknown_not_zero(tmp_path: Path) -> None:
     assert (now.temperature_c, now.throttling, now.swap_used_bytes, now.power) == (None,) * 4
 
 
+def _holds(readings: list[Reading], wanted: int) -> bool:
+    return len(readings) >= wanted
+
+
 def test_a_board_is_watched_while_it_changes(tmp_path: Path) -> None:
     system = board(tmp_path, *BOARDS["pi4"])
-    zone, seconds = tmp_path / "sys/class/thermal/thermal_zone0/temp", iter(range(1000))
+    zone, seconds = tmp_path / "sys/class/thermal/thermal_zone0/temp", count()
     with watching(system, lambda: float(next(seconds)), interval_s=0.01) as readings:
         for temperature in ("50000", "61000", "gone"):
             if temperature == "gone":
                 zone.unlink()
             else:
                 zone.write_text(temperature)
-            seen = len(readings)
-            while len(readings) < seen + 2:
-                pass
+            wanted = len(readings) + 2
+            until(partial(_holds, readings, wanted))
     told = [reading.temperature_c for reading in readings]
     assert told[0] == 48.312
     assert {50.0, 61.0} <= set(told)

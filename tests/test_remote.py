@@ -77,7 +77,7 @@ def test_a_machine_without_internet_takes_wheels(
 ) -> None:
     done = remote("deploy", "pi", bundles / "tflite_int8", "--wheels", tmp_path)
     assert done.returncode == InputError.exit_code
-    assert "no wheels there" in done.stderr
+    assert "there are no wheels in it" in done.stderr
     needed = ("ai-edge-litert", "pillow", "numpy")
     command: list[str | Path] = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", tmp_path, *needed]
     subprocess.run(command, check=True, capture_output=True)
