@@ -37,6 +37,29 @@ def refusals_explained(path: Path) -> Iterator[None]:
         raise
 
 
+def check_writable(folder: Path) -> None:
+    """Fail if files cannot be made in a folder, or in the nearest one above it if it does not exist yet.
+
+    Args:
+        folder: The folder, which is left as it is.
+
+    Raises:
+        ResourceError: There is no space or no permission.
+        InputError: Something above the folder is not a folder.
+    """
+    with refusals_explained(folder):
+        nearest = folder
+        while not nearest.exists():
+            nearest = nearest.parent
+        if not nearest.is_dir():
+            raise InputError(f"{nearest}: it is not a folder; choose another place")
+        try:
+            with tempfile.TemporaryFile(dir=nearest):
+                pass
+        except FileNotFoundError as error:  # An example is /proc.
+            raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
+
+
 @contextmanager
 def new_folder(destination: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``destination``, which is renamed to it when the context ends without an error.

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from xedge.conversion.options import ConvertOptions, option, options_class, taking
+from xedge.conversion.options import EVERYTHING, ConvertOptions, again, option, options_class, taking
 from xedge.conversion.pipeline import convert
 from xedge.converters import target_names
 from xedge.errors import XedgeError
@@ -21,18 +21,8 @@ from xedge.vocabulary import Precision, precision_names
 class BenchmarkOptions(ConvertOptions):
     """The options of ``benchmark``: those of ``convert``, and how the bundles are measured."""
 
-    target: Any = option(
-        "The target to convert to, several with commas (in Python also a sequence), or all. There are {targets}.",
-        default="all",
-        kind="target_names",
-        metavar="TARGET",
-    )
-    precision: Any = option(
-        "The precision, several with commas (in Python also a sequence), or all. There are {precisions}.",
-        default="all",
-        kind="precision_names",
-        metavar="PRECISION",
-    )
+    target: Any = again(ConvertOptions, "target", EVERYTHING["target"])
+    precision: Any = again(ConvertOptions, "precision", EVERYTHING["precision"])
     plan: Plan | None = option(
         "How the bundles are measured. The photos of the plan are also those that convert measures accuracy on.",
         default=None,

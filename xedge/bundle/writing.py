@@ -16,7 +16,7 @@ from PIL import Image
 from xedge.bundle.manifest import Manifest
 from xedge.bundle.reading import CHANGES, LABELS, MANIFEST, OUTPUTS, Changes, GoldenData
 from xedge.errors import InputError, parameter
-from xedge.files import new_folder, sha256, write_file
+from xedge.files import check_writable, new_folder, sha256, write_file
 from xedge.types import FloatArray
 
 
@@ -55,13 +55,28 @@ def write_bundle(
             _write_folder(folder, manifest, files, contents)
             write_file(path, _zip(folder))
         return path
-    if destination.exists() and not _replaceable(destination):
-        raise InputError(
-            f"{destination}: it exists and is not a bundle; choose another {parameter('output')}, or remove it"
-        )
+    check_destination(destination)
     with new_folder(destination) as folder:
         _write_folder(folder, manifest, files, contents)
     return destination
+
+
+def check_destination(destination: Path, *, zipped: bool = False) -> None:
+    """Fail if a bundle cannot be written to a folder, without making the folder.
+
+    Args:
+        destination: The folder to make or replace.
+        zipped: Whether a zip beside it is written instead of the folder.
+
+    Raises:
+        InputError: The destination exists and is not a bundle.
+        ResourceError: There is no permission to write there.
+    """
+    if not zipped and destination.exists() and not _replaceable(destination):
+        raise InputError(
+            f"{destination}: it exists and is not a bundle; choose another {parameter('output')}, or remove it"
+        )
+    check_writable(destination.parent)
 
 
 def _replaceable(destination: Path) -> bool:

@@ -42,6 +42,7 @@ def _run(arguments: Sequence[str] | None) -> int:
                 logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its waiting threads take cores from the runtimes
+            _send_no_statistics()
             command = importlib.import_module(f"xedge.cli.{options.command}")
             code: int = command.main(options)
         finally:
@@ -53,6 +54,16 @@ def _run(arguments: Sequence[str] | None) -> int:
             traceback.print_exc()
         return _failed(error, arguments)
     return code
+
+
+def _send_no_statistics() -> None:
+    """Keep OpenVINO from sending statistics of its use when it is imported.
+
+    It does so from a process that it forks out of a thread, which may wait for a lock forever and cannot be ended while
+    it has this program's handler of SIGTERM, so that the command would never end. OpenVINO does without the package
+    that sends if the package cannot be imported.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def _flush() -> None:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from xedge._version import __version__
 from xedge.cli.options import add_options
 from xedge.cli.values import cooldown, percent, points, positive, rate, seconds
-from xedge.conversion.options import AnalyzeOptions, ConvertOptions, filled
+from xedge.conversion.options import EVERYTHING, AnalyzeOptions, ConvertOptions, filled
 from xedge.errors import EXIT_CODES, UsageError, not_known
 
 
@@ -232,7 +232,7 @@ def _add_benchmark(commands: Commands) -> None:  # type: ignore[valid-type]
         "benchmark", help="convert to every target and precision, measure all in turns, and say which to take here"
     )
     only = ("model", "target", "precision", "output", "weights", "calibration", "data", "labels", "preprocess")
-    add_options(p, ConvertOptions, (*only, "allow_code"), {"target": "all", "precision": "all"})
+    add_options(p, ConvertOptions, (*only, "allow_code"), EVERYTHING)
     p.add_argument("--limit", type=positive, metavar="N", help="Score what runs on N of the photos.")
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
     _add_rounds(p)

@@ -54,7 +54,7 @@ class Calibrated:
                 "no calibration photos were given: the ranges come from the embedded clothing photos; photos like "
                 "yours would fit better"
             )
-        return embedded.calibration_photos()
+        return embedded.calibration_photos(options.calibration_count, options.seed)
 
     @cached_property
     def statistics(self) -> Statistics:

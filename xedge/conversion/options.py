@@ -12,7 +12,7 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -22,6 +22,8 @@ from xedge.vocabulary import PRECISIONS, SCHEMES, Batch, Crop, IoType, Precision
 
 Pathlike = str | Path
 Report = Callable[[str], None]
+# What benchmark converts to unless it is told.
+EVERYTHING = {"target": "all", "precision": "all"}
 # Told the target, the precision and the error of what could not be made.
 Failed = Callable[[str, Precision, XedgeError], None]
 P = ParamSpec("P")
@@ -61,6 +63,18 @@ def option(words: str, *, default: Any = MISSING, kw_only: bool = True, **known:
     return field(default=default, kw_only=kw_only, metadata={"option": Option(words=words, **known)})
 
 
+def again(options: type, name: str, default: Any) -> Any:
+    """Return the field of an option that another class has, with another default.
+
+    Args:
+        options: The class that has the option.
+        name: The name of the option.
+        default: The default.
+    """
+    (known,) = (one for one in fields(options) if one.name == name)
+    return field(default=default, kw_only=known.kw_only, metadata=known.metadata)
+
+
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 else:
@@ -70,7 +84,7 @@ else:
         return lambda function: function
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option, again))
 def options_class(of: type[Options]) -> type[Options]:
     """Make a frozen dataclass of options."""
     return dataclass(frozen=True, kw_only=True)(of)

@@ -12,7 +12,7 @@ import numpy as np
 
 from xedge.bundle.manifest import HostAccuracy, Manifest, Speed
 from xedge.bundle.reading import GoldenData
-from xedge.bundle.writing import write_bundle
+from xedge.bundle.writing import check_destination, write_bundle
 from xedge.conversion.calibrated import Calibrated
 from xedge.conversion.describe import manifest_of
 from xedge.conversion.ladder import Ladder
@@ -55,8 +55,9 @@ def convert(options: ConvertOptions) -> list[Converted]:
         request = resolved(options, stack)
         request.check()
         wanted = [(find_target(name), form) for name in request.targets for form in _forms(request)]
-        if options.failed is None:
-            for target, form in wanted:
+        for target, form in wanted:
+            check_destination(_destination(request, target, form), zipped=options.zipped)
+            if options.failed is None:
                 target.check(form)
         return_large_blocks()
         stack.enter_context(caller_set_aside())

@@ -56,6 +56,10 @@ class Request:
             raise InputError(f"{options.labels}: there is no such file of labels")
         if options.calibration_count < 1:
             raise InputError(f"{parameter('calibration_count')} {options.calibration_count}: give at least 1")
+        if options.pixels and options.io != "float32":
+            raise UsageError(
+                f"{parameter('pixels')} and {parameter('io')} {options.io} both say what the artifact takes; choose one"
+            )
         if self.budget.demands and "int8" not in self.precisions:
             raise UsageError(
                 f"{parameter('max_drop_points')} and {parameter('min_agreement')} are budgets of int8; add int8 to "

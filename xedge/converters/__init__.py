@@ -59,10 +59,6 @@ class Form:
     batch: Batch = 1
     pixels: Pixels | None = None
 
-    def __post_init__(self) -> None:
-        if self.pixels is not None and self.io != "float32":
-            raise UsageError(f"pixels and io={self.io} both say what the artifact takes; choose one of them")
-
 
 class Convert(Protocol):
     """A function that writes a graph in a target's format."""

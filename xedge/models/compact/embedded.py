@@ -10,6 +10,7 @@ from xedge.photos.sets import CalibrationSet, PhotoSet, read_folder
 
 ROOT = Path(__file__).resolve().parent
 MODEL = ROOT / "model.keras"
+CALIBRATION_PHOTOS = 100
 
 
 def labels() -> tuple[str, ...]:
@@ -22,9 +23,16 @@ def test_photos() -> PhotoSet:
     return read_folder(ROOT / "test")
 
 
-def calibration_photos() -> CalibrationSet:
-    """Return the calibration photos; all come from the training photos."""
-    return CalibrationSet(source="embedded clothing photos", photos=read_folder(ROOT / "calibration").files)
+def calibration_photos(count: int = CALIBRATION_PHOTOS, seed: int = 0) -> CalibrationSet:
+    """Return calibration photos; all come from the training photos.
+
+    Args:
+        count: The number of photos to draw; all of them are taken if there are not more.
+        seed: The seed with which the photos are drawn.
+    """
+    photos = read_folder(ROOT / "calibration").sample(count, seed)
+    drawn = None if count >= CALIBRATION_PHOTOS else seed
+    return CalibrationSet(source="embedded clothing photos", photos=photos.files, seed=drawn)
 
 
 @cache
