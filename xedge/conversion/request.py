@@ -58,7 +58,8 @@ class Request:
             raise InputError(f"{parameter('calibration_count')} {options.calibration_count}: give at least 1")
         if options.pixels and options.io != "float32":
             raise UsageError(
-                f"{parameter('pixels')} and {parameter('io')} {options.io} both say what the artifact takes; choose one of them"
+                f"{parameter('pixels')} and {parameter('io')} {options.io} both say what the artifact takes; "
+                "choose one of them"
             )
         if self.budget.demands and "int8" not in self.precisions:
             raise UsageError(
