@@ -65,12 +65,13 @@ def test_preprocess_input_inside_the_model_is_read(start: Callable[[Any], Any]) 
 @pytest.mark.parametrize(
     ("start", "named"),
     [
-        pytest.param(lambda x: x[..., :1] * x[..., 1][..., None], "channel", id="one-channel"),
-        pytest.param(lambda x: x[:, 2:, 2:], "only channels can be taken", id="window"),
+        pytest.param(lambda x: x[:, ::-1], "or turns it", id="turned"),
+        pytest.param(lambda x: x[:2, :, :], "out of the batch", id="photos"),
+        pytest.param(layers.Permute((2, 1, 3)), "puts the axes", id="transposed"),
         pytest.param(layers.RandomCrop(12, 12), "crops nothing in inference", id="random-crop"),
         pytest.param(layers.AutoContrast(), "AutoContrast", id="auto-contrast"),
         pytest.param(layers.UpSampling2D(2, interpolation="bicubic"), "bicubic", id="bicubic"),
-        pytest.param(layers.Resizing(8, 12, crop_to_aspect_ratio=True), "aspect ratio", id="aspect-ratio"),
+        pytest.param(layers.Resizing(8, 12, pad_to_aspect_ratio=True), "aspect ratio", id="aspect-ratio"),
         pytest.param(layers.Resizing(11, 11, interpolation="nearest"), "not a multiple", id="nearest"),
         pytest.param(lambda x: keras.ops.mean(x, axis=0, keepdims=True), "the batch", id="batch"),
         pytest.param(keras.ops.sin, "Sin", id="unknown-function"),
@@ -100,8 +101,8 @@ def _any_size() -> Any:
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        pytest.param(_two_outputs, "has 1 inputs and 2 outputs", id="two-outputs"),
-        pytest.param(_two_inputs, "has 2 inputs and 1 outputs", id="two-inputs"),
+        pytest.param(_two_outputs, "has 1 input and 2 outputs", id="two-outputs"),
+        pytest.param(_two_inputs, "has 2 inputs and 1 output", id="two-inputs"),
         pytest.param(_any_size, "photos of any size", id="any-size"),
     ],
 )

@@ -23,7 +23,7 @@ from xedge.device.board import usable_cores
 from xedge.errors import CheckError, UnsuitableModelError, UnsupportedError, parameter
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_head
-from xedge.graph.ir import Activation, Graph, Weighted
+from xedge.graph.ir import Activation, Graph, Reshape, Weighted
 from xedge.memory import give_memory_back
 from xedge.metrics import centred_outputs, class_probabilities
 from xedge.quantization import recipe as int8
@@ -171,7 +171,7 @@ class GraphReference:
 
     @cached_property
     def output_kind(self) -> OutputKind:
-        """What the output holds, by how the graph ends.
+        """What the output holds, by how the graph ends or else by the values that it gives.
 
         Raises:
             UnsupportedError: The graph ends in several sigmoids, which are not the classes of one answer.
@@ -180,9 +180,15 @@ class GraphReference:
         if without_head(self.graph) is not self.graph:
             return "probability" if single else "probabilities"
         last = self.graph[self.graph.output]
+        while isinstance(last, Reshape):
+            last = self.graph[last.inputs[0]]
         if isinstance(last, Activation) and last.kind in ("sigmoid", "hard_sigmoid"):
-            raise _multi_label(self.source, self.graph.shape(last.name)[0])
-        return "logit" if single else "logits"
+            raise _multi_label(self.source, self.graph.shape(self.graph.output)[0])
+        if single:
+            return "logit"
+        # An average of probabilities, or what else sums to one for photos of any kind.
+        rows = self._output(_noise(self.input_shape), few=True)
+        return "probabilities" if _are_probabilities(rows) else "logits"
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -225,7 +231,7 @@ class GraphReference:
         names = tuple(node.name for node in graph.nodes[1:] if node.name != graph.output_name)
         tensors = Evaluator(graph, names).tensors(photo)
         output = tensors.pop(graph.output) if graph.output in tensors else None
-        nhwc = {name: v.transpose(0, 2, 3, 1) if v.ndim == 4 else v for name, v in tensors.items()}
+        nhwc = {name: np.moveaxis(v, 1, -1) for name, v in tensors.items()}
         return nhwc if output is None else {**nhwc, graph.output_name: output}
 
     def artifact(
@@ -437,9 +443,7 @@ def _library_reference(source: Source, folder: Path, reason: str) -> LibraryRefe
     shape = session.input_shape()[1:]
     if len(shape) != 3 or min(shape) < 1:
         raise UnsupportedError(f"{source}: takes {shape}, not photos of a fixed (height, width, channels)")
-    noise = np.random.default_rng(0)
-    samples = [noise.uniform(-1, high, (1, *shape)).astype(np.float32) for high in (1, 1, 255, 255)]
-    rows = np.concatenate([session.run(sample) for sample in samples])
+    rows = np.concatenate([session.run(sample[None]) for sample in _noise((shape[0], shape[1], shape[2]))])
     return LibraryReference(
         source=source,
         folder=folder,
@@ -495,11 +499,21 @@ def _kind_of_values(source: Source, rows: FloatArray) -> OutputKind:
     single, bounded = rows.shape[1] == 1, bool(rows.min() >= 0 and rows.max() <= 1)
     if single:
         return "probability" if bounded else "logit"
-    if bounded and float(np.abs(rows.sum(1) - 1).max()) < 1e-3:
+    if _are_probabilities(rows):
         return "probabilities"
     if bounded:
         raise _multi_label(source, rows.shape[1])
     return "logits"
+
+
+def _are_probabilities(rows: FloatArray) -> bool:
+    return bool(rows.min() >= 0) and float(np.abs(rows.sum(1) - 1).max()) < 1e-3
+
+
+def _noise(shape: tuple[int, int, int]) -> list[FloatArray]:
+    """Photos (H, W, C) of noise, of the size of scaled values and of pixels, to find out what outputs hold."""
+    noise = np.random.default_rng(0)
+    return [noise.uniform(-1, high, shape).astype(np.float32) for high in (1, 1, 255, 255)]
 
 
 def _multi_label(source: Source, width: int) -> UnsupportedError:

@@ -51,10 +51,12 @@ class Evaluator:
         return result
 
     def tensors(self, photos: FloatArray) -> dict[str, FloatArray]:
-        """Return the requested tensors (N, C, H, W) or (N, C) by name for preprocessed photos (N, H, W, C)."""
+        """Return the requested tensors by name for preprocessed photos (N, H, W, C); channels are their second axis."""
         feed = _nchw(photos)
         values = self._session.run(self._wanted, {self._graph.input.name: feed})
-        return {self._graph.input.name: feed, **dict(zip(self._wanted, values, strict=True))}
+        # ONNX has the channels of (height, width, channels) first already; those of tokens and the like are last.
+        first = (value if value.ndim in (2, 4) else np.moveaxis(value, -1, 1) for value in values)
+        return {self._graph.input.name: feed, **dict(zip(self._wanted, first, strict=True))}
 
 
 def _nchw(photos: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from xedge.graph.gates import recognize_gates
 from xedge.graph.ir import (
     NO_PADDING,
     Activation,
@@ -30,6 +31,7 @@ from xedge.graph.ir import (
 
 def simplify(graph: Graph) -> Graph:
     """Return an equivalent graph without ``Scale``, with padding and ReLUs fused where that is exact."""
+    graph = recognize_gates(graph)
     graph = fold_scale_into_producer(graph)
     graph = fold_scale_into_consumer(graph)
     graph = replace_scales(graph)
@@ -113,9 +115,10 @@ def replace_scales(graph: Graph) -> Graph:
             kernel = factor[None, None]
             nodes.append(Depthwise(name=node.name, inputs=node.inputs, kernel=kernel, bias=offset))
         else:
-            product = f"{node.name}/product"
+            product = node.name if not offset.any() else f"{node.name}/product"
             nodes.append(Elementwise(name=product, inputs=node.inputs, kind="multiply", constant=factor))
-            nodes.append(Elementwise(name=node.name, inputs=(product,), kind="add", constant=offset))
+            if offset.any():
+                nodes.append(Elementwise(name=node.name, inputs=(product,), kind="add", constant=offset))
     return replace_graph(graph, nodes)
 
 
@@ -141,6 +144,9 @@ def _padded(reader: Node, padding: Padding, never_negative: bool) -> Node | None
         (top, bottom), (left, right) = padding
         (own_top, own_bottom), (own_left, own_right) = reader.padding
         total = ((top + own_top, bottom + own_bottom), (left + own_left, right + own_right))
+        # No format lets a pool have a window of padding alone.
+        if isinstance(reader, Pool) and any(max(pads) >= size for pads, size in zip(total, reader.size, strict=True)):
+            return None
         return replace(reader, padding=total)
     return None
 
@@ -181,6 +187,11 @@ def without_head(graph: Graph) -> Graph:
         return graph
     names.add(node.name)
     return replace_graph(graph, [kept for kept in graph if kept.name not in names], node.inputs[0])
+
+
+def is_last_softmax(graph: Graph, node: Node) -> bool:
+    """Return whether a node is the softmax that gives the output; no quantization touches its result."""
+    return isinstance(node, Softmax) and node.name == graph.output
 
 
 def is_single_sigmoid(graph: Graph, node: Node) -> bool:

@@ -25,7 +25,7 @@ ActivationKind = Literal[
     "relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "hard_silu", "hard_sigmoid", "gelu"
 ]
 ElementwiseKind = Literal["add", "subtract", "multiply", "divide", "maximum", "minimum"]
-UnaryKind = Literal["exp", "log", "sqrt", "abs", "negative"]
+UnaryKind = Literal["exp", "log", "sqrt", "abs", "negative", "sign"]
 NO_PADDING: Padding = ((0, 0), (0, 0))
 
 
@@ -689,6 +689,18 @@ def broadcast(name: str, shapes: Sequence[Shape]) -> Shape:
             raise UnsupportedError(f"{name}: tensors of shapes {', '.join(map(str, shapes))} cannot be combined")
         result.append(several.pop() if several else 1)
     return tuple(result)
+
+
+def channels_first(axis: int, rank: int) -> int:
+    """Return an axis of a tensor with a batch and channels first, as ONNX and OpenVINO hold photos.
+
+    Only (height, width, channels) is held so; other shapes keep their order.
+
+    Args:
+        axis: The axis of the shape without the batch, counted from the first one.
+        rank: The number of axes of that shape.
+    """
+    return axis + 1 if rank != 3 else 1 if axis == 2 else axis + 2
 
 
 def _windows(shape: Shape, size: tuple[int, int], strides: tuple[int, int], padding: Padding) -> tuple[int, int]:

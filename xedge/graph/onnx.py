@@ -35,6 +35,7 @@ from xedge.graph.ir import (
     TransposedConv,
     Unary,
     Weighted,
+    channels_first,
 )
 from xedge.graph.writing import expanded, writer_of, writes
 from xedge.types import Tensor
@@ -51,7 +52,7 @@ ELEMENTWISE = {
     "maximum": "Max",
     "minimum": "Min",
 }
-UNARY = {"exp": "Exp", "log": "Log", "sqrt": "Sqrt", "abs": "Abs", "negative": "Neg"}
+UNARY = {"exp": "Exp", "log": "Log", "sqrt": "Sqrt", "abs": "Abs", "negative": "Neg", "sign": "Sign"}
 SIMPLE_ACTIVATIONS = {"relu": "Relu", "elu": "Elu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
@@ -223,14 +224,8 @@ def _multiply(writer: OnnxWriter, node: Multiply, inputs: list[str], output: str
 
 @writes("onnx", Concat)
 def _concat(writer: OnnxWriter, node: Concat, inputs: list[str], output: str) -> None:
-    # From NHWC without the batch to NCHW, the last axis, the channels, becomes the first one after the batch.
     rank = len(writer.graph.shape(node.name))
-    writer.emit("Concat", inputs, output, axis=_axis(node.axis % rank, rank))
-
-
-def _axis(axis: int, rank: int) -> int:
-    """Return the ONNX axis for an axis of a shape without the batch; in ONNX, the channels come first."""
-    return 1 if axis == rank - 1 else axis + 2
+    writer.emit("Concat", inputs, output, axis=channels_first(node.axis % rank, rank))
 
 
 def _operand(writer: OnnxWriter, name: str, value: np.ndarray) -> str:
@@ -255,7 +250,7 @@ def _unary(writer: OnnxWriter, node: Unary, inputs: list[str], output: str) -> N
 @writes("onnx", Reduce)
 def _reduce(writer: OnnxWriter, node: Reduce, inputs: list[str], output: str) -> None:
     rank = len(writer.graph.shape(node.inputs[0]))
-    axes = [_axis(axis, rank) for axis in node.axes]
+    axes = [channels_first(axis, rank) for axis in node.axes]
     if node.kind == "sum":  # From opset 13 on, the axes of ReduceSum are an input.
         writer.emit("ReduceSum", [*inputs, writer.constant(f"{node.name}#axes", np.array(axes, np.int64))], output)
     else:
@@ -289,8 +284,8 @@ def _transposed_convolution(writer: OnnxWriter, node: TransposedConv, inputs: li
 
 @writes("onnx", Softmax)
 def _softmax(writer: OnnxWriter, node: Softmax, inputs: list[str], output: str) -> None:
-    del node
-    writer.emit("Softmax", inputs, output, axis=1)
+    rank = len(writer.graph.shape(node.name))
+    writer.emit("Softmax", inputs, output, axis=channels_first(rank - 1, rank))
 
 
 @writes("onnx", Pad)

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge.graph.evaluate import Evaluator
-from xedge.graph.ir import Graph, Softmax
+from xedge.graph.fold import is_last_softmax
+from xedge.graph.ir import Graph
 from xedge.quantization.energy import consumer_energy
 from xedge.quantization.products import Products, products_of_readers
 from xedge.quantization.statistics import BINS, CHANNEL_BINS, COARSE, TensorStatistics, tensor_bins
@@ -177,7 +178,7 @@ def calibrate(
     Returns:
         The statistics of each tensor, by its name.
     """
-    names = tuple(node.name for node in graph if not isinstance(node, Softmax))
+    names = tuple(node.name for node in graph if not is_last_softmax(graph, node))
     evaluator = Evaluator(graph, names)
     running = {
         name: _Accumulator(consumer_energy(graph, name), products_of_readers(graph, name) if products else [])

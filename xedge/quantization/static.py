@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from xedge.graph.fold import is_last_softmax
 from xedge.graph.ir import (
     NO_PADDING,
     Activation,
@@ -20,7 +21,6 @@ from xedge.graph.ir import (
     Mean,
     Node,
     Pool,
-    Softmax,
     Weighted,
 )
 from xedge.quantization import adaptive_rounding, pairs
@@ -142,7 +142,7 @@ def _tail(graph: Graph) -> set[str]:
 def _activations(graph: Graph, statistics: Statistics, range_rule: RangeRule) -> dict[str, Affine]:
     activations: dict[str, Affine] = {}
     for node in graph:
-        if isinstance(node, Softmax):
+        if is_last_softmax(graph, node):
             continue
         if node.moves_values:
             # The kernels move integers without rescaling them, so input and output have the same parameters.
@@ -162,7 +162,7 @@ def _symmetric(graph: Graph, statistics: Statistics) -> dict[str, Affine]:
     for node in graph:
         if node.moves_values:
             activations[node.name] = activations[node.inputs[0]]
-        elif not isinstance(node, Softmax):
+        elif not is_last_softmax(graph, node):
             seen = statistics[node.name]
             low, high = seen.fixed or symmetric_least_squares_range(seen)
             activations[node.name] = Affine.symmetric(max(-low, high))

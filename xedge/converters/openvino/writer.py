@@ -36,6 +36,7 @@ from xedge.graph.ir import (
     TransposedConv,
     Unary,
     Weighted,
+    channels_first,
 )
 from xedge.graph.writing import writer_of, writes
 from xedge.quantization.affine import STEPS, QuantizedKernel, quantize_kernel
@@ -59,6 +60,7 @@ UNARY: dict[str, Any] = {
     "sqrt": ops.sqrt,
     "abs": ops.abs,
     "negative": ops.negative,
+    "sign": ops.sign,
 }
 SIMPLE_ACTIVATIONS: dict[str, Any] = {
     "relu": ops.relu,
@@ -273,12 +275,7 @@ def _multiply(writer: Writer, node: Multiply, inputs: list[Any]) -> Any:
 @writes("openvino", Concat)
 def _concat(writer: Writer, node: Concat, inputs: list[Any]) -> Any:
     rank = len(writer.graph.shape(node.name))
-    return ops.concat(inputs, _axis(node.axis % rank, rank))
-
-
-def _axis(axis: int, rank: int) -> int:
-    """Where an axis of a shape without batch is in NCHW: channels come first."""
-    return 1 if axis == rank - 1 else axis + 2
+    return ops.concat(inputs, channels_first(node.axis % rank, rank))
 
 
 @writes("openvino", Elementwise)
@@ -300,7 +297,8 @@ def _unary(writer: Writer, node: Unary, inputs: list[Any]) -> Any:
 @writes("openvino", Reduce)
 def _reduce(writer: Writer, node: Reduce, inputs: list[Any]) -> Any:
     rank = len(writer.graph.shape(node.inputs[0]))
-    axes = writer.constant(f"{node.name}#axes", np.array([_axis(axis, rank) for axis in node.axes], np.int64))
+    places = [channels_first(axis, rank) for axis in node.axes]
+    axes = writer.constant(f"{node.name}#axes", np.array(places, np.int64))
     return {"mean": ops.reduce_mean, "max": ops.reduce_max, "sum": ops.reduce_sum}[node.kind](inputs[0], axes, True)
 
 
@@ -341,8 +339,8 @@ def _transposed_convolution(writer: Writer, node: TransposedConv, inputs: list[A
 
 @writes("openvino", Softmax)
 def _softmax(writer: Writer, node: Softmax, inputs: list[Any]) -> Any:
-    del writer, node
-    return ops.softmax(inputs[0], 1)
+    rank = len(writer.graph.shape(node.name))
+    return ops.softmax(inputs[0], channels_first(rank - 1, rank))
 
 
 @writes("openvino", Mean)

@@ -115,6 +115,7 @@ UNARY = {
     "sqrt": Operator("SQRT", int8_version=None),
     "abs": Operator("ABS", int8_version=None, options=schema.AbsOptionsT),
     "negative": Operator("NEG", int8_version=None, options=schema.NegOptionsT),
+    "sign": Operator("SIGN", int8_version=None),
 }
 REDUCTIONS = {
     "mean": MEAN,

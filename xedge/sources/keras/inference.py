@@ -11,6 +11,49 @@ from typing import Any
 
 import keras
 
+from xedge.errors import UnsuitableModelError
+from xedge.types import Shape
+
+
+def photo_shape(model: Any) -> Shape:
+    """Return the shape of a photo that a model takes: (height, width, channels).
+
+    Raises:
+        UnsuitableModelError: The model has several inputs or outputs, takes something else than photos or photos of any
+            size, or was quantized by Keras.
+    """
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if inputs is None:  # a subclassed model, which knows only what it was built with
+        built = getattr(model, "_build_shapes_dict", None) or {}
+        shapes = [tuple(shape) for shape in built.values() if isinstance(shape, list | tuple)]
+    else:
+        shapes = [tuple(one.shape) for one in inputs]
+    ends = len(shapes), len(outputs or [None])
+    if ends != (1, 1):
+        raise UnsuitableModelError(
+            f"{model.name} has {_counted(ends[0], 'input')} and {_counted(ends[1], 'output')}; xedge takes models with "
+            "one photo as the input and one output, so save a model with only these"
+        )
+    shape = shapes[0][1:]
+    if len(shape) == 3 and None in shape:
+        raise UnsuitableModelError(
+            f"{model.name} takes photos of any size {shape}; save it with a fixed size, such as "
+            "keras.Input((224, 224, 3))"
+        )
+    if len(shape) != 3:
+        raise UnsuitableModelError(f"{model.name} takes {shape}, not photos of a fixed (height, width, channels)")
+    for layer in model._flatten_layers():
+        if getattr(layer, "quantization_mode", None):
+            raise UnsuitableModelError(
+                f"{layer.name}: was quantized by Keras ({layer.quantization_mode}), which xedge does by itself; give "
+                "the model as it was before quantize()"
+            )
+    return tuple(int(size) for size in shape)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
 
 def for_inference(model: Any) -> Any:
     """Return a model that computes what the given one does in inference, in float32; the given one is changed.
@@ -18,11 +61,13 @@ def for_inference(model: Any) -> Any:
     Args:
         model: A built Keras model with one input. The dtype policy of its layers becomes float32, whatever was saved.
     """
+    shape = photo_shape(model)
     for layer in model._flatten_layers():
         if layer.dtype_policy.compute_dtype != "float32":
             layer.dtype_policy = "float32"
         _take_float32(layer)
-    photo = keras.Input(model.inputs[0].shape[1:], dtype=model.inputs[0].dtype)
+    inputs = getattr(model, "inputs", None)
+    photo = keras.Input(shape, dtype=inputs[0].dtype if inputs else "float32")
     return keras.Model(photo, model(photo, training=False), name=model.name)
 
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from xedge.sources.keras.layers import LayerBuilder
 
 # A reader is called with the builder, the layer, the node's name and the names of the tensors that the layer reads. It
-# adds nodes and returns the name of the result.
-Reader = Callable[["LayerBuilder", Any, str, list[str]], str]
+# adds nodes and returns the name of the result, or those of several results.
+Reader = Callable[["LayerBuilder", Any, str, list[str]], "str | list[str]"]
 _READERS: dict[tuple[str, str], Reader] = {}
 
 

@@ -1,0 +1,247 @@
+"""Layers that take tensors apart and put them together: slices, reshapes, channels in another order, concatenations."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xedge.errors import UnsupportedError
+from xedge.graph.ir import Concat, Crop, Pad, Pool, Reshape
+from xedge.sources.keras.attributes import array_of
+from xedge.sources.keras.reading import reads
+from xedge.types import Shape
+
+if TYPE_CHECKING:
+    from xedge.sources.keras.layers import LayerBuilder
+
+WHOLE = slice(None)
+
+
+@reads("Concatenate")
+def _concatenate(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    rank = len(builder.shapes[inputs[0]])
+    # Keras counts from the batch; here there is none, and axes count from the last.
+    axis = layer.axis if layer.axis < 0 else layer.axis - 1 - rank
+    if not -rank <= axis < 0:
+        raise UnsupportedError(f"{name}: concatenates axis {layer.axis}, which is the batch")
+    views = [builder.view(one) for one in inputs]
+    if axis == -1 and len({(view.source, view.lead) for view in views}) == 1:
+        first = views[0]
+        return builder.viewed(name, first.source, first.lead, np.concatenate([view.order for view in views], axis=-1))
+    return builder.add(Concat(name=name, inputs=tuple(map(builder.whole, inputs)), axis=axis))
+
+
+@reads("Stack")
+def _stack(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    rank = len(builder.shapes[inputs[0]])
+    axis = layer.axis % (rank + 2) - 1
+    if axis < 0:
+        raise UnsupportedError(f"{name}: stacks along the batch")
+    views = [builder.view(one) for one in inputs]
+    lead = views[0].lead
+    if axis >= len(lead) and len({(view.source, view.lead) for view in views}) == 1:
+        order = np.stack([view.order for view in views], axis=axis - len(lead))
+        return builder.viewed(name, views[0].source, lead, order)
+    shape = builder.shapes[inputs[0]]
+    slim = (*shape[:axis], 1, *shape[axis:])
+    parts = [
+        builder.add(Reshape(name=f"{name}/{index}", inputs=(builder.whole(one),), shape=slim))
+        for index, one in enumerate(inputs)
+    ]
+    return builder.add(Concat(name=name, inputs=tuple(parts), axis=axis - len(slim)))
+
+
+@reads("GetItem")
+def _get_item(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    """A part of a tensor by indices and slices, with new axes."""
+    del layer
+    parts = _parts(builder, name, inputs[0])
+    view = builder.view(inputs[0])
+    lead, rest = parts[: len(view.lead)], parts[len(view.lead) :]
+    source, kept = _sliced(builder, name, view.source, view.lead, lead)
+    order = view.order[tuple(int(one) if isinstance(one, np.ndarray) else one for one in rest)]
+    sizes = builder.shapes[source][: len(view.lead)]
+    if kept == sizes:
+        return builder.viewed(name, source, sizes, order)
+    taken = builder.whole(builder.viewed(f"{name}/taken", source, sizes, order))
+    return builder.reshaped(name, taken, (*kept, *order.shape))
+
+
+def _parts(builder: LayerBuilder, name: str, tensor: str) -> list[Any]:
+    """Return what is taken along each axis of a tensor and where new ones stand, without the batch."""
+    key = builder.arguments[1]
+    parts = list(key) if isinstance(key, list | tuple) else [key]
+    if any(isinstance(one, str) for one in parts):
+        raise UnsupportedError(f"{name}: takes a part of a tensor by another tensor")
+    rank = len(builder.shapes[tensor]) + 1
+    missing = rank - sum(part is not None and part is not Ellipsis for part in parts)
+    place = next((at for at, part in enumerate(parts) if part is Ellipsis), len(parts))
+    parts = [*parts[:place], *[WHOLE] * missing, *parts[place + 1 :]]
+    if parts[0] != WHOLE:
+        raise UnsupportedError(f"{name}: takes photos out of the batch")
+    spatial = len(builder.view(tensor).lead)
+    if None in parts[1 : 1 + spatial]:
+        raise UnsupportedError(f"{name}: adds an axis before those that it takes a part of")
+    return parts[1:]
+
+
+def _sliced(builder: LayerBuilder, name: str, source: str, lead: Shape, parts: list[Any]) -> tuple[str, Shape]:
+    """Take a part along the leading axes of a tensor; return it and the sizes of the axes that stay."""
+    if all(part == WHOLE for part in parts):
+        return source, lead
+    if len(lead) > 2 or not lead:
+        raise UnsupportedError(f"{name}: takes a part of a tensor of shape {builder.shapes[source]}")
+    taken = [range(size)[_as_slice(part, size)] for part, size in zip(parts, lead, strict=True)]
+    if any(len(one) < 1 or one.step < 1 for one in taken):
+        raise UnsupportedError(f"{name}: takes nothing of a tensor, or turns it")
+    taken += [range(1)] * (2 - len(lead))
+    channels = builder.shapes[source][-1]
+    photo = builder.reshaped(f"{name}/photo", source, (*lead, *(1,) * (2 - len(lead)), channels))
+    size = (taken[0][-1] - taken[0][0] + 1, taken[1][-1] - taken[1][0] + 1)
+    window = builder.add(Crop(name=f"{name}/window", inputs=(photo,), begin=(taken[0][0], taken[1][0]), size=size))
+    steps = (taken[0].step, taken[1].step)
+    if steps != (1, 1):
+        window = builder.add(Pool(name=f"{name}/steps", inputs=(window,), kind="max", size=(1, 1), strides=steps))
+    sizes = tuple(len(one) for one in taken[: len(lead)])
+    kept = tuple(size for size, part in zip(sizes, parts, strict=True) if isinstance(part, slice))
+    return builder.reshaped(f"{name}/part", window, (*sizes, channels)), kept
+
+
+def _as_slice(part: Any, size: int) -> slice:
+    if isinstance(part, slice):
+        return part
+    index = int(part) % size
+    return slice(index, index + 1)
+
+
+@reads("Split")
+def _split(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> list[str]:
+    view = builder.view(inputs[0])
+    axis = layer.axis % (len(view.shape) + 1) - 1
+    if axis < len(view.lead):
+        raise UnsupportedError(f"{name}: splits axis {layer.axis}, not the channels")
+    parts = np.split(view.order, layer.indices_or_sections, axis=axis - len(view.lead))
+    return [builder.viewed(f"{name}/{at}", view.source, view.lead, part) for at, part in enumerate(parts)]
+
+
+@reads("Flip")
+def _flip(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    view = builder.view(inputs[0])
+    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
+    places = tuple(-1 if axis is None else axis % (len(view.shape) + 1) - 1 - len(view.lead) for axis in axes)
+    if min(places) < 0:
+        raise UnsupportedError(f"{name}: turns axis {layer.axis}, not the channels")
+    return builder.viewed(name, view.source, view.lead, np.flip(view.order, places))
+
+
+@reads("Permute", "Transpose", "Swapaxes", "Moveaxis")
+def _permute(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    """Axes in another order, where no value moves to another position or only channels do."""
+    view = builder.view(inputs[0])
+    rank, kind = len(view.shape), type(layer).__name__
+    axes = np.arange(rank + 1)
+    if kind == "Permute":
+        order = [0, *layer.dims]
+    elif kind == "Transpose":
+        order = list(axes[::-1] if layer.axes is None else layer.axes)
+    elif kind == "Swapaxes":
+        order = list(np.swapaxes(np.zeros(axes), layer.axis1, layer.axis2).shape)
+    else:
+        order = list(np.moveaxis(np.zeros(axes), layer.source, layer.destination).shape)
+    if order[0] % (rank + 1) != 0:
+        raise UnsupportedError(f"{name}: moves the batch")
+    moved = [axis % (rank + 1) - 1 for axis in order[1:]]
+    lead = len(view.lead)
+    if moved[:lead] == list(range(lead)):
+        return builder.viewed(name, view.source, view.lead, view.order.transpose([one - lead for one in moved[lead:]]))
+    if [axis for axis in moved if view.shape[axis] != 1] == [axis for axis in range(rank) if view.shape[axis] != 1]:
+        return builder.reshaped(name, builder.whole(inputs[0]), tuple(view.shape[axis] for axis in moved))
+    raise UnsupportedError(f"{name}: puts the axes of {view.shape} in the order {tuple(one + 1 for one in moved)}")
+
+
+@reads("Flatten", "Reshape", "Ravel")
+def _reshape(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    size = prod(builder.shapes[inputs[0]])
+    if hasattr(layer, "newshape"):  # the operation, whose shape begins with the batch
+        wanted = tuple(-1 if one is None else int(one) for one in layer.newshape)
+        if wanted[0] not in (-1, 1) or (-1 in wanted[1:] and wanted[0] == -1) or len(wanted) < 2:
+            raise UnsupportedError(f"{name}: reshapes the batch")
+        wanted = wanted[1:]
+    else:
+        wanted = (size,) if type(layer).__name__ == "Flatten" else tuple(layer.target_shape)
+    known = prod(d for d in wanted if d != -1)
+    return _into(builder, name, inputs[0], tuple(size // known if d == -1 else int(d) for d in wanted))
+
+
+def _into(builder: LayerBuilder, name: str, tensor: str, shape: Shape) -> str:
+    """Reshape a tensor; where only the channels are taken apart or put together, that is kept as a view."""
+    view = builder.view(tensor)
+    if shape[: len(view.lead)] == view.lead and len(shape) > len(view.lead):
+        return builder.viewed(name, view.source, view.lead, view.order.reshape(shape[len(view.lead) :]))
+    return builder.reshaped(name, builder.whole(tensor), shape)
+
+
+@reads("ExpandDims")
+def _expand(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    shape = builder.shapes[inputs[0]]
+    for axis in layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]:
+        place = axis % (len(shape) + 2) - 1
+        if place < 0:
+            raise UnsupportedError(f"{name}: adds an axis before the batch")
+        shape = (*shape[:place], 1, *shape[place:])
+    return _into(builder, name, inputs[0], shape)
+
+
+@reads("Squeeze")
+def _squeeze(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    shape = builder.shapes[inputs[0]]
+    given = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
+    axes = (
+        [at for at, size in enumerate(shape) if size == 1]
+        if layer.axis is None
+        else [axis % (len(shape) + 1) - 1 for axis in given]
+    )
+    return _into(builder, name, inputs[0], tuple(size for at, size in enumerate(shape) if at not in axes))
+
+
+@reads("ZeroPadding2D")
+def _zero_padding(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    (top, bottom), (left, right) = layer.padding
+    return builder.add(Pad(name=name, inputs=(inputs[0],), padding=((top, bottom), (left, right))))
+
+
+@reads("Pad")
+def _pad(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    """keras.ops.pad with zeros around height and width."""
+    value = builder.arguments[1] if len(builder.arguments) > 1 else None
+    width = np.broadcast_to(np.asarray(layer.pad_width), (len(builder.shapes[inputs[0]]) + 1, 2)).tolist()
+    if layer.mode != "constant" or np.any(0.0 if value is None else array_of(value)) or len(width) != 4:
+        raise UnsupportedError(f"{name}: pads a tensor with something else than zeros around height and width")
+    batch, (top, bottom), (left, right), channels = width
+    if any((*batch, *channels)):
+        raise UnsupportedError(f"{name}: pads the batch or the channels")
+    return builder.add(Pad(name=name, inputs=(inputs[0],), padding=((top, bottom), (left, right))))
+
+
+@reads("Cropping2D")
+def _cropping(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    (top, bottom), (left, right) = layer.cropping
+    height, width = builder.shapes[inputs[0]][:2]
+    size = (height - top - bottom, width - left - right)
+    return builder.add(Crop(name=name, inputs=(inputs[0],), begin=(top, left), size=size))
+
+
+@reads("Cast")
+def _cast(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    del builder
+    if "float" not in str(layer.dtype):
+        raise UnsupportedError(f"{name}: makes {layer.dtype} of a tensor")
+    return inputs[0]
+
+
+@reads("StopGradient")
+def _as_it_is(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
+    del builder, layer, name
+    return inputs[0]
