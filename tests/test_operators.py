@@ -43,7 +43,7 @@ def classifier(start: Callable[[Any], Any]) -> Any:
     ],
 )
 def test_a_model_that_scales_its_input_takes_raw_pixels(start: Callable[[Any], Any], raw: bool) -> None:
-    assert takes_raw_pixels(read_unfolded(classifier(start))) is raw
+    assert takes_raw_pixels(read_unfolded(classifier(start)).nodes) is raw
 
 
 @pytest.mark.parametrize(

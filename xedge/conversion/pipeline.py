@@ -22,12 +22,13 @@ from xedge.conversion.stages import Stages
 from xedge.conversion.subject import read_subject
 from xedge.converters import Form, Target, find_target
 from xedge.device.board import usable_cores
-from xedge.errors import XedgeError
+from xedge.errors import CheckError, XedgeError
 from xedge.measuring.latency import in_turns
 from xedge.memory import caller_set_aside, give_memory_back, return_large_blocks
 from xedge.metrics import accuracy, agreement
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
+from xedge.types import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,7 @@ def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *,
         settings = Settings(threads=usable_cores(), exact=True, few=subject.photos is None)
         classifier = open_classifier(files[0], manifest, settings)
         expected = np.stack([classifier.classify(pixels) for pixels in subject.golden_pixels])
+        _check_answers(target, form, expected, subject.golden_reference)
         manifest = _scored(calibrated, manifest, classifier)
         if sibling is not None:
             manifest = replace(manifest, speed=_speed(calibrated, target, classifier, sibling))
@@ -132,6 +134,31 @@ def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *,
             )
             words.append(str(path))
     return Converted(path=path, manifest=manifest, artifact_bytes=size)
+
+
+def _check_answers(target: Target, form: Form, got: FloatArray, expected: FloatArray) -> None:
+    """Refuse an artifact that does not answer the photos of the self-test with numbers, or in float not as the model.
+
+    Args:
+        target: The target.
+        form: The form of the artifact.
+        got: (N, classes) the artifact's probabilities.
+        expected: (N, classes) the reference's probabilities.
+
+    Raises:
+        CheckError: The artifact is broken.
+    """
+    if not np.isfinite(got).all():
+        raise CheckError(
+            f"{target.name} {form.precision}: the artifact answers photos with values that are no numbers; a weight is "
+            "too large for this precision, so try another one"
+        )
+    distance, allowed = float(np.abs(got - expected).max()), target.tolerance(form.precision)
+    if form.precision in ("fp32", "fp16") and distance > allowed:
+        raise CheckError(
+            f"{target.name} {form.precision}: the artifact's probabilities are {distance:.2g} from those of the model "
+            f"in float, and {allowed:g} is allowed; please report this model"
+        )
 
 
 def _speed(calibrated: Calibrated, target: Target, classifier: Classifier, sibling: Path) -> Speed:

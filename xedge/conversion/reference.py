@@ -20,7 +20,7 @@ from xedge.conversion.stages import Stages
 from xedge.converters import Form, Target, find_library
 from xedge.converters.tflite import library as tensorflow
 from xedge.device.board import usable_cores
-from xedge.errors import CheckError, UnsuitableModelError, UnsupportedError, parameter
+from xedge.errors import CheckError, UnsuitableModelError, UnsupportedError, XedgeError, parameter
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_head
 from xedge.graph.ir import Activation, Graph, Reshape, Weighted
@@ -30,7 +30,8 @@ from xedge.quantization import recipe as int8
 from xedge.quantization.affine import Affine
 from xedge.quantization.plan import Plan
 from xedge.runtimes import Session, Settings, choose_runtime
-from xedge.sources import FloatModel, ReadModel, Source
+from xedge.sources import FloatModel, OutsideSetError, ReadModel, Source
+from xedge.sources._tensorflow import TensorFlowModel
 from xedge.types import FloatArray
 from xedge.vocabulary import OutputKind, Precision
 
@@ -85,10 +86,8 @@ class Reference(Protocol):
     def original_predict(self, photos: Iterable[FloatArray]) -> FloatArray:
         """Return the probabilities (N, classes) of the model's own framework, where it can be asked."""
 
-    def checked_predict(self, photos: FloatArray) -> tuple[FloatArray, float | None]:
+    def checked_predict(self, photos: FloatArray) -> tuple[FloatArray, float]:
         """Return probabilities of a few photos (N, H, W, C), and how far the reference is from the original model.
-
-        The distance is None where there is no original to ask.
 
         Raises:
             CheckError: The outputs differ by more than rounding explains (``parity``).
@@ -214,15 +213,10 @@ class GraphReference:
         """Return the original model's probabilities (N, classes) for preprocessed photos (H, W, C)."""
         return self._probabilities(self.original.output(photos))
 
-    def checked_predict(self, photos: FloatArray) -> tuple[FloatArray, float | None]:
+    def checked_predict(self, photos: FloatArray) -> tuple[FloatArray, float]:
         """Return the graph's probabilities, and its distance from the original model; as ``Reference`` says."""
         got, expected = self._output(photos, few=True), self.original.output(photos)
-        difference = parity(got, expected, self.output_kind)
-        if not difference <= 1:
-            raise CheckError(
-                f"{self.name}: the reference graph differs from the original model {difference:.2g} times more than "
-                "rounding explains; please report this model"
-            )
+        _check_parity(self.name, "the reference graph", got, expected, self.output_kind)
         return self._probabilities(got), float(np.abs(got - expected).max())
 
     def tensors(self, photo: FloatArray) -> Mapping[str, FloatArray]:
@@ -291,6 +285,8 @@ class LibraryReference:
         source: The model as the user named it.
         folder: Where the library's files lie, as long as the reference is used.
         reason: Why the model is not in the reference graph.
+        scheme: The preprocessing scheme that the model suggests, and the reason; None if it suggests none.
+        original: The model as TensorFlow computes it.
         session: The float artifact, loaded.
         classes: The number of classes; one output stands for two.
         output_kind: What the output holds, found out by its values.
@@ -299,10 +295,11 @@ class LibraryReference:
     source: Source
     folder: Path
     reason: str
+    scheme: tuple[str, str] | None
+    original: FloatModel
     session: Session
     classes: int
     output_kind: OutputKind
-    scheme: tuple[str, str] | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
@@ -336,16 +333,20 @@ class LibraryReference:
 
     def predict(self, photos: Iterable[FloatArray]) -> FloatArray:
         """Return the float artifact's probabilities (N, classes) for preprocessed photos (H, W, C), one at a time."""
-        rows = np.concatenate([self.session.run(photo[None]) for photo in photos]).astype(np.float32)
-        return class_probabilities(rows, self.output_kind)
+        return class_probabilities(self._output(photos), self.output_kind)
 
     def original_predict(self, photos: Iterable[FloatArray]) -> FloatArray:
-        """Return what the float artifact says: there is no other original at hand."""
-        return self.predict(photos)
+        """Return the original model's probabilities (N, classes) for preprocessed photos (H, W, C)."""
+        return class_probabilities(self.original.output(photos), self.output_kind)
 
-    def checked_predict(self, photos: FloatArray) -> tuple[FloatArray, float | None]:
-        """Return the float artifact's probabilities, with nothing to hold them against."""
-        return self.predict(photos), None
+    def checked_predict(self, photos: FloatArray) -> tuple[FloatArray, float]:
+        """Return the float artifact's probabilities, and its distance from the original; as ``Reference`` says."""
+        got, expected = self._output(photos), self.original.output(photos)
+        _check_parity(self.name, tensorflow.WAY, got, expected, self.output_kind)
+        return class_probabilities(got, self.output_kind), float(np.abs(got - expected).max())
+
+    def _output(self, photos: Iterable[FloatArray]) -> FloatArray:
+        return np.concatenate([self.session.run(photo[None]) for photo in photos]).astype(np.float32)
 
     def tensors(self, photo: FloatArray) -> Mapping[str, FloatArray]:
         """Return nothing: a library's tensors have names of their own."""
@@ -377,7 +378,13 @@ class LibraryReference:
                     f"{self.source}: {parameter(name)} is only for models in the reference graph ({self.reason})"
                 )
         with stages.stage("convert") as words:
-            files = written(path, library.convert(self.folder, form, calibration.inputs))
+            try:
+                files = written(path, library.convert(self.folder, form, calibration.inputs))
+            except XedgeError:
+                raise
+            except Exception as error:  # the libraries have no exceptions in common
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                raise UnsupportedError(f"{self.source}: {library.WAY} fails for {target.name} ({reason})") from error
             words.append(f"{_sized(target, form, files)}, by {library.WAY}")
         quantized = form.precision in ("int8", "dynamic")
         way = f"{library.WAY} and {library.QUANTIZER}" if quantized else library.WAY
@@ -405,7 +412,6 @@ def read_reference(
     scratch: Path,
     *,
     precisions: tuple[Precision, ...] = ("fp32",),
-    other_targets: bool = False,
     allow_code: bool = False,
 ) -> Reference:
     """Read a model into the reference graph, or have TensorFlow's converter prepare it.
@@ -414,7 +420,6 @@ def read_reference(
         source: The model as the user named it.
         scratch: A folder that stays as long as the reference is used.
         precisions: The precisions that a library's converter would have to prepare for TFLite.
-        other_targets: Whether other targets' libraries would ask for the model too.
         allow_code: Let the model bring code of its own.
 
     Raises:
@@ -426,10 +431,15 @@ def read_reference(
     except UnsuitableModelError:
         raise
     except UnsupportedError as error:
-        if source.path is None or not source.kind.libraries_take_it:
+        if source.path is None or source.kind.library is None:
             raise
-        tensorflow.prepare(source.path, scratch, precisions, saved_model=other_targets, allow_code=allow_code)
-        return _library_reference(source, scratch, str(error))
+        original = TensorFlowModel(source.kind.library, source.path, allow_code=allow_code)
+        integers = original.export(scratch / tensorflow.SAVED_MODEL)
+        tensorflow.prepare(source, scratch, precisions)
+        scheme = error.scheme if isinstance(error, OutsideSetError) else None
+        if integers:
+            scheme = "raw", "the model takes integers"
+        return _library_reference(source, scratch, str(error), original, scheme)
 
 
 def _graph_reference(source: Source, read: ReadModel) -> GraphReference:
@@ -437,7 +447,9 @@ def _graph_reference(source: Source, read: ReadModel) -> GraphReference:
     return GraphReference(source=source, graph=read.graph, original=read.original, name=read.name, scheme=read.scheme)
 
 
-def _library_reference(source: Source, folder: Path, reason: str) -> LibraryReference:
+def _library_reference(
+    source: Source, folder: Path, reason: str, original: FloatModel, scheme: tuple[str, str] | None
+) -> LibraryReference:
     artifact = folder / "fp32.tflite"
     session = choose_runtime(artifact).open(artifact, Settings(threads=usable_cores()))
     shape = session.input_shape()[1:]
@@ -448,6 +460,8 @@ def _library_reference(source: Source, folder: Path, reason: str) -> LibraryRefe
         source=source,
         folder=folder,
         reason=reason,
+        scheme=scheme,
+        original=original,
         session=session,
         classes=_classes(source, rows.shape[1:]),
         output_kind=_kind_of_values(source, rows),
@@ -471,6 +485,15 @@ def parity(got: FloatArray, expected: FloatArray, kind: OutputKind) -> float:
     # A probability is rounded relative to itself, which is a constant error of its logarithm.
     allowed = PARITY * signal + ROUNDING * max(largest, 1.0 if kind in ("probabilities", "probability") else 0.0)
     return noise / allowed if noise else 0.0
+
+
+def _check_parity(name: str, made: str, got: FloatArray, expected: FloatArray, kind: OutputKind) -> None:
+    difference = parity(got, expected, kind)
+    if not difference <= 1:
+        raise CheckError(
+            f"{name}: what {made} computes differs from the original model {difference:.2g} times more than rounding "
+            "explains; please report this model"
+        )
 
 
 def graph_of(reference: Reference, what: str) -> Graph:

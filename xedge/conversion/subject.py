@@ -78,7 +78,6 @@ def read_subject(request: Request, scratch: Path, stages: Stages) -> Subject:
             request.source,
             scratch,
             precisions=request.precisions,
-            other_targets=request.targets != ("tflite",),
             allow_code=request.options.allow_code,
         )
         words.append(f"{request.source}: {reference.parameters / 1e6:.2f} M parameters,  {reference.way}")
@@ -163,6 +162,5 @@ def _checked(reference: Reference, photos: FloatArray, stages: Stages) -> FloatA
     give_memory_back()
     with stages.stage("check") as words:
         probabilities, difference = reference.checked_predict(photos)
-        if difference is not None:
-            words.append(f"the graph is within {difference:.1g} of the original model on {len(photos)} photos")
+        words.append(f"within {difference:.1g} of the original model on {len(photos)} photos")
     return probabilities

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from xedge.errors import UnsupportedError
 from xedge.plugins import parts
 
 if TYPE_CHECKING:
@@ -40,6 +41,19 @@ class ReadModel:
     original: FloatModel
     name: str
     scheme: tuple[str, str] | None = None
+
+
+class OutsideSetError(UnsupportedError):
+    """A model that is not in the reference graph's set, with what was learnt of it before that was found.
+
+    Args:
+        message: The layer, and why.
+        scheme: The preprocessing scheme that the model suggests, and the reason; None if it suggests none.
+    """
+
+    def __init__(self, message: str, scheme: tuple[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.scheme = scheme
 
 
 class Reader(Protocol):
@@ -76,7 +90,8 @@ class SourceKind:
         takes: A function that tells whether a path is a model of this kind.
         read: A function that reads it.
         rank: The kind's place in messages, and among kinds that take the same path; smaller numbers come first.
-        libraries_take_it: Whether TensorFlow's converter takes such models, for those outside the reference graph.
+        library: The module that TensorFlow's process runs for such models outside the reference graph, for libraries'
+            converters (``_tensorflow``); None if there is no such way.
     """
 
     name: str
@@ -84,7 +99,7 @@ class SourceKind:
     takes: Takes
     read: Reader
     rank: int = 100
-    libraries_take_it: bool = False
+    library: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -38,7 +38,9 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
     try:
         model = ov.convert_model(folder / SAVED_MODEL)
     except Exception as error:  # OpenVINO's frontends have no common exception type
-        raise UnsupportedError(f"OpenVINO's converter does not take the model ({str(error)[:200]})") from error
+        raise UnsupportedError(
+            f"OpenVINO's converter does not take the model ({' '.join(str(error).split())[:200]})"
+        ) from error
     model.reshape([1, *model.input(0).partial_shape.to_string().strip("[]").split(",")[1:]])
     if form.precision in ("int8", "dynamic"):
         model = _compressed(model, photos() if form.precision == "int8" else None)

@@ -19,5 +19,5 @@ SOURCE = SourceKind(
     takes=takes,
     read=deferred("xedge.sources.keras.file:read"),
     rank=10,
-    libraries_take_it=True,
+    library="xedge.sources.keras.library",
 )

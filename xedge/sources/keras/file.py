@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xedge.errors import InputError, MissingRuntimeError, UnsupportedError, parameter
+from xedge.errors import InputError, MissingRuntimeError, UnsuitableModelError, UnsupportedError, parameter
 from xedge.graph.fold import prune, simplify
-from xedge.graph.ir import Conv, Crop, Graph, Node, Resize, Scale
+from xedge.graph.ir import Conv, Crop, Graph, Input, Node, Resize, Scale
 from xedge.graph.spill import spilled
 from xedge.memory import give_memory_back
 from xedge.native_log import native_log
 from xedge.plugins import registered
-from xedge.sources import ReadModel, Source
+from xedge.sources import OutsideSetError, ReadModel, Source
 from xedge.vocabulary import BUILT_IN
 
 # The largest value, in magnitude, that networks take for a photo that has been scaled.
@@ -29,11 +30,17 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
     with native_log():  # Keras imports TensorFlow for .h5 files, which greets at length
         model = load_keras(source, allow_code=allow_code)
         # They import keras, whose backend is chosen by now.
-        from xedge.sources.keras.layers import read_unfolded  # noqa: PLC0415
+        from xedge.sources.keras.layers import LayerBuilder, read_unfolded  # noqa: PLC0415
         from xedge.sources.keras.original import Original  # noqa: PLC0415
 
-        unfolded = read_unfolded(model)
-        scheme = suggested_scheme(model.name, unfolded)
+        builder = LayerBuilder()
+        try:
+            unfolded = read_unfolded(model, builder)
+        except UnsuitableModelError:
+            raise
+        except UnsupportedError as error:
+            raise OutsideSetError(str(error), suggested_scheme(model, builder.nodes)) from error
+        scheme = suggested_scheme(model, unfolded.nodes)
         graph = spilled(prune(simplify(unfolded)), scratch / "kernels")
         original = Original(model, scratch)
     name = model.name
@@ -133,23 +140,28 @@ def _explained(path: Path, error: Exception) -> Exception:
     return UnsupportedError(f"{path}: Keras does not load it ({text[:200]})")
 
 
-def suggested_scheme(model_name: str, unfolded: Graph) -> tuple[str, str] | None:
+def suggested_scheme(model: Any, nodes: Sequence[Node]) -> tuple[str, str] | None:
     """Return the preprocessing scheme that a model suggests, and why; None if nothing in it tells.
 
     Nothing in a Keras file says how the photos were scaled; a model that scales its own input takes raw pixels.
 
     Args:
-        model_name: The model's own name.
-        unfolded: Its graph, in which each scale is a node of its own.
+        model: The Keras model.
+        nodes: The nodes of its graph, the input first, in which each scale is a node of its own; those that could be
+            read.
     """
-    if takes_raw_pixels(unfolded):
+    from xedge.sources.keras.inference import takes_integers  # noqa: PLC0415 - imports keras
+
+    if takes_integers(model):
+        return "raw", "the model takes integers"
+    if nodes and takes_raw_pixels(nodes):
         return "raw", "the model scales its input itself"
-    if model_name in BUILT_IN:
-        return BUILT_IN[model_name], f"as Keras Applications' {model_name} was trained"
+    if model.name in BUILT_IN:
+        return BUILT_IN[model.name], f"as Keras Applications' {model.name} was trained"
     return None
 
 
-def takes_raw_pixels(unfolded: Graph) -> bool:
+def takes_raw_pixels(nodes: Iterable[Node]) -> bool:
     """Return whether what a model does to its input, before it computes anything from it, fits pixels of 0 to 255.
 
     It follows the photo through scales and through nodes that only move values, and looks at what becomes of black and
@@ -157,9 +169,11 @@ def takes_raw_pixels(unfolded: Graph) -> bool:
     those of a model for raw pixels. A scale that leaves values of 0 to 1 small (2 x - 1) or one that stands elsewhere
     in the network says nothing.
     """
-    ranges: dict[str, tuple[float, float]] = {unfolded.input.name: (0.0, 255.0)}
+    ranges: dict[str, tuple[float, float]] = {}
     found = False
-    for node in unfolded:
+    for node in nodes:
+        if isinstance(node, Input):
+            ranges[node.name] = 0.0, 255.0
         if not node.inputs or any(name not in ranges for name in node.inputs):
             continue
         low, high = ranges[node.inputs[0]]

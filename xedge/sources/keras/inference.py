@@ -59,16 +59,22 @@ def for_inference(model: Any) -> Any:
     """Return a model that computes what the given one does in inference, in float32; the given one is changed.
 
     Args:
-        model: A built Keras model with one input. The dtype policy of its layers becomes float32, whatever was saved.
+        model: A built Keras model with one input. The dtype policy of its layers becomes float32, whatever was saved,
+            and so does its input; one that takes integers gets the whole part of each value.
     """
     shape = photo_shape(model)
     for layer in model._flatten_layers():
         if layer.dtype_policy.compute_dtype != "float32":
             layer.dtype_policy = "float32"
         _take_float32(layer)
-    inputs = getattr(model, "inputs", None)
-    photo = keras.Input(shape, dtype=inputs[0].dtype if inputs else "float32")
-    return keras.Model(photo, model(photo, training=False), name=model.name)
+    photo = keras.Input(shape)
+    given = keras.ops.cast(photo, model.inputs[0].dtype) if takes_integers(model) else photo
+    return keras.Model(photo, model(given, training=False), name=model.name)
+
+
+def takes_integers(model: Any) -> bool:
+    """Return whether a model with one input takes integers, which only pixels are."""
+    return any("int" in one.dtype for one in getattr(model, "inputs", None) or ())
 
 
 def _take_float32(layer: Any) -> None:

@@ -51,15 +51,19 @@ def read_keras(model: Any) -> Graph:
     return fold.prune(fold.simplify(read_unfolded(model)))
 
 
-def read_unfolded(model: Any) -> Graph:
+def read_unfolded(model: Any, builder: LayerBuilder | None = None) -> Graph:
     """Return the model's inference as a graph in which each scale is a node of its own.
+
+    Args:
+        model: The built Keras model.
+        builder: What the nodes are added to, so that those before a layer outside the set can be looked at.
 
     Raises:
         UnsupportedError: As for ``read_keras``.
     """
     shape = photo_shape(model)
     functional = _functional(model, shape)
-    builder = LayerBuilder()
+    builder = builder or LayerBuilder()
     start = builder.add(Input(name=functional.inputs[0]._keras_history.operation.name, shape=shape))
     (output,) = builder.read(functional, [start], "")
     name = str(functional.output_names[0])

@@ -23,5 +23,5 @@ SOURCE = SourceKind(
     takes=takes,
     read=read,
     rank=20,
-    libraries_take_it=True,
+    library="xedge.sources.saved_model.library",
 )

@@ -1,0 +1,130 @@
+"""Ask TensorFlow about a model that the reference graph cannot hold, in a process of its own.
+
+TensorFlow takes over a gigabyte of memory, and its Keras backend excludes others. The kind of model has a module that
+is run in that process; it gives ``answer`` a function that loads the model, and both sides meet in files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from xedge.errors import (
+    InputError,
+    MissingRuntimeError,
+    UnsuitableModelError,
+    UnsupportedError,
+    XedgeError,
+    parameter,
+)
+from xedge.types import FloatArray
+
+# How the process ends, besides 0.
+FAILED, NO_TENSORFLOW, UNSUITABLE, REFUSED = 3, 4, 5, 6
+# What stands beside an exported SavedModel: whether the model's own input takes integers.
+INTEGERS = "takes_integers.json"
+
+
+class Loaded(Protocol):
+    """A model that TensorFlow has loaded."""
+
+    @property
+    def takes_integers(self) -> bool:
+        """Whether the model's own input takes integers, which only pixels are."""
+
+    def export(self, folder: Path) -> None:
+        """Write the model's inference as a SavedModel with one input (N, H, W, C) and one output, both float32."""
+
+    def output(self, photo: FloatArray) -> FloatArray:
+        """Return the output (1, classes) of the model in inference for a preprocessed photo (1, H, W, C)."""
+
+
+class TensorFlowModel:
+    """A model as TensorFlow computes it, each time in a process of its own.
+
+    Args:
+        module: The name of the module that is run there.
+        path: The model's file or folder.
+        allow_code: Whether the model may bring code of its own.
+    """
+
+    def __init__(self, module: str, path: Path, *, allow_code: bool) -> None:
+        self._module, self._path, self._allow_code = module, path, allow_code
+
+    def export(self, folder: Path) -> bool:
+        """Write the model's inference as a SavedModel; return whether its own input takes integers.
+
+        Args:
+            folder: The folder to make.
+
+        Raises:
+            XedgeError: TensorFlow does not take the model, or is not installed.
+        """
+        self._ask("export", folder)
+        return bool(json.loads((folder / INTEGERS).read_text()))
+
+    def output(self, photos: Iterable[FloatArray]) -> FloatArray:
+        """Return outputs (N, classes) for preprocessed photos (H, W, C); errors are those of ``export``."""
+        with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+            given, got = Path(scratch) / "photos.npy", Path(scratch) / "outputs.npy"
+            np.save(given, np.stack(list(photos)))
+            self._ask("output", given, got)
+            rows: FloatArray = np.load(got)
+        return rows
+
+    def _ask(self, *job: str | Path) -> None:
+        command = [sys.executable, "-m", self._module, str(self._path), *map(str, job)]
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment["XEDGE_ALLOW_CODE"] = "1" if self._allow_code else ""
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+        reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:300]
+        match done.returncode:
+            case code if code == NO_TENSORFLOW:
+                raise MissingRuntimeError(f"{self._path}: needs TensorFlow ({reason}); pip install 'xedge[host]'")
+            case code if code == REFUSED:
+                raise InputError(reason)
+            case code if code == UNSUITABLE:
+                raise UnsuitableModelError(reason)
+        raise UnsupportedError(f"{self._path}: TensorFlow does not take it ({reason})")
+
+
+def answer(load: Callable[[Path, bool], Loaded]) -> int:
+    """Do what this process was started for, and return its exit code; a reason is the last line of standard error.
+
+    Args:
+        load: A function that loads the model at a path, and is told whether the model may bring code of its own.
+    """
+    path, job, *places = sys.argv[1:]
+    code, reason = FAILED, ""
+    try:
+        import tensorflow as tf  # noqa: F401, PLC0415 - this is the process for it
+    except ImportError as error:
+        sys.stderr.write(f"\n{error}\n")
+        return NO_TENSORFLOW
+    try:
+        model = load(Path(path), bool(os.environ.get("XEDGE_ALLOW_CODE")))
+        if job == "export":
+            model.export(Path(places[0]))
+            (Path(places[0]) / INTEGERS).write_text(json.dumps(model.takes_integers))
+        else:
+            rows = [model.output(photo[None]) for photo in np.load(places[0])]
+            np.save(places[1], np.concatenate(rows).astype(np.float32))
+    except XedgeError as error:
+        codes = {InputError: REFUSED, UnsuitableModelError: UNSUITABLE}
+        code, reason = codes.get(type(error), FAILED), error.worded(parameter)
+    except Exception as error:  # whatever TensorFlow raises, the parent process tells the user in one line
+        reason = str(error) or type(error).__name__
+    else:
+        return 0
+    sys.stderr.write(f"\n{' '.join(reason.split())[:1000]}\n")
+    return code
