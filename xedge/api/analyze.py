@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from xedge.conversion.options import (
@@ -41,12 +42,13 @@ def analyze(options: AnalyzeOptions) -> AnalyzeReport:
         return analysis.analyze(resolved(wanted, stack), options.photos)
 
 
-def cost(model: str | Path | None = None, *, allow_code: bool = False) -> Cost:
+def cost(model: str | Path | None = None, *, size: tuple[int, int] | None = None, allow_code: bool = False) -> Cost:
     """Count parameters, multiply-accumulates, memory traffic and activation memory, layer by layer.
 
     Args:
         model: The model, as for ``convert``, but not one in memory. Built-in names need no weights, because the values
             of weights do not matter here.
+        size: The height and width of photos, as for ``convert``; None takes the model's own.
         allow_code: Run code that the model file brings, such as Lambda layers.
 
     Raises:
@@ -56,8 +58,8 @@ def cost(model: str | Path | None = None, *, allow_code: bool = False) -> Cost:
     if name in BUILT_IN:
         from xedge.sources.keras.file import read_built_in  # noqa: PLC0415 - chooses Keras' backend first
 
-        return costing.cost(read_built_in(name), name)
-    source = find_source(name)
+        return costing.cost(read_built_in(name, size), name)
+    source = replace(find_source(name), size=size)
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         read = source.kind.read(source, Path(scratch), allow_code=allow_code)
         return costing.cost(read.graph, name or COMPACT)

@@ -15,10 +15,10 @@ def main(options: argparse.Namespace) -> int:
     console = Console(options.json, options.quiet)
     if options.compare:
         names = [*([options.model] if options.model not in (None, *BUILT_IN) else []), *BUILT_IN]
-        found = [cost(name, allow_code=options.allow_code) for name in names]
+        found = [cost(name, size=options.size, allow_code=options.allow_code) for name in names]
         console.result(found, _side_by_side(found))
         return 0
-    one = cost(options.model, allow_code=options.allow_code)
+    one = cost(options.model, size=options.size, allow_code=options.allow_code)
     console.result(one, f"{_layers(one, options.top)}\n\n{_side_by_side([one])}")
     return 0
 

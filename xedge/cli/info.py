@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from xedge.bundle.manifest import TensorSpec
@@ -108,7 +109,7 @@ def _model(options: argparse.Namespace) -> list[tuple[str, str]]:
     from xedge.conversion.reference import GraphReference, read_reference  # noqa: PLC0415
     from xedge.sources.finding import find_source  # noqa: PLC0415
 
-    source = find_source(options.thing, options.weights)
+    source = replace(find_source(options.thing, options.weights), size=options.size)
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         reference = read_reference(source, Path(scratch), allow_code=options.allow_code)
         lines = [

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from xedge._version import __version__
 from xedge.cli.options import add_options
 from xedge.cli.values import cooldown, percent, points, positive, rate, seconds
-from xedge.conversion.options import EVERYTHING, AnalyzeOptions, ConvertOptions, filled
+from xedge.conversion.options import EVERYTHING, AnalyzeOptions, ConvertOptions, ModelOptions, filled
 from xedge.errors import EXIT_CODES, UsageError, not_known
 
 
@@ -194,9 +194,7 @@ def _add_cost(commands: Commands) -> None:  # type: ignore[valid-type]
     )
     p.add_argument("--compare", action="store_true", help="Show Xception, Inception V3 and ResNet-50 side by side.")
     p.add_argument("--top", type=positive, metavar="N", help="Print only the N costliest layers.")
-    p.add_argument(
-        "--allow-code", action="store_true", help="Run code that the model file brings, such as Lambda layers."
-    )
+    add_options(p, ModelOptions, ("size", "allow_code"))
     _add_reporting(p)
 
 
@@ -232,7 +230,7 @@ def _add_benchmark(commands: Commands) -> None:  # type: ignore[valid-type]
         "benchmark", help="convert to every target and precision, measure all in turns, and say which to take here"
     )
     only = ("model", "target", "precision", "output", "weights", "calibration", "data", "labels", "preprocess")
-    add_options(p, ConvertOptions, (*only, "allow_code"), EVERYTHING)
+    add_options(p, ConvertOptions, (*only, "size", "allow_code"), EVERYTHING)
     p.add_argument("--limit", type=positive, metavar="N", help="Score what runs on N of the photos.")
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
     _add_rounds(p)
@@ -279,10 +277,7 @@ def _add_report(commands: Commands) -> None:  # type: ignore[valid-type]
 def _add_info(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("info", help="describe a model, an artifact or a bundle")  # type: ignore[attr-defined]
     p.add_argument("thing", metavar="MODEL|ARTIFACT|BUNDLE", help="What to describe.")
-    p.add_argument("--weights", metavar="imagenet|FILE", help="The weights for a built-in name.")
-    p.add_argument(
-        "--allow-code", action="store_true", help="Run code that the model file brings, such as Lambda layers."
-    )
+    add_options(p, ModelOptions, ("weights", "size", "allow_code"))
     _add_reporting(p)
 
 

@@ -24,6 +24,15 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> tuple[int, int]:
+    """Return a height and a width, such as 224x160; one number stands for both."""
+    height, _, width = text.lower().partition("x")
+    numbers = [height, width if "x" in text.lower() else height]
+    if not all(one.isdigit() and int(one) > 0 for one in numbers):
+        raise UsageError(f"{text!r} is not a size of photos; say 224x224")
+    return int(numbers[0]), int(numbers[1])
+
+
 def batch(text: str) -> Batch:
     """Return ``dynamic``, or a whole number from 1."""
     return "dynamic" if text == "dynamic" else positive(text)

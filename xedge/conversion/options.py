@@ -120,6 +120,13 @@ class ModelOptions:
         default="none",
         choices=("none", "center"),
     )
+    size: tuple[int, int] | None = option(
+        "The height and width of photos, such as 224x224, for a model that takes any size, or another size for a fully "
+        "convolutional one; in Python, two numbers.",
+        default=None,
+        kind="size",
+        metavar="HxW",
+    )
     allow_code: bool = option(
         "Run code that the model file brings, such as Lambda layers.", default=False, kind="switch"
     )

@@ -80,6 +80,10 @@ class Reference(Protocol):
     def scheme(self) -> tuple[str, str] | None:
         """The preprocessing scheme that the model suggests, and the reason; None if it suggests none."""
 
+    @property
+    def size_reason(self) -> str | None:
+        """Why photos have the size that they have, where the model takes others too."""
+
     def predict(self, photos: Iterable[FloatArray]) -> FloatArray:
         """Return probabilities (N, classes) for preprocessed photos (H, W, C), one at a time."""
 
@@ -148,6 +152,7 @@ class GraphReference:
         original: The model as its own framework computes it.
         name: The model's own name.
         scheme: The preprocessing scheme that the model suggests, and the reason; None if it suggests none.
+        size_reason: Why photos have the size that they have, where the model takes others too.
     """
 
     source: Source
@@ -155,6 +160,7 @@ class GraphReference:
     original: FloatModel
     name: str
     scheme: tuple[str, str] | None
+    size_reason: str | None = None
     way: str = field(default="reference graph", init=False)
 
     @cached_property
@@ -290,6 +296,7 @@ class LibraryReference:
         session: The float artifact, loaded.
         classes: The number of classes; one output stands for two.
         output_kind: What the output holds, found out by its values.
+        size_reason: Why photos have the size that they have, where the model takes others too.
     """
 
     source: Source
@@ -300,6 +307,7 @@ class LibraryReference:
     session: Session
     classes: int
     output_kind: OutputKind
+    size_reason: str | None = None
 
     @property
     def name(self) -> str:
@@ -433,7 +441,7 @@ def read_reference(
     except UnsupportedError as error:
         if source.path is None or source.kind.library is None:
             raise
-        original = TensorFlowModel(source.kind.library, source.path, allow_code=allow_code)
+        original = TensorFlowModel(source.kind.library, source, allow_code=allow_code)
         integers = original.export(scratch / tensorflow.SAVED_MODEL)
         tensorflow.prepare(source, scratch, precisions)
         scheme = error.scheme if isinstance(error, OutsideSetError) else None
@@ -444,7 +452,16 @@ def read_reference(
 
 def _graph_reference(source: Source, read: ReadModel) -> GraphReference:
     _classes(source, read.graph.shape(read.graph.output))
-    return GraphReference(source=source, graph=read.graph, original=read.original, name=read.name, scheme=read.scheme)
+    if source.size is not None and source.size != read.graph.input.shape[:2]:
+        raise UnsuitableModelError(f"{source}: takes photos of {read.graph.input.shape[:2]}, not of {source.size}")
+    return GraphReference(
+        source=source,
+        graph=read.graph,
+        original=read.original,
+        name=read.name,
+        scheme=read.scheme,
+        size_reason=read.size_reason,
+    )
 
 
 def _library_reference(
@@ -461,6 +478,7 @@ def _library_reference(
         folder=folder,
         reason=reason,
         scheme=scheme,
+        size_reason="as asked" if source.size is not None else None,
         original=original,
         session=session,
         classes=_classes(source, rows.shape[1:]),

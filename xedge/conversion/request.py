@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def resolved(options: ConvertOptions, stack: ExitStack) -> Request:
         InputError: The model's file is missing or of a kind that is not read.
     """
     return Request(
-        source=_source(options.model, options.weights, stack),
+        source=replace(_source(options.model, options.weights, stack), size=options.size),
         targets=target_names(options.target),
         precisions=precision_names(options.precision),
         options=options,

@@ -114,7 +114,8 @@ def _preprocessing(request: Request, reference: Reference, stages: Stages) -> Pr
             "tf",
             "assumed, for nothing in the model tells; name the scheme if it is another",
         )
-    stages.tell("input", f"{height}x{width}x{channels}, preprocessing {name}: {reason}")
+    size = f" ({reference.size_reason})" if reference.size_reason else ""
+    stages.tell("input", f"{height}x{width}x{channels}{size}, preprocessing {name}: {reason}")
     return scheme(name, height, width, channels, options.crop)
 
 

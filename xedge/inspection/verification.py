@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Literal, Protocol
@@ -97,7 +97,8 @@ class KerasMember:
         from xedge.conversion.reference import read_reference  # noqa: PLC0415
         from xedge.sources.finding import find_source  # noqa: PLC0415
 
-        self._reference = read_reference(find_source(str(model)), scratch)
+        source = replace(find_source(str(model)), size=(preprocessing.height, preprocessing.width))
+        self._reference = read_reference(source, scratch)
         self._preprocessing = preprocessing
 
     def probabilities(self, photos: list[UInt8Array]) -> FloatArray:

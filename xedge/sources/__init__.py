@@ -35,12 +35,14 @@ class ReadModel:
         original: The model as its own framework computes it in inference, which the graph is checked against.
         name: The model's own name.
         scheme: The preprocessing scheme that the model itself suggests, and the reason; None if it suggests none.
+        size_reason: Why photos have the size that they have, where the model takes others too; None where it does not.
     """
 
     graph: Graph
     original: FloatModel
     name: str
     scheme: tuple[str, str] | None = None
+    size_reason: str | None = None
 
 
 class OutsideSetError(UnsupportedError):
@@ -113,6 +115,7 @@ class Source:
         scheme: The preprocessing scheme that the model was trained with, if that is known.
         embedded: Whether it is the embedded default.
         weights: Where the weights come from, for a built-in name.
+        size: The height and width of photos that the user asks for; None takes the model's own.
     """
 
     name: str
@@ -121,6 +124,7 @@ class Source:
     scheme: str | None = None
     embedded: bool = False
     weights: str | None = None
+    size: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return self.name if self.path is None or self.embedded else self.path.name

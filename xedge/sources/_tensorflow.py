@@ -25,6 +25,7 @@ from xedge.errors import (
     XedgeError,
     parameter,
 )
+from xedge.sources import Source
 from xedge.types import FloatArray
 
 # How the process ends, besides 0.
@@ -47,17 +48,23 @@ class Loaded(Protocol):
         """Return the output (1, classes) of the model in inference for a preprocessed photo (1, H, W, C)."""
 
 
+# A function that loads the model at a path. It is told the height and width of photos, or None for the model's own, and
+# whether the model may bring code of its own.
+Load = Callable[[Path, "tuple[int, int] | None", bool], Loaded]
+
+
 class TensorFlowModel:
     """A model as TensorFlow computes it, each time in a process of its own.
 
     Args:
         module: The name of the module that is run there.
-        path: The model's file or folder.
+        source: The model's file or folder, and the size of photos that is asked for.
         allow_code: Whether the model may bring code of its own.
     """
 
-    def __init__(self, module: str, path: Path, *, allow_code: bool) -> None:
-        self._module, self._path, self._allow_code = module, path, allow_code
+    def __init__(self, module: str, source: Source, *, allow_code: bool) -> None:
+        assert source.path is not None, "a built-in network is in the reference graph's set"
+        self._module, self._path, self._size, self._allow_code = module, source.path, source.size, allow_code
 
     def export(self, folder: Path) -> bool:
         """Write the model's inference as a SavedModel; return whether its own input takes integers.
@@ -81,7 +88,8 @@ class TensorFlowModel:
         return rows
 
     def _ask(self, *job: str | Path) -> None:
-        command = [sys.executable, "-m", self._module, str(self._path), *map(str, job)]
+        size = "own" if self._size is None else f"{self._size[0]}x{self._size[1]}"
+        command = [sys.executable, "-m", self._module, str(self._path), size, *map(str, job)]
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
         environment["XEDGE_ALLOW_CODE"] = "1" if self._allow_code else ""
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -98,13 +106,15 @@ class TensorFlowModel:
         raise UnsupportedError(f"{self._path}: TensorFlow does not take it ({reason})")
 
 
-def answer(load: Callable[[Path, bool], Loaded]) -> int:
+def answer(load: Load) -> int:
     """Do what this process was started for, and return its exit code; a reason is the last line of standard error.
 
     Args:
-        load: A function that loads the model at a path, and is told whether the model may bring code of its own.
+        load: A function that loads the model.
     """
-    path, job, *places = sys.argv[1:]
+    path, asked, job, *places = sys.argv[1:]
+    height, _, width = asked.partition("x")
+    size = (int(height), int(width)) if width else None
     code, reason = FAILED, ""
     try:
         import tensorflow as tf  # noqa: F401, PLC0415 - this is the process for it
@@ -112,7 +122,7 @@ def answer(load: Callable[[Path, bool], Loaded]) -> int:
         sys.stderr.write(f"\n{error}\n")
         return NO_TENSORFLOW
     try:
-        model = load(Path(path), bool(os.environ.get("XEDGE_ALLOW_CODE")))
+        model = load(Path(path), size, bool(os.environ.get("XEDGE_ALLOW_CODE")))
         if job == "export":
             model.export(Path(places[0]))
             (Path(places[0]) / INTEGERS).write_text(json.dumps(model.takes_integers))

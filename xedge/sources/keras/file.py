@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xedge.errors import InputError, MissingRuntimeError, UnsuitableModelError, UnsupportedError, parameter
 from xedge.graph.fold import prune, simplify
-from xedge.graph.ir import Conv, Crop, Graph, Input, Node, Resize, Scale
+from xedge.graph.ir import Graph
 from xedge.graph.spill import spilled
 from xedge.memory import give_memory_back
 from xedge.native_log import native_log
 from xedge.plugins import registered
 from xedge.sources import OutsideSetError, ReadModel, Source
-from xedge.vocabulary import BUILT_IN
-
-# The largest value, in magnitude, that networks take for a photo that has been scaled.
-SMALL = 16.0
 
 
 def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
@@ -30,33 +23,47 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
     with native_log():  # Keras imports TensorFlow for .h5 files, which greets at length
         model = load_keras(source, allow_code=allow_code)
         # They import keras, whose backend is chosen by now.
+        from xedge.sources.keras.inference import at_size, takes_any_size  # noqa: PLC0415
         from xedge.sources.keras.layers import LayerBuilder, read_unfolded  # noqa: PLC0415
         from xedge.sources.keras.original import Original  # noqa: PLC0415
+        from xedge.sources.keras.preprocessing import suggested_scheme, suggested_size  # noqa: PLC0415
 
+        whole, reason = model, None
+        if source.size is not None:
+            model, reason = at_size(model, source.size), "as asked"
+        elif takes_any_size(model) and (suggested := suggested_size(model)) is not None:
+            model, reason = at_size(model, suggested[0]), f"{suggested[1]}; the model takes any size"
         builder = LayerBuilder()
         try:
             unfolded = read_unfolded(model, builder)
         except UnsuitableModelError:
             raise
         except UnsupportedError as error:
-            raise OutsideSetError(str(error), suggested_scheme(model, builder.nodes)) from error
-        scheme = suggested_scheme(model, unfolded.nodes)
+            raise OutsideSetError(str(error), suggested_scheme(whole, builder.nodes)) from error
+        scheme = suggested_scheme(whole, unfolded.nodes)
         graph = spilled(prune(simplify(unfolded)), scratch / "kernels")
         original = Original(model, scratch)
     name = model.name
-    del model, unfolded
+    del model, whole, unfolded, builder
     give_memory_back()
-    return ReadModel(graph=graph, original=original, name=name, scheme=scheme)
+    return ReadModel(graph=graph, original=original, name=name, scheme=scheme, size_reason=reason)
 
 
-def read_built_in(name: str) -> Graph:
-    """Return the reference graph of a built-in network with fresh weights."""
+def read_built_in(name: str, size: tuple[int, int] | None = None) -> Graph:
+    """Return the reference graph of a built-in network with fresh weights.
+
+    Args:
+        name: The network's name.
+        size: The height and width of photos; None takes the network's own.
+    """
     use_light_backend()
     # They import keras, whose backend is chosen by now.
     from xedge.models.zoo import NETWORKS  # noqa: PLC0415
+    from xedge.sources.keras.inference import at_size  # noqa: PLC0415
     from xedge.sources.keras.layers import read_keras  # noqa: PLC0415
 
-    return read_keras(NETWORKS[name].build())
+    model = NETWORKS[name].build()
+    return read_keras(model if size is None else at_size(model, size))
 
 
 def use_light_backend() -> None:
@@ -138,57 +145,3 @@ def _explained(path: Path, error: Exception) -> Exception:
     if isinstance(error, OSError | KeyError | zipfile.BadZipFile) or "truncated" in text:
         return InputError(f"{path}: damaged ({text[:120]}); save or copy it again")
     return UnsupportedError(f"{path}: Keras does not load it ({text[:200]})")
-
-
-def suggested_scheme(model: Any, nodes: Sequence[Node]) -> tuple[str, str] | None:
-    """Return the preprocessing scheme that a model suggests, and why; None if nothing in it tells.
-
-    Nothing in a Keras file says how the photos were scaled; a model that scales its own input takes raw pixels.
-
-    Args:
-        model: The Keras model.
-        nodes: The nodes of its graph, the input first, in which each scale is a node of its own; those that could be
-            read.
-    """
-    from xedge.sources.keras.inference import takes_integers  # noqa: PLC0415 - imports keras
-
-    if takes_integers(model):
-        return "raw", "the model takes integers"
-    if nodes and takes_raw_pixels(nodes):
-        return "raw", "the model scales its input itself"
-    if model.name in BUILT_IN:
-        return BUILT_IN[model.name], f"as Keras Applications' {model.name} was trained"
-    return None
-
-
-def takes_raw_pixels(nodes: Iterable[Node]) -> bool:
-    """Return whether what a model does to its input, before it computes anything from it, fits pixels of 0 to 255.
-
-    It follows the photo through scales and through nodes that only move values, and looks at what becomes of black and
-    white. Scales that bring them below 16 (x / 127.5 - 1), or that take away the mean of raw pixels (x - 103.9), are
-    those of a model for raw pixels. A scale that leaves values of 0 to 1 small (2 x - 1) or one that stands elsewhere
-    in the network says nothing.
-    """
-    ranges: dict[str, tuple[float, float]] = {}
-    found = False
-    for node in nodes:
-        if isinstance(node, Input):
-            ranges[node.name] = 0.0, 255.0
-        if not node.inputs or any(name not in ranges for name in node.inputs):
-            continue
-        low, high = ranges[node.inputs[0]]
-        if isinstance(node, Scale):
-            ends = np.concatenate([node.factor * low + node.offset, node.factor * high + node.offset])
-            ranges[node.name] = float(ends.min()), float(ends.max())
-            low, high = ranges[node.name]
-            found = found or low <= -SMALL or high <= SMALL
-        elif node.moves_values or isinstance(node, Crop | Resize) or _reorders_channels(node):
-            ranges[node.name] = low, high
-    return found
-
-
-def _reorders_channels(node: Node) -> bool:
-    """Whether a node is a convolution that only puts the channels in another order."""
-    if not isinstance(node, Conv) or node.kernel.shape[:2] != (1, 1) or node.bias.any():
-        return False
-    return bool(((node.kernel == 0) | (node.kernel == 1)).all() and (node.kernel.sum(axis=2) == 1).all())

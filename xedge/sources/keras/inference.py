@@ -7,11 +7,12 @@ nested models and those with an argument of their own included.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
 
-from xedge.errors import UnsuitableModelError
+from xedge.errors import UnsuitableModelError, parameter
 from xedge.types import Shape
 
 
@@ -37,8 +38,7 @@ def photo_shape(model: Any) -> Shape:
     shape = shapes[0][1:]
     if len(shape) == 3 and None in shape:
         raise UnsuitableModelError(
-            f"{model.name} takes photos of any size {shape}; save it with a fixed size, such as "
-            "keras.Input((224, 224, 3))"
+            f"{model.name} takes photos of any size {shape}; choose one with {parameter('size')}, such as 224x224"
         )
     if len(shape) != 3:
         raise UnsuitableModelError(f"{model.name} takes {shape}, not photos of a fixed (height, width, channels)")
@@ -70,6 +70,45 @@ def for_inference(model: Any) -> Any:
     photo = keras.Input(shape)
     given = keras.ops.cast(photo, model.inputs[0].dtype) if takes_integers(model) else photo
     return keras.Model(photo, model(given, training=False), name=model.name)
+
+
+def takes_any_size(model: Any) -> bool:
+    """Return whether a model with one input leaves the height or the width of photos open."""
+    inputs: Any = getattr(model, "inputs", None) or ()
+    return len(inputs) == 1 and len(inputs[0].shape) == 4 and None in inputs[0].shape[1:3]
+
+
+def at_size(model: Any, size: tuple[int, int]) -> Any:
+    """Return a model of the same layers that takes photos of another size; the same model if that is its own.
+
+    Args:
+        model: A built Keras model with one input (height, width, channels).
+        size: The height and width.
+
+    Raises:
+        UnsuitableModelError: The model is not fully convolutional, or photos of this size are too small for it.
+    """
+    inputs: Any = getattr(model, "inputs", None) or ()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or tuple(inputs[0].shape[1:3]) == size:
+        return model
+    photo = keras.Input((*size, inputs[0].shape[3]), dtype=inputs[0].dtype)
+    try:
+        return keras.Model(photo, _called(model, photo), name=model.name)
+    except Exception as error:  # each layer refuses in its own way
+        reason = " ".join(str(error).split())[:200]
+        raise UnsuitableModelError(
+            f"{model.name} does not take photos of {size[0]}x{size[1]} ({reason}); only fully convolutional models "
+            "take other sizes"
+        ) from error
+
+
+def _called(operation: Any, *inputs: Any, **named: Any) -> Any:
+    """Call an operation; the layers of nested models one by one, because these insist on their own input's shape."""
+    if isinstance(operation, keras.Sequential) and operation.built:
+        operation = getattr(operation, "_functional", operation)
+    if isinstance(operation, keras.src.models.functional.Functional):
+        return operation._run_through_graph(inputs, operation_fn=lambda one: partial(_called, one))
+    return operation(*inputs, **named)
 
 
 def takes_integers(model: Any) -> bool:

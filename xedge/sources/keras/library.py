@@ -29,12 +29,13 @@ class _Inference:
         return np.asarray(self._model(photo, training=False), np.float32)
 
 
-def _load(path: Path, allow_code: bool) -> _Inference:
+def _load(path: Path, size: tuple[int, int] | None, allow_code: bool) -> _Inference:
     # They import keras, whose backend the parent process has chosen.
     from xedge.sources.keras.file import load_keras  # noqa: PLC0415
-    from xedge.sources.keras.inference import for_inference, takes_integers  # noqa: PLC0415
+    from xedge.sources.keras.inference import at_size, for_inference, takes_integers  # noqa: PLC0415
 
     model = load_keras(Source(name=path.stem, path=path, kind=SOURCE), allow_code=allow_code)
+    model = at_size(model, size) if size is not None else model
     return _Inference(for_inference(model), takes_integers=takes_integers(model))
 
 

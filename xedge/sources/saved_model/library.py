@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xedge.errors import UnsuitableModelError
+from xedge.errors import UnsuitableModelError, parameter
 from xedge.sources._tensorflow import answer
 from xedge.types import FloatArray
 
@@ -20,12 +20,13 @@ class _Signature:
 
     Args:
         path: The SavedModel's folder.
+        size: The height and width of photos for a model that takes any size; None takes its own.
 
     Raises:
         UnsuitableModelError: There is no such signature, or its answers depend on chance.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: tuple[int, int] | None) -> None:
         import tensorflow as tf  # noqa: PLC0415 - this is the process for it
 
         self._tensorflow, self._path = tf, path
@@ -41,7 +42,7 @@ class _Signature:
         (self._output,) = outputs
         self._dtype = spec.dtype
         self.takes_integers = bool(spec.dtype.is_integer)
-        self.shape = self._photo_shape(spec)
+        self.shape = self._photo_shape(spec, size)
         self._refuse_chance()
 
     def _chosen(self) -> Any:
@@ -55,12 +56,17 @@ class _Signature:
             "give the .keras file"
         )
 
-    def _photo_shape(self, spec: Any) -> tuple[int, int, int]:
+    def _photo_shape(self, spec: Any, size: tuple[int, int] | None) -> tuple[int, int, int]:
         sizes = spec.shape.as_list() if spec.shape.rank is not None else []
+        if size is not None:
+            if len(sizes) == 4 and sizes[1:3] in ([None, None], [*size]):
+                sizes[1:3] = size
+            else:
+                raise UnsuitableModelError(f"{self._path} takes {tuple(sizes)}, not photos of {size[0]}x{size[1]}")
         if len(sizes) != 4 or None in sizes[1:] or sizes[0] not in (None, 1):
             raise UnsuitableModelError(
-                f"{self._path} takes {tuple(sizes)}, not one photo of a fixed (height, width, channels); save it with "
-                "a fixed size, such as keras.Input((224, 224, 3))"
+                f"{self._path} takes {tuple(sizes)}, not one photo of a fixed (height, width, channels); choose its "
+                f"size with {parameter('size')}, such as 224x224, or save it with one"
             )
         return sizes[1], sizes[2], sizes[3]
 
@@ -91,9 +97,9 @@ class _Signature:
         return np.asarray(self._serve(self._tensorflow.constant(photo)), np.float32)
 
 
-def _load(path: Path, allow_code: bool) -> _Signature:
+def _load(path: Path, size: tuple[int, int] | None, allow_code: bool) -> _Signature:
     del allow_code
-    return _Signature(path)
+    return _Signature(path, size)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,97 @@
+"""Photos of another size than a model was saved with, and models that take photos of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.conftest import Command
+from xedge import convert, cost
+from xedge.bundle.reading import open_bundle
+from xedge.conversion.reference import parity
+from xedge.errors import UnsuitableModelError
+from xedge.graph.evaluate import Evaluator
+from xedge.sources.keras.inference import at_size
+from xedge.sources.keras.layers import read_keras
+
+
+def _plain() -> Any:
+    photo = keras.Input((None, None, 3))
+    x = layers.SeparableConv2D(8, 3, strides=2, padding="same", activation="relu")(photo)
+    return keras.Model(photo, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
+
+
+def _with_base() -> Any:
+    base = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(None, None, 3), alpha=0.35)
+    photo = keras.Input((None, None, 3))
+    return keras.Model(photo, layers.Dense(4)(layers.GlobalAveragePooling2D()(base(photo, training=False))))
+
+
+def _resizing() -> Any:
+    photo = keras.Input((None, None, 3))
+    x = layers.Rescaling(1 / 255.0)(layers.Resizing(40, 30, name="fit")(photo))
+    return keras.Model(photo, layers.Dense(4)(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(x))))
+
+
+@pytest.mark.parametrize(
+    ("build", "size", "said"),
+    [
+        pytest.param(_with_base, (224, 224), "mobilenetv2_0.35_None was trained", id="application"),
+        pytest.param(_resizing, (40, 30), "to which fit brings them", id="resizing"),
+    ],
+)
+def test_the_size_is_guessed_where_the_model_tells_it(
+    build: Callable[[], Any], size: tuple[int, int], said: str, tmp_path: Path
+) -> None:
+    build().save(tmp_path / "model.keras")
+    told: list[str] = []
+    (made,) = convert(
+        tmp_path / "model.keras", target="onnx", precision="fp32", output=tmp_path / "out", report=told.append
+    )
+    assert made.manifest.input.shape[-2:] == size
+    assert any(said in line for line in told)
+
+
+def test_a_model_of_any_size_takes_the_size_that_is_asked_for(xedge: Command, tmp_path: Path) -> None:
+    _plain().save(tmp_path / "model.keras")
+    refused = xedge("convert", "model.keras", "--target", "onnx", cwd=tmp_path)
+    assert refused.returncode == 4
+    assert "--size" in refused.stderr.splitlines()[-1]
+    done = xedge("convert", "model.keras", "--target", "onnx", "--size", "24x40", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert open_bundle(tmp_path / "out").manifest.input.shape == (1, 3, 24, 40)
+    assert xedge("verify", "out", "--model", "model.keras", "--min-agreement", 100, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["12x", "x12", "0", "a", "12x12x3", "-4"])
+def test_a_size_that_is_none_is_refused(xedge: Command, text: str, tmp_path: Path) -> None:
+    done = xedge("convert", "--target", "onnx", f"--size={text}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fully_convolutional_model_computes_the_same_at_another_size() -> None:
+    model = keras.applications.Xception(weights=None, input_shape=(96, 96, 3), classes=5)
+    other = at_size(model, (71, 80))
+    photos = np.random.default_rng(0).uniform(-1, 1, (3, 71, 80, 3)).astype(np.float32)
+    expected = keras.applications.Xception(weights=None, input_shape=(71, 80, 3), classes=5)
+    expected.set_weights(model.get_weights())
+    assert parity(Evaluator(read_keras(other)).output(photos), np.asarray(expected(photos)), "probabilities") < 1
+
+
+def test_a_model_that_is_not_fully_convolutional_takes_no_other_size(tmp_path: Path) -> None:
+    photo = keras.Input((32, 32, 3))
+    keras.Model(photo, layers.Dense(3)(layers.Flatten()(photo))).save(tmp_path / "model.keras")
+    with pytest.raises(UnsuitableModelError, match="only fully convolutional models"):
+        convert(tmp_path / "model.keras", target="onnx", precision="fp32", size=(40, 40), output=tmp_path / "out")
+
+
+def test_arithmetic_shrinks_with_the_photo() -> None:
+    whole, half = (cost(size=size).total.multiply_accumulates for size in ((96, 96), (48, 48)))
+    assert half < whole / 3
