@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import zipfile
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from xedge.errors import InputError, MissingRuntimeError, UnsuitableModelError, UnsupportedError, parameter
+from xedge.errors import (
+    InputError,
+    MissingRuntimeError,
+    UnsuitableModelError,
+    UnsupportedError,
+    XedgeError,
+    parameter,
+)
 from xedge.graph.fold import prune, simplify
 from xedge.graph.ir import Graph
 from xedge.graph.spill import spilled
 from xedge.memory import give_memory_back
 from xedge.native_log import native_log
 from xedge.plugins import registered
-from xedge.sources import OutsideSetError, ReadModel, Source
+from xedge.sources import FloatModel, OutsideSetError, ReadModel, Source
+from xedge.sources._tensorflow import TensorFlowModel
+from xedge.sources.keras.reading import not_registered
+from xedge.types import Shape
+
+log = logging.getLogger(__name__)
 
 
 def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
@@ -25,7 +40,6 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
         # They import keras, whose backend is chosen by now.
         from xedge.sources.keras.inference import at_size, takes_any_size  # noqa: PLC0415
         from xedge.sources.keras.layers import LayerBuilder, read_unfolded  # noqa: PLC0415
-        from xedge.sources.keras.original import Original  # noqa: PLC0415
         from xedge.sources.keras.preprocessing import suggested_scheme, suggested_size  # noqa: PLC0415
 
         whole, reason = model, None
@@ -42,11 +56,28 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
             raise OutsideSetError(str(error), suggested_scheme(whole, builder.nodes)) from error
         scheme = suggested_scheme(whole, unfolded.nodes)
         graph = spilled(prune(simplify(unfolded)), scratch / "kernels")
-        original = Original(model, scratch)
+        original = _original(model, source, graph.input.shape, scratch, allow_code=allow_code)
     name = model.name
     del model, whole, unfolded, builder
     give_memory_back()
     return ReadModel(graph=graph, original=original, name=name, scheme=scheme, size_reason=reason)
+
+
+def _original(model: Any, source: Source, shape: Shape, scratch: Path, *, allow_code: bool) -> FloatModel:
+    """Return the model as Keras computes it with the present backend or, if that lacks an operation, with TensorFlow's.
+
+    OpenVINO's backend, for one, takes no steps backwards.
+    """
+    from xedge.sources.keras.original import Original  # noqa: PLC0415 - imports keras
+
+    try:
+        return Original(model, scratch)
+    except Exception as error:  # whatever a backend raises
+        if source.path is None:
+            raise
+        log.debug("%s: the backend cannot compute it (%s)", source, " ".join(str(error).split())[:300])
+    sized = replace(source, size=(shape[0], shape[1]))
+    return TensorFlowModel("xedge.sources.keras.library", sized, allow_code=allow_code)
 
 
 def read_built_in(name: str, size: tuple[int, int] | None = None) -> Graph:
@@ -88,7 +119,7 @@ def load_keras(source: Source, *, allow_code: bool = False) -> Any:
     use_light_backend()
     import keras  # noqa: PLC0415 - after the backend is chosen
 
-    from xedge.sources.keras.legacy import KERAS_2_LAYERS  # noqa: PLC0415 - imports keras
+    from xedge.sources.keras.keras2_file import keras_2_model  # noqa: PLC0415 - imports keras
 
     if source.path is None:
         from xedge.models import zoo  # noqa: PLC0415 - imports keras
@@ -98,12 +129,12 @@ def load_keras(source: Source, *, allow_code: bool = False) -> Any:
     _check_container(source.path)
     registered("xedge.operations")  # other packages register their layers with Keras when they are imported
     try:
-        return keras.models.load_model(
-            source.path,
-            custom_objects=KERAS_2_LAYERS if source.path.suffix.lower() != ".keras" else None,
-            compile=False,
-            safe_mode=not allow_code,
-        )
+        model = keras_2_model(source.path, allow_code=allow_code)
+        if model is None:
+            model = keras.models.load_model(source.path, compile=False, safe_mode=not allow_code)
+        return model
+    except XedgeError as error:
+        raise type(error)(f"{source.path}: {error}") from error
     except Exception as error:  # Keras raises nearly anything from a damaged or foreign file
         raise _explained(source.path, error) from error
 
@@ -138,6 +169,8 @@ def _explained(path: Path, error: Exception) -> Exception:
             f"{path}: brings code of its own (a Lambda layer), which is not run; if you trust it, give "
             f"{parameter('allow_code')}"
         )
+    if unknown := re.search(r"(?:Could not locate (?:class|function)|Unknown (?:layer|object):?) '?([\w.>]+)", text):
+        return UnsupportedError(f"{path}: {not_registered(unknown.group(1))}")
     if "No model config found" in text:
         return InputError(
             f"{path}: holds weights without a model; give the whole model, or the weights with a built-in name"

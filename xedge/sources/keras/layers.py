@@ -177,7 +177,9 @@ class LayerBuilder(Builder):
         return self.add(Unary(name=self.unique(name), inputs=(tensor,), kind=kind))  # type: ignore[arg-type]
 
     def activated(self, function: Any, tensor: str) -> str:
-        """Add a Keras activation function behind a tensor."""
+        """Add a Keras activation, a function or a layer, behind a tensor."""
+        if isinstance(function, keras.layers.Layer):
+            return self.operation(function, f"{tensor}/", [tensor])[0]
         return self.activation(function_name(function), tensor)
 
     def activation(self, kind: str, tensor: str, name: str | None = None, alpha: float = 0.0) -> str:

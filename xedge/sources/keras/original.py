@@ -29,9 +29,9 @@ class Original:
         self._model = for_inference(model)
         self._file: Path | None = None
         if keras.backend.backend() == "openvino":
-            self._file = scratch / "keras.xml"
-            self._model.export(str(self._file), format="openvino", verbose=False)
-            self._model = None
+            file = scratch / "keras.xml"
+            self._model.export(str(file), format="openvino", verbose=False)
+            self._model, self._file = None, file
 
     def output(self, photos: Iterable[FloatArray]) -> FloatArray:
         """Return outputs (N, classes) for preprocessed photos (H, W, C)."""

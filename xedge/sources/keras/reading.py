@@ -32,6 +32,14 @@ def reads(*kinds: str, package: str = "keras") -> Callable[[Reader], Reader]:
     return register
 
 
+def not_registered(name: str) -> str:
+    """Return what to say of a class or function of somebody's own, which a file only names."""
+    return (
+        f"{name} is not known here; convert with xedge.convert in the program that defines it, after "
+        "keras.saving.register_keras_serializable, or save the model without it"
+    )
+
+
 def reader_of(layer: Any) -> Reader | None:
     """Return the function that reads a layer, or None if there is none."""
     registered("xedge.operations")  # other packages' operations register their readers when they are imported
