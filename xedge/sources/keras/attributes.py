@@ -64,6 +64,23 @@ def padding_of(name: str, kind: str, shape: Shape, window: tuple[int, int], stri
     raise UnsupportedError(f"{name}: padding {kind!r} is not in the reference graph's set")
 
 
+def axes_of(name: str, rank: int, given: Any) -> tuple[int, ...]:
+    """Return axes as the graph counts them, without the batch, of those that Keras was given.
+
+    Args:
+        name: The layer's name, for the message.
+        rank: The number of axes of the tensor, without the batch.
+        given: One axis or several, counted with the batch.
+
+    Raises:
+        UnsupportedError: The batch is among them.
+    """
+    axes = given if isinstance(given, list | tuple) else [given]
+    if given is None or any(axis % (rank + 1) == 0 for axis in axes):
+        raise UnsupportedError(f"{name}: reduces the batch")
+    return tuple(sorted(axis % (rank + 1) - 1 for axis in axes))
+
+
 def function_name(function: Any) -> str:
     """Return the name of one of Keras' own activation functions; its ``serialize`` would import TensorFlow."""
     if function is None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
-from math import prod
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +11,7 @@ import numpy as np
 from xedge.errors import UnsuitableModelError, UnsupportedError
 from xedge.graph import fold
 from xedge.graph.builder import Builder
-from xedge.graph.ir import ActivationKind, Conv, Elementwise, Graph, Input, Reshape, Scale, Unary
+from xedge.graph.ir import Graph, Input
 from xedge.sources.keras.attributes import function_name
 from xedge.sources.keras.inference import photo_shape
 from xedge.sources.keras.readers import (  # noqa: F401 - they register their readers
@@ -25,7 +23,7 @@ from xedge.sources.keras.readers import (  # noqa: F401 - they register their re
     windows,
 )
 from xedge.sources.keras.reading import reader_of
-from xedge.types import IntArray, Shape
+from xedge.types import Shape
 
 # Layers that only do something in training.
 IDENTITY = (
@@ -33,7 +31,6 @@ IDENTITY = (
     *("ActivityRegularization", "Identity", "StochasticDepth", "AugMix", "CutMix", "MixUp", "RandAugment"),
     "Equalization",
 )
-ACTIVATIONS = ("linear", "softmax", *get_args(ActivationKind))
 # Operations that read views as they are; all others get the tensors that the views stand for.
 OF_VIEWS = (
     *("GetItem", "Stack", "Split", "Concatenate", "Flip", "Reshape", "Flatten", "Ravel", "ExpandDims", "Squeeze"),
@@ -80,26 +77,6 @@ def _functional(model: Any, shape: Shape) -> Any:
     return keras.Model(photo, model(photo, training=False), name=model.name)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class View:
-    """A tensor that is not computed yet, because it only has the channels of another one in another order.
-
-    Args:
-        source: The name of the other tensor (*lead, channels).
-        lead: The sizes of the axes before the channels, which stay as they are.
-        order: The indices of the channels, in the shape that stands in place of the channels' axis.
-    """
-
-    source: str
-    lead: Shape
-    order: IntArray
-
-    @property
-    def shape(self) -> Shape:
-        """The shape of the tensor, without the batch."""
-        return (*self.lead, *self.order.shape)
-
-
 class LayerBuilder(Builder):
     """A graph in the making from Keras layers.
 
@@ -110,89 +87,12 @@ class LayerBuilder(Builder):
         super().__init__()
         # What the operation at hand was called with: names of tensors, and constants.
         self.arguments: list[Any] = []
-        self._views: dict[str, View] = {}
-
-    def view(self, name: str) -> View:
-        """Return a tensor as a view: what it stands for, or all of its own channels."""
-        shape = self.shapes[name]
-        return self._views.get(name) or View(source=name, lead=tuple(shape[:-1]), order=np.arange(shape[-1]))
-
-    def viewed(self, name: str, source: str, lead: Shape, order: IntArray) -> str:
-        """Add a view and return its name, or that of the source itself if all channels are in their order."""
-        if np.array_equal(order, np.arange(self.shapes[source][-1])) and lead == self.shapes[source][:-1]:
-            return source
-        name = self.unique(name)
-        self._views[name] = View(source=source, lead=lead, order=np.asarray(order))
-        self.shapes[name] = self._views[name].shape
-        return name
-
-    def whole(self, name: str) -> str:
-        """Return the name of a tensor, which is computed now if it was a view."""
-        view = self._views.pop(name, None)
-        if view is None:
-            return name
-        del self.shapes[name]
-        source, shape = view.source, self.shapes[view.source]
-        order = view.order.reshape(-1)
-        if not np.array_equal(order, np.arange(shape[-1])):
-            source = self.reshaped(
-                f"{name}/photo", source, shape if len(shape) == 3 else (prod(shape[:-1]), 1, shape[-1])
-            )
-            kernel = np.zeros((1, 1, shape[-1], len(order)), np.float32)
-            kernel[0, 0, order, range(len(order))] = 1
-            inner = name if self.shapes[source][:-1] + order.shape == view.shape else f"{name}/channels"
-            bias = np.zeros(len(order), np.float32)
-            source = self.add(Conv(name=inner, inputs=(source,), kernel=kernel, bias=bias))
-        if source == name:
-            return name
-        return self.add(Reshape(name=name, inputs=(source,), shape=view.shape))
-
-    def reshaped(self, name: str, tensor: str, shape: Shape) -> str:
-        """Add a reshape, if the tensor has another shape, and return the name of the result."""
-        if self.shapes[tensor] == tuple(shape):
-            return tensor
-        return self.add(Reshape(name=self.unique(name), inputs=(tensor,), shape=tuple(shape)))
-
-    def scaled(self, name: str, source: str, factor: Any, offset: Any) -> str:
-        """Add a scale x * factor + offset, with one value or one for each channel, and return its name."""
-        channels = self.shapes[source][-1]
-        vectors = [np.broadcast_to(np.asarray(v, np.float32).reshape(-1), (channels,)).copy() for v in (factor, offset)]
-        return self.add(Scale(name=name, inputs=(source,), factor=vectors[0], offset=vectors[1]))
-
-    def elementwise(self, kind: str, name: str, *operands: str | float | np.ndarray) -> str:
-        """Add an operation on two operands, at least one of which is a tensor; the other may be a constant."""
-        tensors = tuple(one for one in operands if isinstance(one, str))
-        constants = [np.asarray(one, np.float32) for one in operands if not isinstance(one, str)]
-        node: dict[str, Any] = {"name": self.unique(name), "inputs": tensors, "kind": kind}
-        if constants:
-            rank, value = len(self.shapes[tensors[0]]), constants[0]
-            # Keras' constants may have a batch of one; tensors here have none.
-            value = value.reshape(value.shape[1:]) if value.ndim == rank + 1 else value
-            node["constant"] = value.reshape((1,) * (rank - value.ndim) + value.shape)
-            node["constant_first"] = not isinstance(operands[0], str)
-        return self.add(Elementwise(**node))
-
-    def unary(self, kind: str, name: str, tensor: str) -> str:
-        """Add a function of one value at a time."""
-        return self.add(Unary(name=self.unique(name), inputs=(tensor,), kind=kind))  # type: ignore[arg-type]
 
     def activated(self, function: Any, tensor: str) -> str:
         """Add a Keras activation, a function or a layer, behind a tensor."""
         if isinstance(function, keras.layers.Layer):
             return self.operation(function, f"{tensor}/", [tensor])[0]
         return self.activation(function_name(function), tensor)
-
-    def activation(self, kind: str, tensor: str, name: str | None = None, alpha: float = 0.0) -> str:
-        """Add an activation by the name that Keras has for it, with Keras' defaults."""
-        if kind in activations.COMPOSED:
-            return activations.COMPOSED[kind](self, name or self.unique(f"{tensor}/{kind}"), tensor)
-        if kind not in ACTIVATIONS:
-            raise UnsupportedError(f"{tensor}: activation {kind!r} is not in the reference graph's set")
-        if kind == "leaky_relu":
-            alpha = alpha or activations.LEAKY_SLOPE
-        if kind == "elu" and alpha not in (0.0, 1.0):
-            return activations.elu(self, name or self.unique(f"{tensor}/{kind}"), tensor, alpha)
-        return super().activation(kind, tensor, name, alpha)
 
     def read(self, model: Any, starts: list[str], prefix: str) -> list[str]:
         """Walk a functional model and return the names of its outputs; nested models are walked in place.

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from math import pi, sqrt
 from typing import TYPE_CHECKING, Any
 
 from xedge.errors import UnsupportedError
+from xedge.graph import composed
 from xedge.sources.keras.attributes import array_of, function_name
 from xedge.sources.keras.reading import reads
-from xedge.types import FloatArray
 
 if TYPE_CHECKING:
     from xedge.sources.keras.layers import LayerBuilder
-
-# The defaults of functions in keras.activations; the layers and operations tell their own.
-LEAKY_SLOPE = 0.2
 
 
 @reads("Activation")
@@ -27,7 +23,7 @@ def _relu(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> st
     maximum = None if layer.max_value is None else float(layer.max_value)
     slope, threshold = float(layer.negative_slope), float(layer.threshold)
     if threshold:
-        return _relu_from(builder, name, inputs[0], maximum, slope, threshold)
+        return composed.relu_from(builder, name, inputs[0], maximum, slope, threshold)
     if maximum in (None, 6.0) and not slope:
         return builder.activation("relu" if maximum is None else "relu6", inputs[0], name)
     if maximum is None:
@@ -35,33 +31,7 @@ def _relu(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> st
     bounded = builder.elementwise("minimum", name if not slope else f"{name}/bounded", inputs[0], maximum)
     if not slope:
         return builder.activation("relu", bounded, f"{name}/rectified")
-    return _leaky(builder, name, bounded, slope)
-
-
-def _relu_from(
-    builder: LayerBuilder, name: str, tensor: str, maximum: float | None, slope: float, threshold: float
-) -> str:
-    """min(x, maximum) from the threshold on, and slope * (x - threshold) below it."""
-    passed = tensor if maximum is None else builder.elementwise("minimum", f"{name}/bounded", tensor, maximum)
-    passed = builder.elementwise("multiply", f"{name}/passed", passed, _reached(builder, name, tensor, threshold))
-    if not slope:
-        return passed
-    below = builder.elementwise("minimum", f"{name}/below", tensor, threshold)
-    below = builder.elementwise("subtract", f"{name}/distance", below, threshold)
-    return builder.elementwise("add", name, passed, builder.elementwise("multiply", f"{name}/slope", below, slope))
-
-
-def _reached(builder: LayerBuilder, name: str, tensor: str, threshold: float) -> str:
-    """1 where a tensor is at least a threshold, and 0 elsewhere."""
-    moved = builder.elementwise("subtract", f"{name}/moved", tensor, threshold)
-    step = builder.elementwise("add", f"{name}/step", builder.unary("sign", f"{name}/sign", moved), 1.0)
-    return builder.elementwise("minimum", f"{name}/reached", step, 1.0)
-
-
-def _exceeded(builder: LayerBuilder, name: str, tensor: str, threshold: float) -> str:
-    """1 where a tensor is more than a threshold, and 0 elsewhere."""
-    moved = builder.elementwise("subtract", f"{name}/moved", tensor, threshold)
-    return builder.elementwise("maximum", f"{name}/exceeded", builder.unary("sign", f"{name}/sign", moved), 0.0)
+    return composed.leaky(builder, name, bounded, slope)
 
 
 @reads("LeakyReLU")
@@ -72,158 +42,12 @@ def _leaky_relu(builder: LayerBuilder, layer: Any, name: str, inputs: list[str])
 
 @reads("PReLU")
 def _prelu(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    return _leaky(builder, name, inputs[0], array_of(layer.alpha))
-
-
-def _leaky(builder: LayerBuilder, name: str, tensor: str, slope: float | FloatArray) -> str:
-    """max(x, 0) + slope * min(x, 0)."""
-    negative = builder.elementwise("minimum", f"{name}/negative", tensor, 0.0)
-    scaled = builder.elementwise("multiply", f"{name}/scaled", negative, slope)
-    positive = builder.activation("relu", tensor, f"{name}/positive")
-    return builder.elementwise("add", name, positive, scaled)
+    return composed.leaky(builder, name, inputs[0], array_of(layer.alpha))
 
 
 @reads("ELU")
 def _elu_layer(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
     return builder.activation("elu", inputs[0], name, float(layer.alpha))
-
-
-def elu(builder: LayerBuilder, name: str, tensor: str, alpha: float, scale: float = 1.0, rate: float = 1.0) -> str:
-    """Add scale * (max(x, 0) + alpha * (exp(min(x, 0) * rate) - 1)) and return the name of its result."""
-    negative = builder.elementwise("minimum", f"{name}/negative", tensor, 0.0)
-    if rate != 1.0:
-        negative = builder.elementwise("multiply", f"{name}/rate", negative, rate)
-    curve = builder.elementwise("subtract", f"{name}/curve", builder.unary("exp", f"{name}/exp", negative), 1.0)
-    curve = builder.elementwise("multiply", f"{name}/scaled", curve, scale * alpha)
-    positive = builder.activation("relu", tensor, f"{name}/positive")
-    if scale != 1.0:
-        positive = builder.elementwise("multiply", f"{name}/scaled_positive", positive, scale)
-    return builder.elementwise("add", name, positive, curve)
-
-
-def _selu(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """Klambauer et al., "Self-Normalizing Neural Networks", 2017, equation 2."""
-    return elu(builder, name, tensor, 1.6732632423543772, 1.0507009873554805)
-
-
-def _celu(builder: LayerBuilder, name: str, tensor: str, alpha: float = 1.0) -> str:
-    """Barron, "Continuously Differentiable Exponential Linear Units", 2017."""
-    return elu(builder, name, tensor, alpha, rate=1 / alpha)
-
-
-def _softplus(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which does not overflow."""
-    away = builder.unary("negative", f"{name}/away", builder.unary("abs", f"{name}/abs", tensor))
-    grown = builder.elementwise("add", f"{name}/grown", builder.unary("exp", f"{name}/exp", away), 1.0)
-    positive = builder.activation("relu", tensor, f"{name}/positive")
-    return builder.elementwise("add", name, positive, builder.unary("log", f"{name}/log", grown))
-
-
-def _log_sigmoid(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """log(sigmoid(x)), which is -softplus(-x)."""
-    away = builder.unary("negative", f"{name}/mirrored", tensor)
-    return builder.unary("negative", name, _softplus(builder, f"{name}/softplus", away))
-
-
-def _mish(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """X * tanh(softplus(x)); Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019."""
-    gate = builder.activation("tanh", _softplus(builder, f"{name}/softplus", tensor), f"{name}/gate")
-    return builder.elementwise("multiply", name, tensor, gate)
-
-
-def _softsign(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """X / (1 + |x|)."""
-    size = builder.elementwise("add", f"{name}/size", builder.unary("abs", f"{name}/abs", tensor), 1.0)
-    return builder.elementwise("divide", name, tensor, size)
-
-
-def between(builder: LayerBuilder, name: str, tensor: str, low: float, high: float) -> str:
-    """Add a cut of the values to [low, high] and return the name of its result."""
-    return builder.elementwise("maximum", name, builder.elementwise("minimum", f"{name}/high", tensor, high), low)
-
-
-def _hard_tanh(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """The value, cut to [-1, 1]."""
-    return between(builder, name, tensor, -1.0, 1.0)
-
-
-def _exponential(builder: LayerBuilder, name: str, tensor: str) -> str:
-    return builder.unary("exp", name, tensor)
-
-
-def _tanh_shrink(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """X - tanh(x)."""
-    return builder.elementwise("subtract", name, tensor, builder.activation("tanh", tensor, f"{name}/tanh"))
-
-
-def _soft_shrink(builder: LayerBuilder, name: str, tensor: str, threshold: float = 0.5) -> str:
-    """X without its part in [-threshold, threshold]."""
-    middle = between(builder, f"{name}/middle", tensor, -threshold, threshold)
-    return builder.elementwise("subtract", name, tensor, middle)
-
-
-def _hard_shrink(builder: LayerBuilder, name: str, tensor: str, threshold: float = 0.5) -> str:
-    """X outside of [-threshold, threshold], and 0 inside."""
-    size = builder.unary("abs", f"{name}/abs", tensor)
-    return builder.elementwise("multiply", name, tensor, _exceeded(builder, name, size, threshold))
-
-
-def _squareplus(builder: LayerBuilder, name: str, tensor: str, b: float = 4.0) -> str:
-    """(x + sqrt(x^2 + b)) / 2; Barron, "Squareplus: A Softplus-Like Algebraic Rectifier", 2021."""
-    square = builder.elementwise("multiply", f"{name}/square", tensor, tensor)
-    root = builder.unary("sqrt", f"{name}/root", builder.elementwise("add", f"{name}/under", square, b))
-    return builder.elementwise("multiply", name, builder.elementwise("add", f"{name}/sum", tensor, root), 0.5)
-
-
-def _sparse_plus(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """0 up to -1, (x + 1)^2 / 4 up to 1, and x from there on."""
-    middle = builder.elementwise("add", f"{name}/moved", between(builder, f"{name}/middle", tensor, -1.0, 1.0), 1.0)
-    square = builder.elementwise("multiply", f"{name}/square", middle, middle)
-    quarter = builder.elementwise("multiply", f"{name}/quarter", square, 0.25)
-    over = builder.activation("relu", builder.elementwise("subtract", f"{name}/over", tensor, 1.0), f"{name}/above")
-    return builder.elementwise("add", name, quarter, over)
-
-
-def _sparse_sigmoid(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """(x + 1) / 2, cut to [0, 1]."""
-    middle = builder.elementwise("add", f"{name}/moved", between(builder, f"{name}/middle", tensor, -1.0, 1.0), 1.0)
-    return builder.elementwise("multiply", name, middle, 0.5)
-
-
-def _gelu_by_tanh(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """Hendrycks and Gimpel, "Gaussian Error Linear Units (GELUs)", 2016, section 2."""
-    square = builder.elementwise("multiply", f"{name}/square", tensor, tensor)
-    factor = builder.elementwise("multiply", f"{name}/factor", square, 0.044715 * sqrt(2 / pi))
-    factor = builder.elementwise("add", f"{name}/growing", factor, sqrt(2 / pi))
-    inner = builder.elementwise("multiply", f"{name}/inner", tensor, factor)
-    gate = builder.elementwise("add", f"{name}/gate", builder.activation("tanh", inner, f"{name}/tanh"), 1.0)
-    half = builder.elementwise("multiply", f"{name}/half", tensor, 0.5)
-    return builder.elementwise("multiply", name, half, gate)
-
-
-def _log_softmax(builder: LayerBuilder, name: str, tensor: str) -> str:
-    """The logarithm of the softmax over the last axis."""
-    return builder.unary("log", name, builder.activation("softmax", tensor, f"{name}/softmax"))
-
-
-# Activations that are made of other operations.
-COMPOSED = {
-    "selu": _selu,
-    "celu": _celu,
-    "softplus": _softplus,
-    "log_sigmoid": _log_sigmoid,
-    "mish": _mish,
-    "softsign": _softsign,
-    "hard_tanh": _hard_tanh,
-    "exponential": _exponential,
-    "tanh_shrink": _tanh_shrink,
-    "soft_shrink": _soft_shrink,
-    "hard_shrink": _hard_shrink,
-    "squareplus": _squareplus,
-    "sparse_plus": _sparse_plus,
-    "sparse_sigmoid": _sparse_sigmoid,
-    "log_softmax": _log_softmax,
-}
 
 
 @reads("Softmax", "LogSoftmax")
@@ -235,7 +59,11 @@ def _softmax(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) ->
 
 @reads("Gelu")
 def _gelu(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    return _gelu_by_tanh(builder, name, inputs[0]) if layer.approximate else builder.activation("gelu", inputs[0], name)
+    return (
+        composed.gelu_by_tanh(builder, name, inputs[0])
+        if layer.approximate
+        else builder.activation("gelu", inputs[0], name)
+    )
 
 
 @reads("LeakyRelu")
@@ -251,23 +79,23 @@ def _elu_operation(builder: LayerBuilder, layer: Any, name: str, inputs: list[st
 
 @reads("Celu")
 def _celu_operation(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    return _celu(builder, name, inputs[0], float(layer.alpha))
+    return composed.celu(builder, name, inputs[0], float(layer.alpha))
 
 
 @reads("SoftShrink")
 def _soft_shrink_operation(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    return _soft_shrink(builder, name, inputs[0], float(layer.threshold))
+    return composed.soft_shrink(builder, name, inputs[0], float(layer.threshold))
 
 
 @reads("HardShrink")
 def _hard_shrink_operation(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    return _hard_shrink(builder, name, inputs[0], float(layer.threshold))
+    return composed.hard_shrink(builder, name, inputs[0], float(layer.threshold))
 
 
 @reads("Threshold")
 def _threshold_operation(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
     """X where it is more than a threshold, and a default elsewhere."""
-    gate, default = _exceeded(builder, name, inputs[0], float(layer.threshold)), float(layer.default_value)
+    gate, default = composed.exceeded(builder, name, inputs[0], float(layer.threshold)), float(layer.default_value)
     passed = builder.elementwise("multiply", f"{name}/passed", inputs[0], gate)
     rest = builder.elementwise("subtract", f"{name}/rest", 1.0, gate)
     return builder.elementwise("add", name, passed, builder.elementwise("multiply", f"{name}/away", rest, default))
@@ -275,7 +103,7 @@ def _threshold_operation(builder: LayerBuilder, layer: Any, name: str, inputs: l
 
 @reads("Squareplus")
 def _squareplus_operation(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    return _squareplus(builder, name, inputs[0], float(layer.b))
+    return composed.squareplus(builder, name, inputs[0], float(layer.b))
 
 
 def _named_activation(kind: str) -> Any:

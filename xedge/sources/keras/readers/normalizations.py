@@ -10,8 +10,7 @@ import numpy as np
 
 from xedge.errors import UnsupportedError
 from xedge.graph.ir import Conv, Mean
-from xedge.sources.keras.attributes import array_of
-from xedge.sources.keras.readers.arithmetic import axes_of, reduced
+from xedge.sources.keras.attributes import array_of, axes_of
 from xedge.sources.keras.reading import reads
 from xedge.types import FloatArray
 
@@ -63,14 +62,14 @@ def _layer_scale(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]
 @reads("LayerNormalization")
 def _layer_normalization(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
     """Ba et al., "Layer Normalization", 2016, over the channels of each position or over more axes."""
-    axes = axes_of(builder, name, inputs[0], layer.axis)
+    axes = axes_of(name, len(builder.shapes[inputs[0]]), layer.axis)
     gamma, beta = (
         _spread(builder, inputs[0], array, axes) if wanted else None
         for array, wanted in ((layer.gamma, layer.scale), (layer.beta, layer.center))
     )
 
     def mean(part: str, tensor: str) -> str:
-        return reduced(builder, f"{name}/{part}", "mean", tensor, axes, keepdims=True)
+        return builder.reduced(f"{name}/{part}", "mean", tensor, axes, keepdims=True)
 
     return _normalized(builder, name, inputs[0], mean, float(layer.epsilon), gamma, beta)
 
@@ -113,9 +112,9 @@ def _divided(
 @reads("RMSNormalization")
 def _rms_normalization(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
     """X / sqrt(mean of squares + epsilon) * scale; Zhang and Sennrich, 2019, equation 4."""
-    axes = axes_of(builder, name, inputs[0], layer.axis)
+    axes = axes_of(name, len(builder.shapes[inputs[0]]), layer.axis)
     squares = builder.elementwise("multiply", f"{name}/squares", inputs[0], inputs[0])
-    mean = reduced(builder, f"{name}/square_mean", "mean", squares, axes, keepdims=True)
+    mean = builder.reduced(f"{name}/square_mean", "mean", squares, axes, keepdims=True)
     under = builder.elementwise("add", f"{name}/under", mean, float(layer.epsilon))
     scale = _spread(builder, inputs[0], layer.scale, axes)
     return _divided(builder, name, inputs[0], builder.unary("sqrt", f"{name}/root", under), scale, None)
@@ -146,9 +145,9 @@ def _unit_normalization(builder: LayerBuilder, layer: Any, name: str, inputs: li
     """X / sqrt(max(sum of squares, least)), over the channels of each position or over more axes."""
     if getattr(layer, "order", 2) != 2:
         raise UnsupportedError(f"{name}: a norm of order {layer.order}, not 2")
-    axes = axes_of(builder, name, inputs[0], layer.axis)
+    axes = axes_of(name, len(builder.shapes[inputs[0]]), layer.axis)
     squares = builder.elementwise("multiply", f"{name}/squares", inputs[0], inputs[0])
-    total = reduced(builder, f"{name}/sum", "sum", squares, axes, keepdims=True)
+    total = builder.reduced(f"{name}/sum", "sum", squares, axes, keepdims=True)
     # The layer bounds the sum of squares, the operation its root.
     least = float(layer.epsilon or keras.config.epsilon()) ** 2 if hasattr(layer, "epsilon") else 1e-12
     length = builder.unary("sqrt", f"{name}/length", builder.elementwise("maximum", f"{name}/least", total, least))

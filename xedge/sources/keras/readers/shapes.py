@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xedge.errors import UnsupportedError
-from xedge.graph.ir import Concat, Crop, Pad, Pool, Reshape
+from xedge.graph.ir import Concat, Crop, Pad, Reshape
+from xedge.graph.taking import WHOLE, into, permuted, taken
 from xedge.sources.keras.attributes import array_of
 from xedge.sources.keras.reading import reads
-from xedge.types import Shape
 
 if TYPE_CHECKING:
     from xedge.sources.keras.layers import LayerBuilder
-
-WHOLE = slice(None)
 
 
 @reads("Concatenate")
@@ -57,16 +55,7 @@ def _stack(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> s
 def _get_item(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
     """A part of a tensor by indices and slices, with new axes."""
     del layer
-    parts = _parts(builder, name, inputs[0])
-    view = builder.view(inputs[0])
-    lead, rest = parts[: len(view.lead)], parts[len(view.lead) :]
-    source, kept = _sliced(builder, name, view.source, view.lead, lead)
-    order = view.order[tuple(int(one) if isinstance(one, np.ndarray) else one for one in rest)]
-    sizes = builder.shapes[source][: len(view.lead)]
-    if kept == sizes:
-        return builder.viewed(name, source, sizes, order)
-    taken = builder.whole(builder.viewed(f"{name}/taken", source, sizes, order))
-    return builder.reshaped(name, taken, (*kept, *order.shape))
+    return taken(builder, name, inputs[0], _parts(builder, name, inputs[0]))
 
 
 def _parts(builder: LayerBuilder, name: str, tensor: str) -> list[Any]:
@@ -81,39 +70,7 @@ def _parts(builder: LayerBuilder, name: str, tensor: str) -> list[Any]:
     parts = [*parts[:place], *[WHOLE] * missing, *parts[place + 1 :]]
     if parts[0] != WHOLE:
         raise UnsupportedError(f"{name}: takes photos out of the batch")
-    spatial = len(builder.view(tensor).lead)
-    if None in parts[1 : 1 + spatial]:
-        raise UnsupportedError(f"{name}: adds an axis before those that it takes a part of")
     return parts[1:]
-
-
-def _sliced(builder: LayerBuilder, name: str, source: str, lead: Shape, parts: list[Any]) -> tuple[str, Shape]:
-    """Take a part along the leading axes of a tensor; return it and the sizes of the axes that stay."""
-    if all(part == WHOLE for part in parts):
-        return source, lead
-    if len(lead) > 2 or not lead:
-        raise UnsupportedError(f"{name}: takes a part of a tensor of shape {builder.shapes[source]}")
-    taken = [range(size)[_as_slice(part, size)] for part, size in zip(parts, lead, strict=True)]
-    if any(len(one) < 1 or one.step < 1 for one in taken):
-        raise UnsupportedError(f"{name}: takes nothing of a tensor, or turns it")
-    taken += [range(1)] * (2 - len(lead))
-    channels = builder.shapes[source][-1]
-    photo = builder.reshaped(f"{name}/photo", source, (*lead, *(1,) * (2 - len(lead)), channels))
-    size = (taken[0][-1] - taken[0][0] + 1, taken[1][-1] - taken[1][0] + 1)
-    window = builder.add(Crop(name=f"{name}/window", inputs=(photo,), begin=(taken[0][0], taken[1][0]), size=size))
-    steps = (taken[0].step, taken[1].step)
-    if steps != (1, 1):
-        window = builder.add(Pool(name=f"{name}/steps", inputs=(window,), kind="max", size=(1, 1), strides=steps))
-    sizes = tuple(len(one) for one in taken[: len(lead)])
-    kept = tuple(size for size, part in zip(sizes, parts, strict=True) if isinstance(part, slice))
-    return builder.reshaped(f"{name}/part", window, (*sizes, channels)), kept
-
-
-def _as_slice(part: Any, size: int) -> slice:
-    if isinstance(part, slice):
-        return part
-    index = int(part) % size
-    return slice(index, index + 1)
 
 
 @reads("Split")
@@ -139,8 +96,7 @@ def _flip(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> st
 @reads("Permute", "Transpose", "Swapaxes", "Moveaxis")
 def _permute(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
     """Axes in another order, where no value moves to another position or only channels do."""
-    view = builder.view(inputs[0])
-    rank, kind = len(view.shape), type(layer).__name__
+    rank, kind = len(builder.shapes[inputs[0]]), type(layer).__name__
     axes = np.arange(rank + 1)
     if kind == "Permute":
         order = [0, *layer.dims]
@@ -152,13 +108,7 @@ def _permute(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) ->
         order = list(np.moveaxis(np.zeros(axes), layer.source, layer.destination).shape)
     if order[0] % (rank + 1) != 0:
         raise UnsupportedError(f"{name}: moves the batch")
-    moved = [axis % (rank + 1) - 1 for axis in order[1:]]
-    lead = len(view.lead)
-    if moved[:lead] == list(range(lead)):
-        return builder.viewed(name, view.source, view.lead, view.order.transpose([one - lead for one in moved[lead:]]))
-    if [axis for axis in moved if view.shape[axis] != 1] == [axis for axis in range(rank) if view.shape[axis] != 1]:
-        return builder.reshaped(name, builder.whole(inputs[0]), tuple(view.shape[axis] for axis in moved))
-    raise UnsupportedError(f"{name}: puts the axes of {view.shape} in the order {tuple(one + 1 for one in moved)}")
+    return permuted(builder, name, inputs[0], [axis % (rank + 1) - 1 for axis in order[1:]])
 
 
 @reads("Flatten", "Reshape", "Ravel")
@@ -172,15 +122,7 @@ def _reshape(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) ->
     else:
         wanted = (size,) if type(layer).__name__ == "Flatten" else tuple(layer.target_shape)
     known = prod(d for d in wanted if d != -1)
-    return _into(builder, name, inputs[0], tuple(size // known if d == -1 else int(d) for d in wanted))
-
-
-def _into(builder: LayerBuilder, name: str, tensor: str, shape: Shape) -> str:
-    """Reshape a tensor; where only the channels are taken apart or put together, that is kept as a view."""
-    view = builder.view(tensor)
-    if shape[: len(view.lead)] == view.lead and len(shape) > len(view.lead):
-        return builder.viewed(name, view.source, view.lead, view.order.reshape(shape[len(view.lead) :]))
-    return builder.reshaped(name, builder.whole(tensor), shape)
+    return into(builder, name, inputs[0], tuple(size // known if d == -1 else int(d) for d in wanted))
 
 
 @reads("ExpandDims")
@@ -191,7 +133,7 @@ def _expand(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> 
         if place < 0:
             raise UnsupportedError(f"{name}: adds an axis before the batch")
         shape = (*shape[:place], 1, *shape[place:])
-    return _into(builder, name, inputs[0], shape)
+    return into(builder, name, inputs[0], shape)
 
 
 @reads("Squeeze")
@@ -203,7 +145,7 @@ def _squeeze(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) ->
         if layer.axis is None
         else [axis % (len(shape) + 1) - 1 for axis in given]
     )
-    return _into(builder, name, inputs[0], tuple(size for at, size in enumerate(shape) if at not in axes))
+    return into(builder, name, inputs[0], tuple(size for at, size in enumerate(shape) if at not in axes))
 
 
 @reads("ZeroPadding2D")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xedge.errors import UnsupportedError
-from xedge.graph.ir import Conv, Dense, Depthwise, Reshape, TransposedConv
+from xedge.graph.ir import Conv, Depthwise, Reshape, TransposedConv
 from xedge.sources.keras.attributes import array_of, bias_of, kernel_of, padding_of, pair, window_of
 from xedge.sources.keras.reading import reads
 from xedge.types import FloatArray
@@ -117,7 +117,7 @@ def _conv_over_a_row(builder: LayerBuilder, layer: Any, name: str, inputs: list[
 @reads("Dense")
 def _dense_layer(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
     kernel = array_of(layer.kernel)
-    tensor = _dense(builder, name, inputs[0], kernel, bias_of(layer, kernel.shape[-1]))
+    tensor = builder.dense(name, inputs[0], kernel, bias_of(layer, kernel.shape[-1]))
     return builder.activated(layer.activation, tensor)
 
 
@@ -127,21 +127,7 @@ def _product(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) ->
     kernel = builder.arguments[1]
     if not isinstance(kernel, np.ndarray) or kernel.ndim != 2:
         raise UnsupportedError(f"{name}: multiplies a matrix that is not a constant")
-    return _dense(builder, name, inputs[0], kernel, np.zeros(kernel.shape[-1], np.float32))
-
-
-def _dense(builder: LayerBuilder, name: str, source: str, kernel: FloatArray, bias: FloatArray) -> str:
-    """Add a dense layer over the last axis: over (H, W, C), and over (tokens, C), it is a 1x1 convolution."""
-    shape = builder.shapes[source]
-    if len(shape) == 1:
-        return builder.add(Dense(name=name, inputs=(source,), kernel=kernel, bias=bias))
-    if len(shape) == 3:
-        return builder.add(Conv(name=name, inputs=(source,), kernel=kernel[None, None], bias=bias))
-    if len(shape) != 2:
-        raise UnsupportedError(f"{name}: a dense layer over {shape}")
-    row = builder.add(Reshape(name=f"{name}/row", inputs=(source,), shape=(1, *shape)))
-    tensor = builder.add(Conv(name=f"{name}/conv", inputs=(row,), kernel=kernel[None, None], bias=bias))
-    return builder.add(Reshape(name=name, inputs=(tensor,), shape=(shape[0], kernel.shape[-1])))
+    return builder.dense(name, inputs[0], kernel, np.zeros(kernel.shape[-1], np.float32))
 
 
 @reads("Conv2DTranspose")
