@@ -33,7 +33,7 @@ def keras_2_model(path: Path, *, allow_code: bool) -> Any | None:
     with h5py.File(path) as file:
         if "model_config" not in file.attrs or not _is_2(file.attrs.get("keras_version", "2")):
             return None  # Keras 3 says what is missing
-        model, piece = _built(path, _text(file.attrs["model_config"]), allow_code=allow_code)
+        model, piece = _built(_text(file.attrs["model_config"]), allow_code=allow_code)
         load_hdf5(file.get("model_weights", file), piece)
     return model
 
@@ -43,18 +43,18 @@ def _of_archive(path: Path, *, allow_code: bool) -> Any | None:
         known = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
         if not _is_2(known.get("keras_version", "3")):
             return None
-        model, piece = _built(path, archive.read("config.json").decode(), allow_code=allow_code)
+        model, piece = _built(archive.read("config.json").decode(), allow_code=allow_code)
         with h5py.File(io.BytesIO(archive.read(ARCHIVE_WEIGHTS))) as file:
             load_archive(file, piece)
     return model
 
 
-def _built(path: Path, text: str, *, allow_code: bool) -> tuple[Any, Piece]:
+def _built(text: str, *, allow_code: bool) -> tuple[Any, Piece]:
     try:
         return built(json.loads(text), allow_code=allow_code)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
-        raise InputError(f"{path}: what Keras 2 wrote of the model is damaged ({reason})") from error
+        raise InputError(f"what Keras 2 wrote of the model is damaged ({reason})") from error
 
 
 def _is_2(version: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from xedge.errors import UnsupportedError
+from xedge.sources.keras.keras2_windows import WINDOWS
 
 ELLIPSIS = "__ellipsis__"
 
@@ -35,8 +36,10 @@ def _listed(value: Any) -> list[Any]:
 
 def _cast(x: Any, dtype: Any) -> Any:
     """Keras 2 casts to half precision under a mixed policy; everything computes in float32 here."""
-    name = dtype["config"] if isinstance(dtype, dict) else dtype
-    return x if "float" in str(name) else ops.cast(x, str(name))
+    name = str(dtype["config"] if isinstance(dtype, dict) else dtype)
+    if "float" not in name:
+        return ops.cast(x, name)
+    return x if "float" in str(x.dtype) else ops.cast(x, "float32")
 
 
 def _clip(t: Any, clip_value_min: Any, clip_value_max: Any) -> Any:
@@ -64,14 +67,52 @@ def _unstack(value: Any, num: Any = None, axis: int = 0) -> Any:
     return [ops.squeeze(one, axis=axis) for one in ops.split(value, size, axis=axis)]
 
 
-def _resize(images: Any, size: Any, method: Any = "bilinear", antialias: bool = False, **rest: Any) -> Any:
-    if rest.get("preserve_aspect_ratio") or str(method) not in ("bilinear", "nearest"):
-        raise UnsupportedError(f"tf.image.resize with {method} or a kept aspect ratio is not known here")
-    return ops.image.resize(images, tuple(size), interpolation=str(method), antialias=antialias)
-
-
 def _softmax(logits: Any, axis: int | None = None) -> Any:
     return ops.softmax(logits, axis=-1 if axis is None else axis)
+
+
+def _shape(input: Any, **_: Any) -> Any:  # noqa: A002 - TensorFlow's name
+    """Return the sizes as numbers, -1 for those that the model leaves open, as reshaping takes them."""
+    return np.asarray([-1 if size is None else size for size in input.shape], np.int32)
+
+
+def _reshape(tensor: Any, shape: Any) -> Any:
+    return ops.reshape(tensor, tuple(int(size) for size in np.asarray(shape).ravel()))
+
+
+def _matmul(a: Any, b: Any, **named: Any) -> Any:
+    first, second = (_operand(one) for one in (a, b))
+    if named.get("transpose_a") or named.get("adjoint_a"):
+        first = ops.swapaxes(first, -1, -2)
+    if named.get("transpose_b") or named.get("adjoint_b"):
+        second = ops.swapaxes(second, -1, -2)
+    return ops.matmul(first, second)
+
+
+def _gather(params: Any, indices: Any, axis: int | None = None, batch_dims: int = 0, **_: Any) -> Any:
+    if batch_dims:
+        raise UnsupportedError("tf.gather over batches is not known here")
+    return ops.take(params, np.asarray(indices, np.int32), axis=0 if axis is None else axis)
+
+
+def _einsum(equation: Any, *operands: Any) -> Any:
+    if isinstance(equation, list):
+        equation, *operands = equation  # type: ignore[assignment]
+    if not operands:
+        raise UnsupportedError("Keras 2 did not write the operands of tf.einsum into the file; save it with Keras 3")
+    return ops.einsum(equation, *(_operand(one) for one in operands))
+
+
+def _tile(input: Any, multiples: Any) -> Any:  # noqa: A002 - TensorFlow's name
+    return ops.tile(input, tuple(int(one) for one in multiples))
+
+
+def _where(condition: Any, x: Any, y: Any) -> Any:
+    return ops.where(condition, _operand(x), _operand(y))
+
+
+def _crelu(features: Any, axis: int = -1) -> Any:
+    return ops.concatenate([ops.relu(features), ops.relu(ops.negative(features))], axis=axis)
 
 
 def _silu(features: Any, beta: float = 1.0) -> Any:
@@ -79,8 +120,9 @@ def _silu(features: Any, beta: float = 1.0) -> Any:
 
 
 def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
-    def reduce(input_tensor: Any, axis: Any = None, keepdims: bool | None = False) -> Any:
-        return function(input_tensor, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=bool(keepdims))
+    def reduce(input_tensor: Any, axis: Any = None, keepdims: bool = False, **older: Any) -> Any:
+        axis, kept = older.get("reduction_indices", axis), bool(older.get("keep_dims", keepdims))
+        return function(input_tensor, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=kept)
 
     return reduce
 
@@ -124,7 +166,38 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "squared_difference": _pair(lambda x, y: ops.square(ops.subtract(x, y))),
     "add_n": lambda inputs: sum(inputs[1:], inputs[0]),
     "bias_add": lambda value, bias, data_format=None: ops.add(value, _operand(bias)),
-    "matmul": lambda a, b, **rest: ops.matmul(a, _operand(b)),
+    "matmul": _matmul,
+    "einsum": _einsum,
+    "floormod": _pair(ops.mod),
+    "mod": _pair(ops.mod),
+    "floor_div": _pair(ops.floor_divide),
+    "floordiv": _pair(ops.floor_divide),
+    "greater": _pair(ops.greater),
+    "greater_equal": _pair(ops.greater_equal),
+    "less": _pair(ops.less),
+    "less_equal": _pair(ops.less_equal),
+    "equal": _pair(ops.equal),
+    "not_equal": _pair(ops.not_equal),
+    "logical_and": _pair(ops.logical_and),
+    "logical_or": _pair(ops.logical_or),
+    "where": _where,
+    "where_v2": _where,
+    "gather": _gather,
+    "tile": _tile,
+    "shape": _shape,
+    "crelu": _crelu,
+    "floor": _single(ops.floor),
+    "ceil": _single(ops.ceil),
+    "round": _single(ops.round),
+    "sin": _single(ops.sin),
+    "cos": _single(ops.cos),
+    "erf": _single(ops.erf),
+    "log1p": _single(ops.log1p),
+    "zeros_like": _single(ops.zeros_like),
+    "ones_like": _single(ops.ones_like),
+    "reduce_prod": _reduction(ops.prod),
+    "reduce_std": _reduction(ops.std),
+    "reduce_variance": _reduction(ops.var),
     "relu": _single(ops.relu),
     "relu6": _single(ops.relu6),
     "sigmoid": _single(ops.sigmoid),
@@ -162,7 +235,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "stack": lambda values, axis=0: ops.stack(values, axis=axis),
     "unstack": _unstack,
     "split": _split,
-    "reshape": lambda tensor, shape: ops.reshape(tensor, tuple(shape)),
+    "reshape": _reshape,
     "expand_dims": _expand_dims,
     "squeeze": _squeeze,
     "transpose": lambda a, perm=None, **rest: ops.transpose(a, perm),
@@ -171,5 +244,5 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         tensor, paddings, mode.lower(), constant_values if mode == "CONSTANT" else None
     ),
     "l2_normalize": lambda x, axis=-1, epsilon=1e-12: ops.normalize(x, axis=axis, order=2, epsilon=epsilon**0.5),
-    "image.resize": _resize,
+    **WINDOWS,
 }

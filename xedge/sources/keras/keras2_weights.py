@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from keras.ops import convert_to_numpy
 from keras.src.utils.naming import to_snake_case
 
 from xedge.errors import InputError
@@ -50,26 +51,67 @@ def load_archive(root: Any, model: Piece) -> None:
     Raises:
         InputError: The file's weights are not those of the layers.
     """
+    _load_groups(root, model, [])
+    _finish(model)
+
+
+def _load_groups(root: Any, model: Piece, loaded: list[Piece]) -> None:
     counts: dict[str, int] = {}
     children = next((root[key] for key in ("layers", "_layer_checkpoint_dependencies") if key in root), root)
     for piece in model.pieces:
-        kind = to_snake_case(piece.kind)
+        kind = to_snake_case(piece.stored_as)
         place = f"{kind}_{counts[kind]}" if kind in counts else kind
         counts[kind] = counts.get(kind, 0) + 1
         group = next((children[key] for key in (place, piece.name) if key in children), None)
-        if piece.kind in MODELS:
-            if group is not None:
-                load_archive(group, piece)
-            continue
-        variables = _variables(piece)
-        if not variables:
-            continue
-        if group is None or "vars" not in group:
-            raise InputError(f"{piece.name}: the file has no weights of this layer")
-        stored = group["vars"]
-        values = [np.asarray(stored[str(at)]) for at in range(len(stored))]
-        _assign(piece.name, list(zip(variables, values, strict=False)) if len(values) == len(variables) else None)
-    _finish(model)
+        if group is None or not _holds_values(group):
+            _take_over(piece, loaded)
+        elif piece.kind in MODELS:
+            _load_groups(group, piece, loaded)
+        elif _variables(piece):
+            _assign(piece.name, _of_group(group, piece.layer))
+        loaded.append(piece)
+
+
+def _holds_values(group: Any) -> bool:
+    return bool(group.visititems(lambda _, one: True if hasattr(one, "shape") else None))
+
+
+def _of_group(group: Any, layer: Any) -> list[tuple[Any, Tensor]] | None:
+    """Return a layer's variables with the values that a group and those inside it have; None if they do not fit."""
+    stored = group.get("vars", {})
+    own = [*layer._trainable_variables, *layer._non_trainable_variables]
+    if len(own) != len(stored):
+        return None
+    found = [(variable, np.asarray(stored[str(at)])) for at, variable in enumerate(own)]
+    for key in group:
+        inner = getattr(layer, key, None)
+        if key != "vars" and hasattr(inner, "_trainable_variables"):
+            inside = _of_group(group[key], inner)
+            if inside is None:
+                return None
+            found += inside
+    return found if len(found) == len(layer.weights) else None
+
+
+def _take_over(piece: Piece, loaded: list[Piece]) -> None:
+    """Give a layer the weights of the one before it that it shares them with: archives have these once.
+
+    Raises:
+        InputError: There is none, or there are several with other weights.
+    """
+    variables = [one for leaf in _leaves(piece) for one in _variables(leaf)]
+    if not variables:
+        return
+    found: list[list[Any]] = []
+    for other in loaded:
+        if (other.kind, other.name) == (piece.kind, piece.name):
+            theirs = [one for leaf in _leaves(other) for one in _variables(leaf)]
+            if [tuple(one.shape) for one in theirs] == [tuple(one.shape) for one in variables]:
+                found.append([convert_to_numpy(one) for one in theirs])
+    if not found or any(not np.array_equal(*pair) for one in found[1:] for pair in zip(one, found[0], strict=True)):
+        raise InputError(f"{piece.name}: the file has no weights of this layer")
+    for variable, value in zip(variables, found[0], strict=True):
+        variable.assign(value)
 
 
 def _names(group: Any, attribute: str) -> list[str]:
@@ -95,28 +137,36 @@ def _leaves(piece: Piece) -> Iterator[Piece]:
 
 def _variables(piece: Piece) -> list[Any]:
     """A layer's variables as Keras 2 listed them: those that are trained, and then the others."""
-    layer = piece.layer
-    if layer is None or not hasattr(layer, "_trainable_variables"):
-        return []
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
+    return list(getattr(piece.layer, "weights", ()))
 
 
 def _by_name(leaves: list[Piece], names: list[str], values: list[Tensor]) -> list[tuple[Any, Tensor]] | None:
-    """Match by the names of layer and variable; None unless each is found once and fits."""
+    """Match by the names of layer and variable; None unless each is found and fits.
+
+    Names are unique among those of one layer of the outer model, so inner layers of the same name are the same one.
+    """
     stored: dict[str, Tensor] = {}
     for name, value in zip(names, values, strict=True):
         stored["/".join(name.rpartition(":")[0].split("/")[-2:])] = value
     if len(stored) != len(names):
         return None
-    found = []
+    found, used = [], set()
     for piece in leaves:
         for variable in _variables(piece):
             old = OLD_NAMES.get(piece.kind, {}).get(variable.name, variable.name)
-            match = stored.get(f"{piece.name.rpartition('/')[2]}/{old}")
+            # Layers in a layer have their own names: query/kernel in attention.
+            outer = variable.path.split("/")[-2] if _is_composed(piece.layer) else piece.name.rpartition("/")[2]
+            place = f"{outer}/{old}"
+            match = stored.get(place)
             if match is None or tuple(match.shape) != tuple(variable.shape):
                 return None
+            used.add(place)
             found.append((variable, match))
-    return found if len(found) == len(names) else None
+    return found if len(used) == len(names) else None
+
+
+def _is_composed(layer: Any) -> bool:
+    return len(layer._flatten_layers()) > 1
 
 
 def _by_order(leaves: list[Piece], values: list[Tensor]) -> list[tuple[Any, Tensor]] | None:
@@ -124,11 +174,9 @@ def _by_order(leaves: list[Piece], values: list[Tensor]) -> list[tuple[Any, Tens
     trained: list[Any] = []
     others: list[Any] = []
     for piece in leaves:
-        layer = piece.layer
-        if layer is None or not hasattr(layer, "_trainable_variables"):
-            continue
-        (trained if piece.trainable else others).extend(layer._trainable_variables)
-        others.extend(layer._non_trainable_variables)
+        for layer in piece.layer._flatten_layers() if _variables(piece) else ():
+            (trained if piece.trainable else others).extend(layer._trainable_variables)
+            others.extend(layer._non_trainable_variables)
     variables = [*trained, *others]
     fits = len(variables) == len(values) and all(
         tuple(variable.shape) == tuple(value.shape) for variable, value in zip(variables, values, strict=True)
