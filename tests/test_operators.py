@@ -14,8 +14,8 @@ from keras import layers
 from xedge import convert
 from xedge.errors import UnsuitableModelError, UnsupportedError
 from xedge.graph.evaluate import Evaluator
+from xedge.sources._raw_pixels import takes_raw_pixels
 from xedge.sources.keras.layers import read_keras, read_unfolded
-from xedge.sources.keras.preprocessing import takes_raw_pixels
 
 CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import pi, sqrt
 from typing import TYPE_CHECKING
 
+from xedge.errors import UnsupportedError
 from xedge.types import FloatArray
 
 if TYPE_CHECKING:
@@ -159,6 +160,24 @@ def gelu_by_tanh(builder: Builder, name: str, tensor: str) -> str:
 def _log_softmax(builder: Builder, name: str, tensor: str) -> str:
     """The logarithm of the softmax over the last axis."""
     return builder.unary("log", name, builder.activation("softmax", tensor, f"{name}/softmax"))
+
+
+def power(builder: Builder, name: str, tensor: str, exponent: float) -> str:
+    """Add a whole power from -2 to 4, or a square root, and return the name of its result.
+
+    Raises:
+        UnsupportedError: The exponent is another one.
+    """
+    if exponent in (0.5, -0.5):
+        root = builder.unary("sqrt", f"{name}/root" if exponent < 0 else name, tensor)
+        return builder.elementwise("divide", name, 1.0, root) if exponent < 0 else root
+    if exponent not in (-2.0, -1.0, 1.0, 2.0, 3.0, 4.0):
+        raise UnsupportedError(f"{name}: the power {exponent:g} is not in the reference graph's set")
+    result, times = tensor, int(abs(exponent))
+    for step in range(2, times + 1):
+        last = step == times and exponent > 0
+        result = builder.elementwise("multiply", name if last else f"{name}/{step}", result, tensor)
+    return result if exponent > 0 else builder.elementwise("divide", name, 1.0, result)
 
 
 # Activations that are made of other operations.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from xedge.errors import UnsupportedError
 from xedge.graph.builder import Builder
-from xedge.graph.ir import Crop, Pool
+from xedge.graph.ir import Concat, Crop, Pool, Reshape
 from xedge.types import Shape
 
 WHOLE = slice(None)
@@ -95,3 +97,26 @@ def permuted(builder: Builder, name: str, tensor: str, order: Sequence[int]) -> 
     if [axis for axis in order if view.shape[axis] != 1] == [axis for axis in range(rank) if view.shape[axis] != 1]:
         return builder.reshaped(name, builder.whole(tensor), tuple(view.shape[axis] for axis in order))
     raise UnsupportedError(f"{name}: puts the axes of {view.shape} in the order {tuple(one + 1 for one in order)}")
+
+
+def stacked(builder: Builder, name: str, tensors: Sequence[str], axis: int) -> str:
+    """Add tensors of one shape put together along a new axis, and return the name of the result.
+
+    Args:
+        builder: The graph in the making.
+        name: The name of the result.
+        tensors: The tensors.
+        axis: The place of the new axis, without the batch.
+    """
+    views = [builder.view(one) for one in tensors]
+    lead = views[0].lead
+    if axis >= len(lead) and len({(view.source, view.lead) for view in views}) == 1:
+        order = np.stack([view.order for view in views], axis=axis - len(lead))
+        return builder.viewed(name, views[0].source, lead, order)
+    shape = builder.shapes[tensors[0]]
+    slim = (*shape[:axis], 1, *shape[axis:])
+    parts = [
+        builder.add(Reshape(name=f"{name}/{index}", inputs=(builder.whole(one),), shape=slim))
+        for index, one in enumerate(tensors)
+    ]
+    return builder.add(Concat(name=name, inputs=tuple(parts), axis=axis - len(slim)))

@@ -44,6 +44,9 @@ class Loaded(Protocol):
     def export(self, folder: Path) -> None:
         """Write the model's inference as a SavedModel with one input (N, H, W, C) and one output, both float32."""
 
+    def freeze(self, folder: Path) -> None:
+        """Write the operations of the model's inference for one photo, with its weights (``saved_model.freezing``)."""
+
     def output(self, photo: FloatArray) -> FloatArray:
         """Return the output (1, classes) of the model in inference for a preprocessed photo (1, H, W, C)."""
 
@@ -77,6 +80,10 @@ class TensorFlowModel:
         """
         self._ask("export", folder)
         return bool(json.loads((folder / INTEGERS).read_text()))
+
+    def freeze(self, folder: Path) -> None:
+        """Write the operations of the model's inference; arguments and errors are those of ``export``."""
+        self._ask("freeze", folder)
 
     def output(self, photos: Iterable[FloatArray]) -> FloatArray:
         """Return outputs (N, classes) for preprocessed photos (H, W, C); errors are those of ``export``."""
@@ -123,7 +130,9 @@ def answer(load: Load) -> int:
         return NO_TENSORFLOW
     try:
         model = load(Path(path), size, bool(os.environ.get("XEDGE_ALLOW_CODE")))
-        if job == "export":
+        if job == "freeze":
+            model.freeze(Path(places[0]))
+        elif job == "export":
             model.export(Path(places[0]))
             (Path(places[0]) / INTEGERS).write_text(json.dumps(model.takes_integers))
         else:

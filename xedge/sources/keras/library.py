@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xedge.sources import Source
+from xedge.sources._freezing import freeze
 from xedge.sources._tensorflow import answer
 from xedge.sources.keras import SOURCE
 from xedge.types import FloatArray
@@ -23,6 +24,11 @@ class _Inference:
     def export(self, folder: Path) -> None:
         """Write it as a SavedModel."""
         self._model.export(str(folder), verbose=False)
+
+    def freeze(self, folder: Path) -> None:
+        """Write its operations."""
+        height, width, channels = self._model.inputs[0].shape[1:]
+        freeze(lambda photo: self._model(photo, training=False), (height, width, channels), folder)
 
     def output(self, photo: FloatArray) -> FloatArray:
         """Return its output (1, classes) for a photo (1, H, W, C)."""

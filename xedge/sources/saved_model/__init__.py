@@ -1,9 +1,9 @@
-"""SavedModel folders, which hold no Keras layers: TensorFlow's converter takes them."""
+"""SavedModel folders, which hold no Keras layers: the operations of their function are read."""
 
 from pathlib import Path
 
-from xedge.errors import UnsupportedError
-from xedge.sources import ReadModel, Source, SourceKind
+from xedge.plugins import deferred
+from xedge.sources import SourceKind
 
 
 def takes(path: Path) -> bool:
@@ -11,17 +11,11 @@ def takes(path: Path) -> bool:
     return path.is_dir() and (path / "saved_model.pb").is_file()
 
 
-def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
-    """Refuse: the reference graph is read from Keras layers."""
-    del source, scratch, allow_code
-    raise UnsupportedError("a SavedModel")
-
-
 SOURCE = SourceKind(
     name="saved_model",
     words="a SavedModel folder",
     takes=takes,
-    read=read,
+    read=deferred("xedge.sources.saved_model.reading:read"),
     rank=20,
     library="xedge.sources.saved_model.library",
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xedge.errors import UnsuitableModelError, parameter
+from xedge.sources._freezing import freeze
 from xedge.sources._tensorflow import answer
 from xedge.types import FloatArray
 
@@ -91,6 +92,10 @@ class _Signature:
         module.loaded = self._loaded
         module.serve = tf.function(self._serve, input_signature=[tf.TensorSpec((1, *self.shape), tf.float32, "photo")])
         tf.saved_model.save(module, str(folder), signatures=module.serve)
+
+    def freeze(self, folder: Path) -> None:
+        """Write its operations."""
+        freeze(self._serve, self.shape, folder)
 
     def output(self, photo: FloatArray) -> FloatArray:
         """Return the output (1, classes) for a photo (1, H, W, C)."""

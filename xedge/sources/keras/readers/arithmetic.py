@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xedge.errors import UnsupportedError
-from xedge.graph.composed import between
+from xedge.graph.composed import between, power
 from xedge.sources.keras.attributes import axes_of
 from xedge.sources.keras.reading import reads
 
@@ -57,17 +57,7 @@ def _power(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> s
     base, exponent = builder.arguments[:2]
     if not isinstance(base, str) or isinstance(exponent, str) or np.size(exponent) != 1:
         raise UnsupportedError(f"{name}: a power whose exponent is not one constant")
-    power = float(np.reshape(exponent, -1)[0])
-    if power in (0.5, -0.5):
-        root = builder.unary("sqrt", f"{name}/root" if power < 0 else name, base)
-        return builder.elementwise("divide", name, 1.0, root) if power < 0 else root
-    if power not in (-2.0, -1.0, 1.0, 2.0, 3.0, 4.0):
-        raise UnsupportedError(f"{name}: the power {power:g} is not in the reference graph's set")
-    result, times = base, int(abs(power))
-    for step in range(2, times + 1):
-        last = step == times and power > 0
-        result = builder.elementwise("multiply", name if last else f"{name}/{step}", result, base)
-    return result if power > 0 else builder.elementwise("divide", name, 1.0, result)
+    return power(builder, name, base, float(np.reshape(exponent, -1)[0]))
 
 
 @reads("Clip")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xedge.errors import UnsupportedError
-from xedge.graph.ir import Concat, Crop, Pad, Reshape
-from xedge.graph.taking import WHOLE, into, permuted, taken
+from xedge.graph.ir import Concat, Crop, Pad
+from xedge.graph.taking import WHOLE, into, permuted, stacked, taken
 from xedge.sources.keras.attributes import array_of
 from xedge.sources.keras.reading import reads
 
@@ -33,22 +33,10 @@ def _concatenate(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]
 
 @reads("Stack")
 def _stack(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    rank = len(builder.shapes[inputs[0]])
-    axis = layer.axis % (rank + 2) - 1
+    axis = layer.axis % (len(builder.shapes[inputs[0]]) + 2) - 1
     if axis < 0:
         raise UnsupportedError(f"{name}: stacks along the batch")
-    views = [builder.view(one) for one in inputs]
-    lead = views[0].lead
-    if axis >= len(lead) and len({(view.source, view.lead) for view in views}) == 1:
-        order = np.stack([view.order for view in views], axis=axis - len(lead))
-        return builder.viewed(name, views[0].source, lead, order)
-    shape = builder.shapes[inputs[0]]
-    slim = (*shape[:axis], 1, *shape[axis:])
-    parts = [
-        builder.add(Reshape(name=f"{name}/{index}", inputs=(builder.whole(one),), shape=slim))
-        for index, one in enumerate(inputs)
-    ]
-    return builder.add(Concat(name=name, inputs=tuple(parts), axis=axis - len(slim)))
+    return stacked(builder, name, inputs, axis)
 
 
 @reads("GetItem")

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Measure int8 for every family of Keras Applications and for trained networks, and write the table in docs/models.md.
+
+    XEDGE_SHARED=DIR PYTHONPATH=. python benchmarks/families.py FOLDER [NAME ...]
+
+The families have random weights and the statistics of real photos (``tests/families.py``). The networks with trained
+weights are in XEDGE_SHARED; without it they are left out. Each network is measured in a process of its own, and what
+was measured is kept in FOLDER: a network that is there already is not measured again. All of it takes about 40 minutes
+on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from against_peers import processor
+
+from tests.families import FAMILIES, network, prepared
+from xedge import convert
+from xedge.bundle.opening import opened
+from xedge.converters import Form, find_library, find_target, target_names
+from xedge.converters.tflite import library as tensorflow
+from xedge.metrics import agreement, class_probabilities
+from xedge.models.compact import embedded
+from xedge.photos.preprocess import Preprocessing, scheme
+from xedge.runtimes import Settings, choose_runtime
+from xedge.sources import Source
+from xedge.sources._tensorflow import TensorFlowModel
+from xedge.sources.keras import SOURCE
+from xedge.types import FloatArray, UInt8Array
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
+START, END = "<!-- families -->", "<!-- /families -->"
+TARGETS = target_names("all")
+# Every third of the embedded test photos is measured; the heads of the families were fitted to the others.
+MEASURED = range(0, 372, 3)
+TRAINED = {
+    "MobileNet, ImageNet weights": ("models/imagenet_mobilenet_v1.keras", "tf", 224),
+    "EfficientNet-Lite0, ImageNet weights": ("models/efficientnet_lite0.keras", "tf", 224),
+    "Xception, clothing weights": ("data/xception_clothing.keras", "tf", 299),
+}
+HEADER = """| network | input | way | parity | target | agreement, % | tv, % | peer: agreement, % | peer: tv, % |
+|---|---|---|---|---|---|---|---|---|"""
+
+
+def main() -> int:
+    """Measure what is missing, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the folder that keeps what was measured")
+    parser.add_argument("names", nargs="*", help="measure only these networks, and do not write the table")
+    parser.add_argument("--one", action="store_true", help="measure the one network in this process")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.one:
+        measure(options.names[0], options.folder)
+        return 0
+    names = options.names or [*FAMILIES, *(TRAINED if "XEDGE_SHARED" in os.environ else ())]
+    for name in names:
+        if not result(options.folder, name).exists():
+            command = [sys.executable, __file__, str(options.folder), name, "--one"]
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            reason = (done.stderr.strip().splitlines() or ["no reason"])[-1]
+            print(f"{name}: {'measured' if done.returncode == 0 else reason}", flush=True)
+    if not options.names:
+        write_page([json.loads(result(options.folder, one).read_text()) for one in names])
+    return 0
+
+
+def result(folder: Path, name: str) -> Path:
+    """Return the file that keeps what was measured of a network."""
+    return folder / f"{name.partition(',')[0].replace(' ', '_')}{'_trained' if name in TRAINED else ''}.json"
+
+
+def measure(name: str, folder: Path) -> None:
+    """Measure one network and keep the figures."""
+    file, kind, preprocessing = model_of(name, folder)
+    pixels = [preprocessing.pixels(photo) for photo in np.array(embedded.test_photos().files)[[*MEASURED]]]
+    told: list[str] = []
+    made = convert(
+        file,
+        target="all",
+        precision="fp32,int8",
+        preprocess=kind,
+        output=folder / "bundles" / file.stem,
+        report=told.append,
+    )
+    (parity,) = (line.split("within ")[1].split()[0] for line in told if line.startswith("check"))
+    answers = {(one.manifest.target, one.manifest.precision): bundle_answers(one.path, pixels) for one in made}
+    # Float artifacts are within 1e-5 of Keras, and each target's int8 is compared with the same one.
+    reference = answers["onnx", "fp32"]
+    rows = {
+        target: figures(answers[target, "int8"], reference)
+        | {"peer": peer(target, file, preprocessing, pixels, reference)}
+        for target in TARGETS
+    }
+    kept = {
+        "name": name,
+        "input": f"{preprocessing.height}x{preprocessing.width}",
+        "way": made[0].manifest.recipe.way,
+        "parity": float(parity),
+        "targets": rows,
+    }
+    result(folder, name).write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def model_of(name: str, folder: Path) -> tuple[Path, str, Preprocessing]:
+    """Return the file of a network, which is made for a family, the name of its preprocessing, and that itself."""
+    if name in TRAINED:
+        place, kind, size = TRAINED[name]
+        return Path(os.environ["XEDGE_SHARED"]) / place, kind, scheme(kind, size, size, 3)
+    family = FAMILIES[name]
+    file = folder / f"{name}.keras"
+    if not file.exists():
+        plain, photos = scheme("raw", family.size, family.size, 3), embedded.test_photos()
+        fitted = [at for at in range(len(photos.files)) if at not in MEASURED]
+        pixels = np.stack([plain.pixels(photos.files[at]) for at in fitted])
+        network(name, prepared(name, pixels), np.array(photos.truth)[fitted]).save(file)
+    return file, family.preprocess, scheme(family.preprocess, family.size, family.size, 3)
+
+
+def bundle_answers(path: Path, pixels: list[UInt8Array]) -> FloatArray:
+    """Return the probabilities (N, classes) of a bundle for photos."""
+    from xedge.runtimes.classifier import open_classifier  # noqa: PLC0415
+
+    with opened(path) as bundle:
+        classifier = open_classifier(bundle.artifact, bundle.manifest, Settings(threads=2, exact=True))
+        return np.stack([classifier.classify(one) for one in pixels])
+
+
+def figures(answers: FloatArray, reference: FloatArray) -> dict[str, float]:
+    """Return agreement and total variation in percent."""
+    same = agreement(answers, reference)
+    return {"agreement": 100 * same.agreement, "tv": 100 * same.total_variation}
+
+
+def peer(
+    target: str, file: Path, preprocessing: Preprocessing, pixels: list[UInt8Array], reference: FloatArray
+) -> dict[str, Any]:
+    """Return the figures of the target's own library with the same calibration photos, or why there are none."""
+    folder = Path("build") / "peers" / file.stem
+    source = Source(name=file.stem, path=file, kind=SOURCE)
+    try:
+        if not (folder / "fp32.tflite").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            TensorFlowModel("xedge.sources.keras.library", source, allow_code=False).export(folder / "saved_model")
+            tensorflow.prepare(source, folder, ("fp32",))
+        photos = embedded.calibration_photos().photos
+        library = find_library(find_target(target))
+        parts = library.convert(folder, Form(precision="int8"), lambda: (preprocessing.photo(one) for one in photos))
+        for suffix, data in parts.items():
+            (folder / f"int8{suffix}").write_bytes(data)
+        artifact = folder / f"int8{find_target(target).suffix}"
+        session = choose_runtime(artifact).open(artifact, Settings(threads=2, exact=True))
+        inputs = preprocessing.scaled(np.stack(pixels))
+        rows = np.concatenate([session.run(one[None]) for one in inputs])
+    except Exception as error:  # the libraries have no exceptions in common
+        return {"reason": " ".join(str(error).split())[:100]}
+    return figures(class_probabilities(rows, "probabilities"), reference)
+
+
+def cells_of(row: dict[str, Any]) -> tuple[str, str]:
+    """Return agreement and tv as cells of the table, or the reason why there are none."""
+    return ("-", row["reason"]) if "reason" in row else (f"{row['agreement']:.0f}", f"{row['tv']:.2f}")
+
+
+def write_page(results: list[dict[str, Any]]) -> None:
+    """Write the table between its marks in the page."""
+    name, _ = processor()
+    lines = [START, "", f"Measured on {name}.", "", HEADER]
+    for one in results:
+        for target, row in one["targets"].items():
+            first = target == TARGETS[0]
+            head = (one["name"], one["input"], one["way"], f"{one['parity']:.0e}") if first else ("", "", "", "")
+            cells = [*head, target, *cells_of(row), *cells_of(row["peer"])]
+            lines.append(f"| {' | '.join(cells)} |")
+    before, _, rest = PAGE.read_text().partition(START)
+    PAGE.write_text("\n".join([before + lines[0], *lines[1:], "", END]) + rest.partition(END)[2])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
