@@ -24,7 +24,7 @@ class _Signature:
         size: The height and width of photos for a model that takes any size; None takes its own.
 
     Raises:
-        UnsuitableModelError: There is no such signature, or its answers depend on chance.
+        UnsuitableModelError: There is no such signature.
     """
 
     def __init__(self, path: Path, size: tuple[int, int] | None) -> None:
@@ -44,7 +44,6 @@ class _Signature:
         self._dtype = spec.dtype
         self.takes_integers = bool(spec.dtype.is_integer)
         self.shape = self._photo_shape(spec, size)
-        self._refuse_chance()
 
     def _chosen(self) -> Any:
         signatures = self._loaded.signatures
@@ -77,7 +76,7 @@ class _Signature:
         chance = next((node.op for node in nodes if node.op.startswith(("Random", "StatelessRandom"))), None)
         if chance is not None:
             raise UnsuitableModelError(
-                f"{self._path} changes photos at random ({chance}), because it was saved in training mode; export "
+                f"{self._path} acts at random ({chance}), which no artifact should; export "
                 "keras.Model(inputs, model(inputs, training=False)) instead, or give the .keras file"
             )
 
@@ -87,7 +86,8 @@ class _Signature:
         return tf.cast(self._function(**{self._input: given})[self._output], tf.float32)
 
     def export(self, folder: Path) -> None:
-        """Write a SavedModel with float32 ends."""
+        """Write a SavedModel with float32 ends, unless it acts at random."""
+        self._refuse_chance()
         tf, module = self._tensorflow, self._tensorflow.Module()
         module.loaded = self._loaded
         module.serve = tf.function(self._serve, input_signature=[tf.TensorSpec((1, *self.shape), tf.float32, "photo")])

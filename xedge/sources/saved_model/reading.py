@@ -169,6 +169,11 @@ class FunctionBuilder(Builder):
             bare, shape = inputs[0] in self.bare, self.shapes[inputs[0]]
             self.values[f"{name}:0"] = np.array(shape if bare else (1, *shape))
             return
+        if kind.startswith(("Random", "StatelessRandom")):
+            raise UnsuitableModelError(
+                f"{self._name} acts at random ({kind}), which no artifact should; export "
+                "keras.Model(inputs, model(inputs, training=False)) instead, or give the .keras file"
+            )
         if all(isinstance(one, np.ndarray) for one in inputs) and kind not in SAME:
             if kind not in OF_CONSTANTS:
                 raise UnsupportedError(f"{short}: {kind} of constants alone")
@@ -219,11 +224,15 @@ def _slice_of_constant(inputs: list[FloatArray], attributes: dict[str, Any]) -> 
 
 # The arithmetic of shapes, which TensorFlow leaves where it does not know the batch.
 OF_CONSTANTS: dict[str, Callable[[list[FloatArray], dict[str, Any]], Any]] = {
-    "GatherV2": lambda inputs, given: np.take(inputs[0], inputs[1], axis=int(inputs[2])),
+    "GatherV2": lambda inputs, given: np.take(inputs[0], inputs[1].astype(int), axis=int(inputs[2])),
     "Prod": lambda inputs, given: np.prod(inputs[0], axis=tuple(np.atleast_1d(inputs[1]).tolist())),
     "Pack": lambda inputs, given: np.stack(inputs, axis=given.get("axis") or 0),
     "ConcatV2": lambda inputs, given: np.concatenate(inputs[:-1], axis=int(inputs[-1])),
     "StridedSlice": _slice_of_constant,
+    "ExpandDims": lambda inputs, given: np.expand_dims(inputs[0], int(inputs[1])),
+    "Squeeze": lambda inputs, given: np.squeeze(inputs[0]),
+    "Reshape": lambda inputs, given: np.reshape(inputs[0], inputs[1]),
+    "Fill": lambda inputs, given: np.full(inputs[0], inputs[1]),
     "Mul": lambda inputs, given: inputs[0] * inputs[1],
     "AddV2": lambda inputs, given: inputs[0] + inputs[1],
     "Sub": lambda inputs, given: inputs[0] - inputs[1],
@@ -375,7 +384,7 @@ def _normalization(
 ) -> Value:
     source, *statistics = inputs
     if attributes.get("is_training") or any(isinstance(one, str) for one in statistics):
-        raise UnsuitableModelError(f"{name}: {kind} by the statistics of the batch; save the model for inference")
+        raise UnsupportedError(f"{name}: {kind} by the statistics of the batch")
     scale, offset, mean, variance = (np.asarray(one, np.float64) for one in statistics)
     factor = scale / np.sqrt(variance + attributes["epsilon"])
     return builder.scaled(name, source, factor, offset - mean * factor)
