@@ -5,8 +5,8 @@
 
 The families have random weights and the statistics of real photos (``tests/families.py``). The networks with trained
 weights are in XEDGE_SHARED; without it they are left out. Each network is measured in a process of its own, and what
-was measured is kept in FOLDER: a network that is there already is not measured again. All of it takes about 40 minutes
-on two cores.
+was measured is kept in FOLDER: a network that is there already is not measured again. If one fails, the reason is in
+the table, and the next call tries it again. The smallest networks take a minute each on two idle cores.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from against_peers import processor
 from tests.families import FAMILIES, network, prepared
 from xedge import convert
 from xedge.bundle.opening import opened
+from xedge.conversion.reference import parity, read_reference
 from xedge.converters import Form, find_library, find_target, target_names
 from xedge.converters.tflite import library as tensorflow
 from xedge.metrics import agreement, class_probabilities
@@ -41,13 +43,18 @@ START, END = "<!-- families -->", "<!-- /families -->"
 TARGETS = target_names("all")
 # Every third of the embedded test photos is measured; the heads of the families were fitted to the others.
 MEASURED = range(0, 372, 3)
+# The names of networks with trained weights; paths in XEDGE_SHARED, or those of the package.
 TRAINED = {
+    "Compact Xception, clothing weights": (str(embedded.MODEL), "tf", 128),
     "MobileNet, ImageNet weights": ("models/imagenet_mobilenet_v1.keras", "tf", 224),
     "EfficientNet-Lite0, ImageNet weights": ("models/efficientnet_lite0.keras", "tf", 224),
     "Xception, clothing weights": ("data/xception_clothing.keras", "tf", 299),
 }
-HEADER = """| network | input | way | parity | target | agreement, % | tv, % | peer: agreement, % | peer: tv, % |
-|---|---|---|---|---|---|---|---|---|"""
+# The photos on which the float reference is held against Keras.
+COMPARED = 4
+HEADER = """| network | input | way | difference | parity | target | agreement, % | tv, % | MB | \
+peer: agreement, % | peer: tv, % | peer: MB |
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> int:
@@ -55,21 +62,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the folder that keeps what was measured")
     parser.add_argument("names", nargs="*", help="measure only these networks, and do not write the table")
-    parser.add_argument("--one", action="store_true", help="measure the one network in this process")
+    parser.add_argument("--table", action="store_true", help="only write the table of what was measured")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.one:
         measure(options.names[0], options.folder)
         return 0
     names = options.names or [*FAMILIES, *(TRAINED if "XEDGE_SHARED" in os.environ else ())]
-    for name in names:
-        if not result(options.folder, name).exists():
+    for name in names if not options.table else ():
+        file = result(options.folder, name)
+        if not file.exists() or "failed" in json.loads(file.read_text()):
+            # A process of its own gives its memory back, and leaves the others alone if it fails.
             command = [sys.executable, __file__, str(options.folder), name, "--one"]
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-            reason = (done.stderr.strip().splitlines() or ["no reason"])[-1]
-            print(f"{name}: {'measured' if done.returncode == 0 else reason}", flush=True)
+            done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
+            if done.returncode:
+                reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:200]
+                file.write_text(json.dumps({"name": name, "failed": reason.replace("|", "/")}) + "\n")
+            print(f"{name}: {reason if done.returncode else 'measured'}", flush=True)
     if not options.names:
-        write_page([json.loads(result(options.folder, one).read_text()) for one in names])
+        files = [result(options.folder, one) for one in names]
+        write_page([json.loads(file.read_text()) for file in files if file.exists()])
     return 0
 
 
@@ -82,29 +95,21 @@ def measure(name: str, folder: Path) -> None:
     """Measure one network and keep the figures."""
     file, kind, preprocessing = model_of(name, folder)
     pixels = [preprocessing.pixels(photo) for photo in np.array(embedded.test_photos().files)[[*MEASURED]]]
-    told: list[str] = []
-    made = convert(
-        file,
-        target="all",
-        precision="fp32,int8",
-        preprocess=kind,
-        output=folder / "bundles" / file.stem,
-        report=told.append,
-    )
-    (parity,) = (line.split("within ")[1].split()[0] for line in told if line.startswith("check"))
+    made = convert(file, target="all", precision="fp32,int8", preprocess=kind, output=folder / "bundles" / file.stem)
     answers = {(one.manifest.target, one.manifest.precision): bundle_answers(one.path, pixels) for one in made}
-    # Float artifacts are within 1e-5 of Keras, and each target's int8 is compared with the same one.
+    # One float artifact is the reference of every target's int8.
     reference = answers["onnx", "fp32"]
+    int8 = {one.manifest.target: one.path for one in made if one.manifest.precision == "int8"}
     rows = {
         target: figures(answers[target, "int8"], reference)
-        | {"peer": peer(target, file, preprocessing, pixels, reference)}
+        | {"mb": megabytes(int8[target]), "peer": peer(target, file, preprocessing, pixels, reference)}
         for target in TARGETS
     }
     kept = {
         "name": name,
+        "processor": processor()[0],
         "input": f"{preprocessing.height}x{preprocessing.width}",
-        "way": made[0].manifest.recipe.way,
-        "parity": float(parity),
+        **compared(file, np.stack([preprocessing.scaled(one[None])[0] for one in pixels[:COMPARED]])),
         "targets": rows,
     }
     result(folder, name).write_text(json.dumps(kept, indent=1) + "\n")
@@ -123,6 +128,25 @@ def model_of(name: str, folder: Path) -> tuple[Path, str, Preprocessing]:
         pixels = np.stack([plain.pixels(photos.files[at]) for at in fitted])
         network(name, prepared(name, pixels), np.array(photos.truth)[fitted]).save(file)
     return file, family.preprocess, scheme(family.preprocess, family.size, family.size, 3)
+
+
+def compared(file: Path, photos: FloatArray) -> dict[str, Any]:
+    """Return the way that a network takes, and how far its float reference is from Keras.
+
+    Args:
+        file: The network.
+        photos: Preprocessed photos (N, H, W, C).
+    """
+    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+        reference = read_reference(Source(name=file.stem, path=file, kind=SOURCE), Path(scratch))
+        got, expected = reference.predict(photos), reference.original_predict(photos)
+    difference = float(np.abs(got - expected).max())
+    return {"way": reference.way, "difference": difference, "parity": parity(got, expected, "probabilities")}
+
+
+def megabytes(bundle: Path) -> float:
+    """Return the size of the artifact in a bundle."""
+    return sum(file.stat().st_size for file in bundle.glob("*_int8.*")) / 1e6
 
 
 def bundle_answers(path: Path, pixels: list[UInt8Array]) -> FloatArray:
@@ -161,25 +185,35 @@ def peer(
         inputs = preprocessing.scaled(np.stack(pixels))
         rows = np.concatenate([session.run(one[None]) for one in inputs])
     except Exception as error:  # the libraries have no exceptions in common
-        return {"reason": " ".join(str(error).split())[:100]}
-    return figures(class_probabilities(rows, "probabilities"), reference)
+        return {"reason": " ".join(str(error).split())[:100].replace("|", "/")}
+    size = sum(len(data) for data in parts.values()) / 1e6
+    return figures(class_probabilities(rows, "probabilities"), reference) | {"mb": size}
 
 
-def cells_of(row: dict[str, Any]) -> tuple[str, str]:
-    """Return agreement and tv as cells of the table, or the reason why there are none."""
-    return ("-", row["reason"]) if "reason" in row else (f"{row['agreement']:.0f}", f"{row['tv']:.2f}")
+def cells_of(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Return agreement, tv and size as cells of the table, or the reason why there are none."""
+    if "reason" in row:
+        return "-", row["reason"], "-"
+    return f"{row['agreement']:.0f}", f"{row['tv']:.2f}", f"{row['mb']:.1f}"
+
+
+def lines_of(one: dict[str, Any]) -> list[str]:
+    """Return the lines of one network, one for each target."""
+    if "failed" in one:
+        return [f"| {one['name']} | {one['failed']} |{' |' * 10}"]
+    first = (one["name"], one["input"], one["way"], f"{one['difference']:.0e}", f"{one['parity']:.1g}")
+    cells = [
+        [*(first if target == TARGETS[0] else [""] * len(first)), target, *cells_of(row), *cells_of(row["peer"])]
+        for target, row in one["targets"].items()
+    ]
+    return [f"| {' | '.join(row)} |" for row in cells]
 
 
 def write_page(results: list[dict[str, Any]]) -> None:
     """Write the table between its marks in the page."""
-    name, _ = processor()
-    lines = [START, "", f"Measured on {name}.", "", HEADER]
-    for one in results:
-        for target, row in one["targets"].items():
-            first = target == TARGETS[0]
-            head = (one["name"], one["input"], one["way"], f"{one['parity']:.0e}") if first else ("", "", "", "")
-            cells = [*head, target, *cells_of(row), *cells_of(row["peer"])]
-            lines.append(f"| {' | '.join(cells)} |")
+    processors = "; ".join(sorted({one["processor"] for one in results if "processor" in one}))
+    table = [HEADER, *(line for one in results for line in lines_of(one))]
+    lines = [START, "", f"Measured on {processors}.", "", *table]
     before, _, rest = PAGE.read_text().partition(START)
     PAGE.write_text("\n".join([before + lines[0], *lines[1:], "", END]) + rest.partition(END)[2])
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure int8 for networks other than the full-size Xception, and write the table to docs/other-models.md.
+"""Measure int8 for networks that are trained for a short time, and write their table in docs/models.md.
 
     pip install --no-deps tf_keras
     XEDGE_SHARED=DIR python benchmarks/other_models.py FOLDER
@@ -23,20 +23,14 @@ from typing import Any
 
 import numpy as np
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
 MODELS = {"resnet50": "resnet50.keras", "inception_v3": "inception_v3.keras", "one_channel": "one_channel.h5"}
 SIZES = {"resnet50": (64, 64, 3), "inception_v3": (96, 96, 3), "one_channel": (64, 64, 1)}
 EPOCHS = {"resnet50": 14, "inception_v3": 8, "one_channel": 40}
 BATCH = 32
-HEADER = """# Other networks
-
-This page was written by `XEDGE_SHARED=DIR python benchmarks/other_models.py FOLDER`, which trains all of these
-networks except the compact Xception on the clothing photos. The training is short: the page shows how close int8 is to
-float, not how good float is. The networks are calibrated on 100 photos of the training split and measured on the 372
-photos of the test split. The drop is the lost top-1 in percentage points. Agreement (the share of photos with the same
-first class) and total variation (tv) are against float, and so is the ratio of latencies in the last column.
-
-| network | target | float top-1, % | int8 top-1, % | drop, points | agreement, % | tv, % | int8 / fp32 latency |
+START, END = "<!-- trained -->", "<!-- /trained -->"
+HEADER = """| network | target | float top-1, % | int8 top-1, % | drop, points | agreement, % | tv, % | \
+int8 / fp32 latency |
 |---|---|---|---|---|---|---|---|"""
 
 
@@ -51,20 +45,21 @@ def main() -> int:
     if options.train:
         train(options.train, photos, options.folder / MODELS[options.train])
         return 0
-    lines = [HEADER, *rows("xception_compact", None, photos, options.folder)]
+    lines = [HEADER]
     for name, file in MODELS.items():
         path = options.folder / file
         if not path.exists():
             # Keras 2 and Keras 3 cannot be used in the same process.
             run(sys.executable, __file__, options.folder, "--train", name)
         lines += rows(name, path, photos, options.folder)
-    (DOCS / "other-models.md").write_text("\n".join(lines) + "\n")
+    before, _, rest = PAGE.read_text().partition(START)
+    PAGE.write_text("\n".join([before + START, "", *lines, "", END]) + rest.partition(END)[2])
     return 0
 
 
-def rows(name: str, model: Path | None, photos: Path, folder: Path) -> list[str]:
+def rows(name: str, model: Path, photos: Path, folder: Path) -> list[str]:
     """Convert a model to every target in int8, and return its lines of the table."""
-    which = [model, "--preprocess", "tf"] if model is not None else []
+    which = [model, "--preprocess", "tf"]
     data = ["--calibration", photos / "train", "--data", photos / "test"]
     output = folder / "bundles" / name
     command = [sys.executable, "-m", "xedge", "convert", *which, "--target", "all", "--precision", "int8", *data]
