@@ -77,7 +77,9 @@ def main() -> int:
             command = [sys.executable, __file__, str(options.folder), name, "--one"]
             done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
             if done.returncode:
-                reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:200]
+                # A process that a signal ended had no time to say why: its last line is about something else.
+                told = done.stderr.strip().splitlines() if done.returncode > 0 else []
+                reason = (told or [f"ended with {done.returncode}"])[-1][:200]
                 file.write_text(json.dumps({"name": name, "failed": reason.replace("|", "/")}) + "\n")
             print(f"{name}: {reason if done.returncode else 'measured'}", flush=True)
     if not options.names:
