@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,25 @@ def _any_size() -> Any:
     return keras.Model(photo, layers.Dense(3)(layers.GlobalAveragePooling2D()(photo)))
 
 
+def _channels_first() -> Any:
+    photo = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, data_format="channels_first")(photo)
+    return keras.Model(photo, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
+def _quantized_by_keras() -> Any:
+    model = classifier(layers.Identity())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns of each layer that it leaves as it is
+        model.quantize("int8")
+    return model
+
+
 @pytest.mark.parametrize(
     ("build", "said"),
     [
+        pytest.param(_channels_first, "is channels_first; save the model with channels_last", id="channels-first"),
+        pytest.param(_quantized_by_keras, "was quantized by Keras", id="quantized"),
         pytest.param(_two_outputs, "has 1 input and 2 outputs", id="two-outputs"),
         pytest.param(_two_inputs, "has 2 inputs and 1 output", id="two-inputs"),
         pytest.param(_any_size, "photos of any size", id="any-size"),
