@@ -1,14 +1,17 @@
-"""Make the files of Keras 2 that the tests read, with what Keras 2 answers; run it where TensorFlow 2.12 to 2.15 is.
+"""Make the files of Keras 2 that the tests read, with what Keras 2 answers; run it where TensorFlow 2.0 to 2.15 is.
 
-    python make.py FOLDER
+    python make.py 2.15.zip [MODEL ...]
 
-Each model becomes an HDF5 file and, where that TensorFlow can write one, a .keras archive. ``expected.npz`` holds the
-photos (N, 16, 16, 3) uint8 and the outputs of each model by its name.
+Each model becomes an HDF5 file and, from TensorFlow 2.12 on, a .keras archive, which 2.12 only writes when it is asked
+to. Those that this TensorFlow cannot build or write are left out and named. ``expected.npz`` holds the photos
+(N, 16, 16, 3) uint8 and the outputs of each model by its name. All go into one zip.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +20,11 @@ import tensorflow as tf
 keras = tf.keras
 layers = keras.layers
 SIZE = (16, 16, 3)
+VERSION = tuple(int(part) for part in tf.__version__.split(".")[:2])
+registered = getattr(keras.utils, "register_keras_serializable", lambda package: lambda kind: kind)
 
 
-@keras.utils.register_keras_serializable("shop")
+@registered("shop")
 class Doubled(layers.Layer):
     """A layer of one's own."""
 
@@ -27,9 +32,14 @@ class Doubled(layers.Layer):
         return 2.0 * x
 
 
+def photo_layer(name):
+    """Return a layer that TensorFlow had among the experimental ones at first."""
+    return getattr(layers, name, None) or getattr(layers.experimental.preprocessing, name)
+
+
 def body(x, channels=6):
     """Return what most models here begin with."""
-    return layers.Conv2D(channels, 3, strides=2, activation="relu")(layers.Rescaling(1 / 127.5, -1)(x))
+    return layers.Conv2D(channels, 3, strides=2, activation="relu")(photo_layer("Rescaling")(1 / 127.5, -1)(x))
 
 
 def end(x):
@@ -75,7 +85,9 @@ def frozen_base():
     base = keras.Model(inner, layers.BatchNormalization()(layers.Conv2D(4, 3)(layers.ReLU()(x))), name="base")
     base.trainable = False
     photo = keras.Input(SIZE)
-    x = keras.Sequential([layers.RandomFlip("horizontal"), layers.RandomRotation(0.2), layers.RandomZoom(0.1)])(photo)
+    x = keras.Sequential(
+        [photo_layer("RandomFlip")("horizontal"), photo_layer("RandomRotation")(0.2), photo_layer("RandomZoom")(0.1)]
+    )(photo)
     x = base(x / 127.5 - 1.0, training=False)
     return keras.Model(photo, end(layers.Dropout(0.2)(x)))
 
@@ -86,7 +98,7 @@ def deep():
     middle_in = keras.Input((14, 14, 4))
     middle = keras.Model(middle_in, layers.Add()([inner(middle_in), middle_in]))
     photo = keras.Input(SIZE)
-    x = layers.Conv2D(4, 3)(layers.Rescaling(1 / 255.0)(photo))
+    x = layers.Conv2D(4, 3)(photo_layer("Rescaling")(1 / 255.0)(photo))
     return keras.Model(photo, end(middle(middle(x))))
 
 
@@ -153,7 +165,7 @@ def mixed_precision():
 
 def normalizations():
     photo = keras.Input(SIZE)
-    normalization = layers.Normalization()
+    normalization = photo_layer("Normalization")()
     normalization.adapt(PHOTOS.astype(np.float32))
     x = layers.LayerNormalization()(layers.Conv2D(6, 3)(normalization(photo)))
     x = layers.experimental.SyncBatchNormalization()(x)
@@ -162,9 +174,9 @@ def normalizations():
 
 def photo_layers():
     photo = keras.Input(SIZE)
-    x = layers.CenterCrop(12, 14)(layers.RandomCrop(14, 14)(photo))
-    x = layers.Resizing(10, 10)(layers.RandomContrast(0.2)(layers.RandomBrightness(0.1)(x)))
-    x = layers.GaussianNoise(0.1)(layers.RandomTranslation(0.1, 0.1)(layers.Rescaling(1 / 255.0)(x)))
+    x = photo_layer("CenterCrop")(12, 14)(photo_layer("RandomCrop")(14, 14)(photo))
+    x = photo_layer("Resizing")(10, 10)(photo_layer("RandomContrast")(0.2)(layers.RandomBrightness(0.1)(x)))
+    x = layers.GaussianNoise(0.1)(photo_layer("RandomTranslation")(0.1, 0.1)(photo_layer("Rescaling")(1 / 255.0)(x)))
     x = layers.UpSampling2D(2, interpolation="bilinear")(layers.Conv2D(6, 3)(x))
     return keras.Model(photo, end(layers.Cropping2D(1)(layers.ZeroPadding2D(((1, 2), (0, 1)))(x))))
 
@@ -199,7 +211,135 @@ def scoped_names():
 
 def integers():
     photo = keras.Input(SIZE, dtype="uint8")
-    return keras.Model(photo, end(layers.Conv2D(6, 3)(layers.Rescaling(1 / 255.0)(photo))))
+    return keras.Model(photo, end(layers.Conv2D(6, 3)(photo_layer("Rescaling")(1 / 255.0)(photo))))
+
+
+def shared_models():
+    """An inner model at three depths, which archives have once."""
+    start = keras.Input((14, 14, 4))
+    inner = keras.Model(start, layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(start)), name="inner")
+    ahead = keras.Sequential([inner, layers.ReLU()])
+    start = keras.Input((14, 14, 4))
+    middle = keras.Model(start, layers.Add()([ahead(start), inner(start)]))
+    photo = keras.Input(SIZE)
+    x = layers.Conv2D(4, 3)(photo / 255.0)
+    return keras.Model(photo, end(middle(inner(middle(x)))))
+
+
+def same_names():
+    """Two inner models whose layers have the same names but are others."""
+
+    def branch(name):
+        start = keras.Input((14, 14, 4))
+        x = layers.Conv2D(4, 3, padding="same", name="conv")(start)
+        return keras.Model(start, layers.BatchNormalization(name="bn")(x), name=name)
+
+    photo = keras.Input(SIZE)
+    x = layers.Conv2D(4, 3)(photo / 255.0)
+    return keras.Model(photo, end(layers.Concatenate()([branch("left")(x), branch("right")(x)])))
+
+
+def dictionaries():
+    """A nested model that takes and returns a dictionary."""
+    wide, narrow = keras.Input((14, 14, 4), name="wide"), keras.Input((14, 14, 2), name="narrow")
+    joined = layers.Concatenate()([layers.Conv2D(3, 1)(wide), narrow])
+    inner = keras.Model({"wide": wide, "narrow": narrow}, {"joined": joined})
+    photo = keras.Input(SIZE)
+    given = {"wide": layers.Conv2D(4, 3)(photo / 255.0), "narrow": layers.Conv2D(2, 3)(photo / 127.0)}
+    return keras.Model(photo, end(inner(given)["joined"]))
+
+
+def several_results():
+    start = keras.Input((14, 14, 4))
+    x = layers.Conv2D(4, 3, padding="same")(start)
+    inner = keras.Model(start, [x, layers.BatchNormalization()(x)])
+    photo = keras.Input(SIZE)
+    first, second = inner(layers.Conv2D(4, 3)(photo / 255.0))
+    return keras.Model(photo, end(layers.Concatenate()([second, *inner(first)])))
+
+
+def named_as_operations():
+    """Layers have the names that Keras 3 would give to the operations beside them."""
+    photo = keras.Input(SIZE)
+    x = layers.Conv2D(4, 3)(photo * (1 / 255.0))
+    for at in range(4):
+        name = f"multiply_{at}" if at else "multiply"
+        x = layers.Multiply(name=name)([x * 0.9, tf.nn.relu6(x + 3.0) * (1 / 6.0)])
+    return keras.Model(photo, end(x))
+
+
+def windows():
+    """TensorFlow's functions over height and width."""
+    photo = keras.Input(SIZE)
+    x = tf.nn.max_pool2d(layers.Conv2D(4, 3)(photo / 255.0), 2, 1, "SAME")
+    x = tf.nn.avg_pool2d(x, [1, 3, 3, 1], [1, 2, 2, 1], "VALID")
+    kernel = np.random.default_rng(2).normal(0, 0.3, (3, 3, 4, 5)).astype(np.float32)
+    return keras.Model(photo, end(tf.nn.conv2d(x, kernel, 1, "SAME")))
+
+
+def images():
+    """TensorFlow's functions of photos."""
+    if VERSION < (2, 4):
+        raise NotImplementedError("there the weighing of colors joins the batch with the pixels")
+    photo = keras.Input(SIZE)
+    x = tf.image.central_crop(photo, 0.75)
+    x = tf.image.per_image_standardization(x)
+    x = tf.concat([x, tf.image.rgb_to_grayscale(x)], axis=-1)
+    return keras.Model(photo, end(layers.Conv2D(4, 3)(x)))
+
+
+def shapes():
+    """Sizes that the model asks for, and layers that only training needs."""
+    photo = keras.Input(SIZE)
+    x = layers.Conv2D(4, 3)(tf.cast(photo, tf.float32) / 255.0)
+    size = tf.shape(x)
+    x = tf.reshape(x, [size[0], size[1] * size[2], 4])
+    x = layers.Dense(3)(layers.Dropout(0.2)(tf.reduce_mean(x, axis=1)))
+    model = keras.Model(photo, tf.nn.softmax(x))
+    model.add_loss(tf.reduce_mean(x))
+    return model
+
+
+def trained():
+    """A model with an optimizer, metrics and a loss of one's own."""
+
+    def own_loss(known, got):
+        return tf.reduce_mean(tf.square(known - got))
+
+    model = flat()
+    model.compile("adam", own_loss, metrics=["accuracy"])
+    model.fit(PHOTOS.astype(np.float32), np.eye(3, dtype=np.float32), epochs=1, verbose=0)
+    return model
+
+
+def own_model():
+    """A functional model whose class only trains it in another way."""
+
+    class Trainer(keras.Model):
+        def train_step(self, data):
+            return {}
+
+    photo = keras.Input(SIZE)
+    return Trainer(photo, end(body(photo)))
+
+
+def own_dense():
+    """A layer of one's own that is called as one of Keras."""
+
+    @registered("shop")
+    class Dense(layers.Layer):
+        def __init__(self, units=3, **rest):
+            super().__init__(**rest)
+            self.units = units
+
+        def get_config(self):
+            return {**super().get_config(), "units": self.units}
+
+        def call(self, x):
+            return 2.0 * x
+
+    photo = keras.Input(SIZE)
+    return keras.Model(photo, end(Dense()(body(photo))))
 
 
 def own_layer():
@@ -215,7 +355,8 @@ def with_code():
 MODELS = (
     *(flat, sequential, teachable, frozen_base, deep, shared_layer, operators, more_operators, preprocess_input, caffe),
     *(hard_sigmoid, mixed_precision, normalizations, photo_layers, thresholds, attention, binary, scoped_names),
-    *(integers, own_layer, with_code),
+    *(integers, own_layer, with_code, shared_models, same_names, dictionaries, several_results, named_as_operations),
+    *(windows, images, shapes, trained, own_model, own_dense),
 )
 PHOTOS = np.random.default_rng(0).integers(0, 256, (3, *SIZE), dtype=np.uint8)
 
@@ -232,26 +373,46 @@ def varied(model):
     return model
 
 
-def main(folder):
-    """Write the files of all models into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+def written(build, folder):
+    """Write the files of a model into a folder and return its outputs."""
+    keras.backend.clear_session()
+    model = build()
+    if build not in (normalizations, trained):
+        varied(model)
+    photos = tf.constant(PHOTOS if build is integers else PHOTOS.astype(np.float32))
+    outputs = np.asarray(model(photos, training=False), np.float32)
+    name = build.__name__
+    archive = folder / f"{name}.keras"
+    model.save(str(folder / f"{name}.h5"), include_optimizer=build is trained)
+    if VERSION >= (2, 12):
+        try:
+            model.save(str(archive), save_format="keras_v3" if VERSION == (2, 12) else "keras")
+        except (TypeError, NotImplementedError) as error:
+            print(f"{name}.keras: {error}")
+            if archive.exists():
+                archive.unlink()
+    return outputs
+
+
+def main(place, names):
+    """Write the files of all models, or of those that are named, into a zip."""
     expected = {"photos": PHOTOS}
-    for build in MODELS:
-        keras.backend.clear_session()
-        model = build()
-        if build is not normalizations:
-            varied(model)
-        name = build.__name__
-        dtype = np.uint8 if build is integers else np.float32
-        expected[name] = np.asarray(model(PHOTOS.astype(dtype), training=False), np.float32)
-        model.save(folder / f"{name}.h5", include_optimizer=False)
-        if tf.__version__ >= "2.12":
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for build in MODELS:
+            if names and build.__name__ not in names:
+                continue
             try:
-                model.save(folder / f"{name}.keras", save_format="keras")
-            except (TypeError, NotImplementedError) as error:
-                print(f"{name}.keras: {error}")
-    np.savez_compressed(folder / "expected.npz", **expected)
+                expected[build.__name__] = written(build, folder)
+            except Exception as error:  # what this TensorFlow does not have
+                print(f"{build.__name__}: {error}")
+                for file in folder.glob(f"{build.__name__}.*"):
+                    file.unlink()
+        np.savez_compressed(folder / "expected.npz", **expected)
+        with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as packed:
+            for file in sorted(folder.iterdir()):
+                packed.write(file, file.name)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

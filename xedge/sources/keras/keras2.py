@@ -18,7 +18,7 @@ from keras import ops
 from xedge.errors import UnsupportedError, XedgeError
 from xedge.sources.keras.keras2_calls import Call, Made, calls_of, is_place
 from xedge.sources.keras.keras2_functions import FUNCTIONS, getitem
-from xedge.sources.keras.keras2_layers import clean, hard_sigmoid, layer_of
+from xedge.sources.keras.keras2_layers import clean, hard_sigmoid, layer_of, reason
 from xedge.sources.keras.keras2_nodes import operation
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,12 @@ class _Builder:
                 part.layer = layer_of(one, part.kind, part.name, allow_code=self._allow_code)
             if part.kind in MODELS and isinstance(given, dict):
                 given = _bare([given[key] for key in part.takes])
-            return part.layer(**named) if given is None else part.layer(given, **named)
+            try:
+                return part.layer(**named) if given is None else part.layer(given, **named)
+            except Exception as error:  # each layer refuses in its own way
+                raise UnsupportedError(
+                    f"{part.name}: Keras 3 cannot call this {part.kind} ({reason(error)})"
+                ) from error
 
         activation = one["config"].get("activation") if isinstance(one["config"], dict) else None
         if activation == "hard_sigmoid":
@@ -182,8 +187,8 @@ def _function(part: Piece, config: dict[str, Any]) -> Callable[..., Any]:
         except XedgeError as error:
             raise UnsupportedError(f"{part.name}: {error}") from error
         except Exception as error:  # each operation refuses in its own way
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
-            raise UnsupportedError(f"{part.name}: {name} cannot be computed as the file gives it ({reason})") from error
+            text = f"{part.name}: {name} cannot be computed as the file gives it ({reason(error)})"
+            raise UnsupportedError(text) from error
         symbolic = any(isinstance(one, keras.KerasTensor) for one in keras.tree.flatten((given, named)))
         return result if symbolic else ops.convert_to_numpy(result)
 

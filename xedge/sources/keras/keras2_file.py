@@ -51,10 +51,18 @@ def _of_archive(path: Path, *, allow_code: bool) -> Any | None:
 
 def _built(text: str, *, allow_code: bool) -> tuple[Any, Piece]:
     try:
-        return built(json.loads(text), allow_code=allow_code)
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+        return built(json.loads(text, object_hook=_plain), allow_code=allow_code)
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
         raise InputError(f"what Keras 2 wrote of the model is damaged ({reason})") from error
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    """Return numbers and lists for what Keras 2 wrote of arrays and tuples."""
+    kind = value.get("class_name")
+    if kind in ("__numpy__", "__tensor__"):
+        return value["config"]["value"]
+    return value["items"] if kind in ("__tuple__", "TensorShape") and "items" in value else value
 
 
 def _is_2(version: Any) -> bool:

@@ -27,7 +27,8 @@ def _part(one: Any) -> Any:
         return one
     if one.get("class_name") == ELLIPSIS or one.get("value") == "Ellipsis":
         return Ellipsis
-    return slice(one.get("start"), one.get("stop"), one.get("step"))
+    start, step = one.get("start"), one.get("step")
+    return slice(None if start == 0 and (step or 1) > 0 else start, one.get("stop"), step)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -72,12 +73,15 @@ def _softmax(logits: Any, axis: int | None = None) -> Any:
 
 
 def _shape(input: Any, **_: Any) -> Any:  # noqa: A002 - TensorFlow's name
-    """Return the sizes as numbers, -1 for those that the model leaves open, as reshaping takes them."""
+    """Return the sizes as numbers, -1 for that of the batch, as reshaping takes them."""
+    if None in input.shape[1:]:
+        raise UnsupportedError("it asks for a size that the model leaves open; save the model with a fixed size")
     return np.asarray([-1 if size is None else size for size in input.shape], np.int32)
 
 
 def _reshape(tensor: Any, shape: Any) -> Any:
-    return ops.reshape(tensor, tuple(int(size) for size in np.asarray(shape).ravel()))
+    # A multiple of the batch is as open as the batch.
+    return ops.reshape(tensor, tuple(max(int(size), -1) for size in np.asarray(shape).ravel()))
 
 
 def _matmul(a: Any, b: Any, **named: Any) -> Any:
@@ -138,6 +142,13 @@ def _pair(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 
 def _operand(value: Any) -> Any:
     return np.asarray(value, np.float32) if isinstance(value, list) else value
+
+
+def _whole(value: Any) -> Any:
+    """Return a list of sizes as numbers that tensors can be joined with."""
+    if not isinstance(value, list):
+        return value
+    return np.asarray(value, np.int32 if all(isinstance(one, int) for one in value) else np.float32)
 
 
 def _single(function: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -231,7 +242,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "reduce_max": _reduction(ops.max),
     "reduce_min": _reduction(ops.min),
     "reduce_sum": _reduction(ops.sum),
-    "concat": lambda values, axis: ops.concatenate(values, axis=axis),
+    "concat": lambda values, axis: ops.concatenate([_whole(one) for one in values], axis=axis),
     "stack": lambda values, axis=0: ops.stack(values, axis=axis),
     "unstack": _unstack,
     "split": _split,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import keras
@@ -36,6 +37,11 @@ FOR_SPEED = ("renorm", "fused", "virtual_batch_size", "adjustment", "batch_size"
 def clean(name: str) -> str:
     """Return a name without the slash, which Keras 3 does not allow."""
     return name.replace("/", "_")
+
+
+def reason(error: Exception) -> str:
+    """Return what Keras says of an error, in one short line and without the codes of terminals."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:150]
 
 
 def hard_sigmoid(x: Any) -> Any:
@@ -84,8 +90,7 @@ def layer_of(one: dict[str, Any], kind: str, name: str, *, allow_code: bool) -> 
     except (UnsupportedError, InputError):
         raise
     except Exception as error:  # each layer refuses in its own way
-        reason = " ".join(str(error).split())[:150]
-        raise UnsupportedError(f"{name}: Keras 3 has no such {kind} ({reason})") from error
+        raise UnsupportedError(f"{name}: Keras 3 has no such {kind} ({reason(error)})") from error
 
 
 def _wrapped(made: Any, config: dict[str, Any]) -> Any:

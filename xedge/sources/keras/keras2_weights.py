@@ -15,6 +15,8 @@ from xedge.types import Tensor
 
 # Under other names in Keras 2.
 OLD_NAMES = {"DepthwiseConv2D": {"kernel": "depthwise_kernel"}, "DepthwiseConv1D": {"kernel": "depthwise_kernel"}}
+# TensorFlow 2.12 lists layers that have weights twice and counts both.
+TWICE = "_layer_checkpoint_dependencies"
 
 
 def load_hdf5(root: Any, model: Piece) -> None:
@@ -28,6 +30,7 @@ def load_hdf5(root: Any, model: Piece) -> None:
         InputError: The file's weights are not those of the layers.
     """
     pieces = {piece.name: piece for piece in model.pieces}
+    without = {piece.name for piece in model.pieces if any(_variables(leaf) for leaf in _leaves(piece))}
     for name in _names(root, "layer_names"):
         group = root[name]
         listed = _names(group, "weight_names")
@@ -35,9 +38,12 @@ def load_hdf5(root: Any, model: Piece) -> None:
             continue
         if name not in pieces:
             raise InputError(f"{name}: the file has weights of a layer that its configuration does not have")
+        without.discard(name)
         values = [np.asarray(group[one]) for one in listed]
         leaves = list(_leaves(pieces[name]))
         _assign(name, _by_name(leaves, listed, values) or _by_order(leaves, values))
+    if without:
+        raise InputError(f"{min(without)}: the file has no weights of this layer")
     _finish(model)
 
 
@@ -56,18 +62,23 @@ def load_archive(root: Any, model: Piece) -> None:
 
 
 def _load_groups(root: Any, model: Piece, loaded: list[Piece]) -> None:
+    listing = next((key for key in ("layers", TWICE) if key in root), None)
+    children = root if listing is None else root[listing]
     counts: dict[str, int] = {}
-    children = next((root[key] for key in ("layers", "_layer_checkpoint_dependencies") if key in root), root)
     for piece in model.pieces:
         kind = to_snake_case(piece.stored_as)
-        place = f"{kind}_{counts[kind]}" if kind in counts else kind
-        counts[kind] = counts.get(kind, 0) + 1
-        group = next((children[key] for key in (place, piece.name) if key in children), None)
-        if group is None or not _holds_values(group):
+        count = counts.get(kind, 0)
+        group = children.get(f"{kind}_{count}" if count else kind)
+        has_weights = any(_variables(leaf) for leaf in _leaves(piece))
+        counts[kind] = count + (2 if listing == TWICE and has_weights else 1)
+        if not has_weights:
+            continue
+        # What several models share stands where it was met first.
+        if group is None or (piece.kind not in MODELS and not _holds_values(group)):
             _take_over(piece, loaded)
         elif piece.kind in MODELS:
             _load_groups(group, piece, loaded)
-        elif _variables(piece):
+        else:
             _assign(piece.name, _of_group(group, piece.layer))
         loaded.append(piece)
 
@@ -100,8 +111,6 @@ def _take_over(piece: Piece, loaded: list[Piece]) -> None:
         InputError: There is none, or there are several with other weights.
     """
     variables = [one for leaf in _leaves(piece) for one in _variables(leaf)]
-    if not variables:
-        return
     found: list[list[Any]] = []
     for other in loaded:
         if (other.kind, other.name) == (piece.kind, piece.name):
