@@ -15,6 +15,7 @@ from xedge.conversion.subject import Subject
 from xedge.converters import Form, Target
 from xedge.errors import InputError, parameter
 from xedge.graph.ir import Graph
+from xedge.metrics import wilson
 from xedge.models.compact import embedded
 from xedge.photos.sets import CalibrationSet, PhotoSet, read_calibration, read_folder
 from xedge.quantization import recipe
@@ -28,6 +29,10 @@ from xedge.vocabulary import IoType
 
 # So many of the labelled photos show whether the calibrated ranges fit them.
 COVERAGE_PHOTOS = 16
+
+
+# An array of inputs may leave the range of preprocessed pixels by this share of it, and should cover this share.
+BEYOND, NARROW = 0.02, 0.6
 
 
 class Calibrated:
@@ -48,13 +53,39 @@ class Calibrated:
         options, source = self.subject.request.options, self.subject.request.source
         if options.calibration is not None:
             shape = self.subject.reference.input_shape
-            return read_calibration(Path(options.calibration), options.calibration_count, options.seed, shape)
+            photos = read_calibration(Path(options.calibration), options.calibration_count, options.seed, shape)
+            self._check_values(photos)
+            return photos
         if not source.embedded:
             self.stages.note(
                 "no calibration photos were given: the ranges come from the embedded clothing photos; photos like "
                 "yours would fit better"
             )
         return embedded.calibration_photos(options.calibration_count, options.seed)
+
+    def _check_values(self, photos: CalibrationSet) -> None:
+        """Hold an array of inputs against what preprocessing makes of pixels.
+
+        Raises:
+            InputError: No photo could have these values.
+        """
+        values = photos.photos
+        if not isinstance(values, np.ndarray) or values.dtype == np.uint8:
+            return
+        least, most = self.subject.preprocessing.bounds()
+        low, high = float(values.min()), float(values.max())
+        reach = most - least
+        words = f"{photos.source}: has values from {low:.4g} to {high:.4g}, where photos have {least:.4g} to {most:.4g}"
+        if low < least - BEYOND * reach or high > most + BEYOND * reach:
+            raise InputError(
+                f"{words} after preprocessing; give uint8 pixels, or inputs that were scaled as for the model "
+                f"({parameter('preprocess')})"
+            )
+        if high - low < NARROW * reach:
+            self.stages.note(
+                f"{words}; if the array was scaled otherwise than the model's photos, int8 clips them and loses "
+                "accuracy"
+            )
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -107,7 +138,19 @@ class Calibrated:
         with self.stages.stage("reference") as words:
             rows = self.subject.reference.predict(self.subject.preprocessed(photos, "reference", self.stages))
             words.append(f"float outputs of {len(photos.files)} photos")
+        self._note_chance(rows, photos)
         return rows
+
+    def _note_chance(self, rows: FloatArray, photos: PhotoSet) -> None:
+        """Tell it if the model itself scores what guessing would."""
+        truth, classes = self.subject.truth(photos), rows.shape[1]
+        right = int((rows.argmax(1) == truth).sum())
+        if wilson(right, len(truth))[1] < min(2 / classes, (1 + 1 / classes) / 2):
+            self.stages.note(
+                f"the model in float has {100 * right / len(truth):.1f} % of {len(truth)} photos right, where guessing "
+                f"has {100 / classes:.1f} %: in training, photos were probably scaled by another preprocessing, or the "
+                "classes had another order"
+            )
 
     @cached_property
     def _evaluated(self) -> Statistics:

@@ -30,6 +30,9 @@ from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
 from xedge.types import FloatArray
 
+# A loss of more points than this, or a smaller share of equal answers, is told.
+LOST_POINTS, LOW_AGREEMENT = 5.0, 0.9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
@@ -195,7 +198,19 @@ def _scored(calibrated: Calibrated, manifest: Manifest, classifier: Classifier) 
             agreement=agreement(got, calibrated.reference_rows),
         )
         words.append(f"{manifest.precision} on {len(rows)} photos")
+    _note_loss(calibrated, manifest, scored)
     return replace(manifest, accuracy=scored)
+
+
+def _note_loss(calibrated: Calibrated, manifest: Manifest, scored: HostAccuracy) -> None:
+    """Tell it if an artifact answers much less like the model than its precision should."""
+    drop, same = 100 * (scored.reference.top1 - scored.artifact.top1), scored.agreement.agreement
+    if drop > LOST_POINTS or same < LOW_AGREEMENT:
+        calibrated.stages.note(
+            f"{manifest.target} {manifest.precision} answers {100 * same:.1f} % of the photos as float does, and its "
+            f"top-1 is {drop:.1f} points lower; calibrate with photos like these, see with xedge analyze which layers "
+            "lose it, or set a budget of agreement, which tries steps that are closer to float"
+        )
 
 
 def _destination(request: Request, target: Target, form: Form) -> Path:

@@ -20,7 +20,7 @@ from xedge.conversion.stages import Stages
 from xedge.converters import Form, Target, find_library
 from xedge.converters.tflite import library as tensorflow
 from xedge.device.board import usable_cores
-from xedge.errors import CheckError, UnsuitableModelError, UnsupportedError, XedgeError, parameter
+from xedge.errors import CheckError, InputError, UnsuitableModelError, UnsupportedError, XedgeError, parameter
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_head
 from xedge.graph.ir import Activation, Graph, Reshape, Weighted
@@ -39,6 +39,8 @@ Layout = Literal["NHWC", "NCHW"]
 # How far the reference graph may be from the original model: noise over signal of the logits, and on top of that what
 # float32 itself loses, as a share of the largest logit. A kernel that is wrong by 1 % is far beyond it.
 PARITY, ROUNDING = 1e-4, 2e-6
+# The largest number in half precision (IEEE 754 binary16).
+HALF = 65504.0
 
 
 class Reference(Protocol):
@@ -247,6 +249,8 @@ class GraphReference:
     ) -> Artifact:
         """Write an artifact of the graph; as ``Reference`` says."""
         graph, plan = self.graph, None
+        if form.precision == "fp16":
+            _check_half(self.source, graph)
         if form.io != "float32" or logits:
             graph = without_head(graph)
         if form.precision == "int8":
@@ -451,6 +455,7 @@ def read_reference(
 
 
 def _graph_reference(source: Source, read: ReadModel) -> GraphReference:
+    _check_values(source, read.graph)
     _classes(source, read.graph.shape(read.graph.output))
     if source.size is not None and source.size != read.graph.input.shape[:2]:
         raise UnsuitableModelError(f"{source}: takes photos of {read.graph.input.shape[:2]}, not of {source.size}")
@@ -462,6 +467,36 @@ def _graph_reference(source: Source, read: ReadModel) -> GraphReference:
         scheme=read.scheme,
         size_reason=read.size_reason,
     )
+
+
+def _check_values(source: Source, graph: Graph) -> None:
+    """Refuse a model that has values that are no numbers.
+
+    Raises:
+        InputError: A kernel, bias or constant is not finite; the message names the layer.
+    """
+    for node in graph:
+        arrays = [getattr(node, name, None) for name in ("kernel", "bias", "constant")]
+        if any(array is not None and not np.isfinite(array).all() for array in arrays):
+            raise InputError(
+                f"{source}: the layer {node.name} has values that are no numbers, or a negative variance, so that its "
+                "training diverged; train it again or give an earlier checkpoint"
+            )
+
+
+def _check_half(source: Source, graph: Graph) -> None:
+    """Refuse weights that half precision cannot hold.
+
+    Raises:
+        UnsupportedError: There is such a weight; the message names its layer.
+    """
+    for node in graph:
+        largest = float(np.abs(node.kernel).max()) if isinstance(node, Weighted) else 0.0
+        if largest > HALF:
+            raise UnsupportedError(
+                f"{source}: the layer {node.name} has a weight of {largest:.3g}, and half precision ends at {HALF:g}; "
+                "choose fp32 or int8"
+            )
 
 
 def _library_reference(

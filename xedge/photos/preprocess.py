@@ -51,6 +51,12 @@ class Preprocessing:
         """The number of colour channels: 1 for ``L``, otherwise 3."""
         return 1 if self.colour == "L" else 3
 
+    def bounds(self) -> tuple[float, float]:
+        """Return the least and the greatest value that pixels of 0 to 255 become."""
+        scale, offset = np.broadcast_arrays(np.array(self.scale), np.array(self.offset))
+        ends = np.concatenate([offset, 255 * scale + offset])
+        return float(ends.min()), float(ends.max())
+
     @property
     def pixel(self) -> tuple[float, float] | None:
         """The scale and the offset if they are the same for all channels, otherwise None."""

@@ -72,7 +72,13 @@ def read_folder(folder: Path) -> PhotoSet:
         what = "is a file, not a folder of photos" if folder.exists() else "no such folder of photos"
         raise InputError(f"{folder}: {what}")
     try:
-        classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and _photos(entry)))
+        classes = tuple(
+            sorted(
+                entry.name
+                for entry in folder.iterdir()
+                if entry.is_dir() and not entry.name.startswith(".") and _photos(entry)
+            )
+        )
         files = [(file, index) for index, name in enumerate(classes) for file in _photos(folder / name)]
         flat = _photos(folder)
     except PermissionError as error:

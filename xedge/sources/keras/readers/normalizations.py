@@ -24,7 +24,8 @@ def _batch_normalization(builder: LayerBuilder, layer: Any, name: str, inputs: l
     if layer.axis not in (-1, len(shape)):
         raise UnsupportedError(f"{name}: normalizes axis {layer.axis}, not the channels")
     mean, variance = (array_of(v).astype(np.float64) for v in (layer.moving_mean, layer.moving_variance))
-    factor = (array_of(layer.gamma) if layer.scale else 1.0) / np.sqrt(variance + layer.epsilon)
+    with np.errstate(invalid="ignore"):  # a negative variance is told with its layer when the whole model is read
+        factor = (array_of(layer.gamma) if layer.scale else 1.0) / np.sqrt(variance + layer.epsilon)
     offset = (array_of(layer.beta) if layer.center else 0.0) - mean * factor
     return builder.scaled(name, inputs[0], factor, offset)
 

@@ -1,0 +1,86 @@
+"""What would give wrong numbers without a word is refused, or told in a line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.conftest import Command
+from xedge import convert
+from xedge.errors import InputError, UnsupportedError
+from xedge.models.compact import embedded
+from xedge.photos.sets import read_folder
+
+
+def _small(variance: float = 1.0, weight: float = 0.1) -> Any:
+    photo = keras.Input((24, 24, 3))
+    x = layers.Conv2D(4, 3, name="first")(photo)
+    x = layers.GlobalAveragePooling2D()(layers.BatchNormalization(name="normalized")(x))
+    model = keras.Model(photo, layers.Dense(3, activation="softmax")(x))
+    model.get_layer("normalized").moving_variance.assign([variance] * 4)
+    model.get_layer("first").kernel.assign(np.full((3, 3, 3, 4), weight))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("variance", "weight", "named"), [(-5.0, 0.1, "first"), (1.0, float("nan"), "first"), (1.0, float("inf"), "first")]
+)
+def test_a_model_whose_training_diverged_is_refused_with_its_layer(
+    variance: float, weight: float, named: str, tmp_path: Path
+) -> None:
+    _small(variance, weight).save(tmp_path / "model.keras")
+    with pytest.raises(InputError, match=f"the layer {named} has values that are no numbers"):
+        convert(tmp_path / "model.keras", target="onnx", precision="fp32", output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx", "openvino"])
+def test_a_weight_that_half_precision_cannot_hold_makes_no_bundle(target: str, tmp_path: Path) -> None:
+    model = _small()
+    kernel = np.full((4, 3), 0.1)
+    kernel[0, 0] = 1e5
+    model.layers[-1].kernel.assign(kernel)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(UnsupportedError, match=r"has a weight of 1e\+05, and half precision ends at 65504"):
+        convert(tmp_path / "model.keras", target=target, precision="fp16", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_calibration_values_that_no_photo_has_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).uniform(0, 255, (8, 128, 128, 3)).astype(np.float32))
+    with pytest.raises(InputError, match=r"to 255, where photos have -1 to 1"):
+        convert(target="tflite", precision="int8", calibration=tmp_path / "pixels.npy", output=tmp_path / "out")
+
+
+def test_calibration_values_that_cover_little_and_the_collapse_that_follows_are_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "unit.npy", np.random.default_rng(0).uniform(0, 0.01, (8, 128, 128, 3)).astype(np.float32))
+    told: list[str] = []
+    convert(
+        target="tflite",
+        precision="int8",
+        calibration=tmp_path / "unit.npy",
+        output=tmp_path / "out",
+        report=told.append,
+    )
+    assert any("scaled otherwise" in line for line in told)
+    assert any("of the photos as float does" in line for line in told), "a collapse is told"
+
+
+def test_a_model_that_guesses_is_told(xedge: Command, tmp_path: Path) -> None:
+    command = ("convert", "--target", "onnx", "--preprocess", "raw", "--output", "out")
+    done = xedge(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "where guessing has 10.0 %" in done.stdout
+
+
+def test_hidden_folders_are_no_classes(tmp_path: Path) -> None:
+    photo = embedded.test_photos().files[0]
+    for name in ("hat", "shoes", ".ipynb_checkpoints"):
+        (tmp_path / name).mkdir()
+        shutil.copy(photo, tmp_path / name / "photo.jpg")
+    assert read_folder(tmp_path).classes == ("hat", "shoes")
