@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,8 @@ def _as_slice(part: Any, size: int) -> slice:
 def into(builder: Builder, name: str, tensor: str, shape: Shape) -> str:
     """Add a reshape; where only the channels are taken apart or put together, that is kept as a view."""
     view = builder.view(tensor)
+    if prod(shape) != prod(view.shape):
+        raise UnsupportedError(f"{name}: reshapes {view.shape} to {shape}, which has another number of values")
     if shape[: len(view.lead)] == view.lead and len(shape) > len(view.lead):
         return builder.viewed(name, view.source, view.lead, view.order.reshape(shape[len(view.lead) :]))
     return builder.reshaped(name, builder.whole(tensor), shape)

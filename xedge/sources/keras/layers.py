@@ -140,7 +140,13 @@ class LayerBuilder(Builder):
             return self._traced(operation, name, inputs, called)
         if getattr(operation, "data_format", "channels_last") == "channels_first":
             raise UnsuitableModelError(f"{name}: {kind} is channels_first; save the model with channels_last")
-        result = reader(self, operation, self.unique(name), inputs)
+        try:
+            result = reader(self, operation, self.unique(name), inputs)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            # A use of the layer that its reader does not know; the libraries may take it.
+            raise UnsupportedError(
+                f"{name}: this use of {kind} is not in the reference graph's set ({error})"
+            ) from error
         return result if isinstance(result, list) else [result]
 
     def _traced(self, operation: Any, name: str, inputs: list[str], called: Any) -> list[str]:

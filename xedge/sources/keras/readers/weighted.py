@@ -121,11 +121,11 @@ def _dense_layer(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]
     return builder.activated(layer.activation, tensor)
 
 
-@reads("Matmul", "Dot")
+@reads("Matmul")
 def _product(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
     """keras.ops.matmul with a constant, which is a dense layer without a bias."""
-    kernel = builder.arguments[1]
-    if not isinstance(kernel, np.ndarray) or kernel.ndim != 2:
+    kernel = builder.arguments[1] if len(builder.arguments) > 1 else None
+    if not isinstance(kernel, np.ndarray) or kernel.ndim != 2 or not isinstance(builder.arguments[0], str):
         raise UnsupportedError(f"{name}: multiplies a matrix that is not a constant")
     return builder.dense(name, inputs[0], kernel, np.zeros(kernel.shape[-1], np.float32))
 
