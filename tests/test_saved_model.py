@@ -20,7 +20,7 @@ from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import prune, simplify
 from xedge.sources._freezing import freeze
 from xedge.sources.keras.inference import for_inference
-from xedge.sources.saved_model.reading import FunctionBuilder
+from xedge.sources.saved_model.function import FunctionBuilder
 
 # TensorFlow writes these with comparisons, or in functions of their own; the libraries' converters take them.
 OUTSIDE = {
