@@ -119,7 +119,7 @@ def load_keras(source: Source, *, allow_code: bool = False) -> Any:
     use_light_backend()
     import keras  # noqa: PLC0415 - after the backend is chosen
 
-    from xedge.sources.keras.keras2_file import keras_2_model  # noqa: PLC0415 - imports keras
+    from xedge.sources.keras.keras2.file import keras_2_model  # noqa: PLC0415 - imports keras
 
     if source.path is None:
         from xedge.models import zoo  # noqa: PLC0415 - imports keras

@@ -11,8 +11,8 @@ from typing import Any
 import h5py
 
 from xedge.errors import InputError
-from xedge.sources.keras.keras2 import Piece, built
-from xedge.sources.keras.keras2_weights import load_archive, load_hdf5
+from xedge.sources.keras.keras2.building import Piece, built
+from xedge.sources.keras.keras2.weights import load_archive, load_hdf5
 
 ARCHIVE_WEIGHTS = "model.weights.h5"
 

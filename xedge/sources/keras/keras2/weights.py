@@ -10,7 +10,7 @@ from keras.ops import convert_to_numpy
 from keras.src.utils.naming import to_snake_case
 
 from xedge.errors import InputError
-from xedge.sources.keras.keras2 import MODELS, Piece
+from xedge.sources.keras.keras2.building import MODELS, Piece
 from xedge.types import Tensor
 
 # Under other names in Keras 2.

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from xedge.errors import UnsupportedError
-from xedge.sources.keras.keras2_windows import WINDOWS
+from xedge.sources.keras.keras2.windows import WINDOWS
 
 ELLIPSIS = "__ellipsis__"
 

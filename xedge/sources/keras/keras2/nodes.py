@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xedge.errors import UnsupportedError
-from xedge.sources.keras.keras2_functions import FUNCTIONS, getitem
+from xedge.sources.keras.keras2.functions import FUNCTIONS, getitem
 
 MASKS = ("ellipsis", "new_axis", "shrink_axis", "begin", "end")
 

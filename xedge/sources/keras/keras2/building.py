@@ -2,7 +2,7 @@
 
 Keras 3 cannot read all that Keras 2 wrote: operations of TensorFlow between layers, nested models, arguments that have
 gone, and a hard sigmoid with another slope, which it reads without a word. Both kinds of files hold the configuration
-as JSON; the weights are in the order or under the names of Keras 2 (``keras2_weights``).
+as JSON; the weights are in the order or under the names of Keras 2 (``weights``).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import keras
 from keras import ops
 
 from xedge.errors import UnsupportedError, XedgeError
-from xedge.sources.keras.keras2_calls import Call, Made, calls_of, is_place
-from xedge.sources.keras.keras2_functions import FUNCTIONS, getitem
-from xedge.sources.keras.keras2_layers import clean, hard_sigmoid, layer_of, reason
-from xedge.sources.keras.keras2_nodes import operation
+from xedge.sources.keras.keras2.calls import Call, Made, calls_of, is_place
+from xedge.sources.keras.keras2.functions import FUNCTIONS, getitem
+from xedge.sources.keras.keras2.layers import clean, hard_sigmoid, layer_of, reason
+from xedge.sources.keras.keras2.nodes import operation
 
 log = logging.getLogger(__name__)
 
