@@ -187,7 +187,7 @@ def peer(
         inputs = preprocessing.scaled(np.stack(pixels))
         rows = np.concatenate([session.run(one[None]) for one in inputs])
     except Exception as error:  # the libraries have no exceptions in common
-        return {"reason": " ".join(str(error).split())[:100].replace("|", "/")}
+        return {"reason": " ".join(str(error).split()).replace(str(file), file.name)[:60].replace("|", "/")}
     size = sum(len(data) for data in parts.values()) / 1e6
     return figures(class_probabilities(rows, "probabilities"), reference) | {"mb": size}
 
