@@ -17,7 +17,7 @@ from tests.test_popular import photos_for
 from xedge.conversion.reference import parity
 from xedge.errors import UnsupportedError
 from xedge.graph.evaluate import Evaluator
-from xedge.graph.fold import prune, simplify
+from xedge.graph.fold import simplify
 from xedge.sources._freezing import freeze
 from xedge.sources.keras.inference import for_inference
 from xedge.sources.saved_model.function import FunctionBuilder
@@ -44,7 +44,7 @@ def test_a_function_of_popular_constructs_is_read(name: str, tmp_path: Path) -> 
             FunctionBuilder(name).read(tmp_path)
         return
     photos = photos_for(name, (height, width, channels))
-    graph = prune(simplify(FunctionBuilder(name).read(tmp_path)))
+    graph = simplify(FunctionBuilder(name).read(tmp_path))
     expected = np.asarray(keras.ops.convert_to_numpy(model(photos, training=False)), np.float32)
     assert parity(Evaluator(graph).output(photos), expected, "logits") < 1
 

@@ -30,8 +30,11 @@ from xedge.graph.ir import (
 
 
 def simplify(graph: Graph) -> Graph:
-    """Return an equivalent graph without ``Scale``, with padding and ReLUs fused where that is exact."""
-    graph = recognize_gates(graph)
+    """Return an equivalent graph without ``Scale``, with padding and ReLUs fused where that is exact.
+
+    Nodes on which the output does not depend are left out first, so that they keep none of the others apart.
+    """
+    graph = prune(recognize_gates(graph))
     graph = fold_scale_into_producer(graph)
     graph = fold_scale_into_consumer(graph)
     graph = replace_scales(graph)

@@ -19,7 +19,7 @@ from xedge.errors import (
     XedgeError,
     parameter,
 )
-from xedge.graph.fold import prune, simplify
+from xedge.graph.fold import simplify
 from xedge.graph.ir import Graph
 from xedge.graph.spill import spilled
 from xedge.memory import give_memory_back
@@ -55,7 +55,7 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
         except UnsupportedError as error:
             raise OutsideSetError(str(error), suggested_scheme(whole, builder.nodes)) from error
         scheme = suggested_scheme(whole, unfolded.nodes)
-        graph = spilled(prune(simplify(unfolded)), scratch / "kernels")
+        graph = spilled(simplify(unfolded), scratch / "kernels")
         original = _original(model, source, graph.input.shape, scratch, allow_code=allow_code)
     name = model.name
     del model, whole, unfolded, builder

@@ -45,7 +45,7 @@ def read_keras(model: Any) -> Graph:
         UnsupportedError: The model is not a functional classifier over one photo, or it has a layer outside the
             reference graph's set; the message names the layer.
     """
-    return fold.prune(fold.simplify(read_unfolded(model)))
+    return fold.simplify(read_unfolded(model))
 
 
 def read_unfolded(model: Any, builder: LayerBuilder | None = None) -> Graph:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from xedge.errors import UnsuitableModelError, UnsupportedError
-from xedge.graph.fold import prune, simplify
+from xedge.graph.fold import simplify
 from xedge.graph.spill import spilled
 from xedge.memory import give_memory_back
 from xedge.sources import OutsideSetError, ReadModel, Source
@@ -27,7 +27,7 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
         raise
     except UnsupportedError as error:
         raise OutsideSetError(str(error), _scheme(builder)) from error
-    graph = spilled(prune(simplify(unfolded)), scratch / "kernels")
+    graph = spilled(simplify(unfolded), scratch / "kernels")
     scheme = _scheme(builder)
     del unfolded, builder
     give_memory_back()
