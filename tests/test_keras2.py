@@ -86,6 +86,12 @@ def test_code_in_a_file_of_keras_2_is_not_run(suffix: str, tmp_path: Path, files
         convert(files / "2.15" / f"with_code.{suffix}", target="onnx", precision="fp32", output=tmp_path / "out")
 
 
+def test_the_command_line_is_told_of_its_own_option(files: Path, xedge: Command, tmp_path: Path) -> None:
+    done = xedge("convert", files / "2.15" / "with_code.h5", "--target", "onnx", cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.rstrip().endswith("give --allow-code")
+
+
 def test_a_class_that_is_not_registered_is_named_with_what_to_do(files: Path) -> None:
     with pytest.raises(UnsupportedError, match="shop>Doubled is not known here; convert with"):
         loaded(files / "2.15" / "own_layer.h5")

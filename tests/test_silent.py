@@ -13,9 +13,13 @@ from keras import layers
 
 from tests.conftest import Command
 from xedge import convert
-from xedge.errors import InputError, UnsupportedError
+from xedge.conversion.pipeline import _check_answers
+from xedge.conversion.stages import Stages
+from xedge.converters import Form, find_target
+from xedge.errors import CheckError, InputError, UnsupportedError
 from xedge.models.compact import embedded
 from xedge.photos.sets import read_folder
+from xedge.vocabulary import PRECISIONS
 
 
 def _small(variance: float = 1.0, weight: float = 0.1) -> Any:
@@ -84,3 +88,17 @@ def test_hidden_folders_are_no_classes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         shutil.copy(photo, tmp_path / name / "photo.jpg")
     assert read_folder(tmp_path).classes == ("hat", "shoes")
+
+
+def test_float_answers_unlike_the_models_are_refused_in_fp32_and_told_in_fp16() -> None:
+    target, told = find_target("onnx"), list[str]()
+    stages = Stages(report=told.append, progress=told.append)
+    answers, expected = np.full((1, 2), 0.5, np.float32), np.array([[0.4, 0.6]], np.float32)
+    with pytest.raises(CheckError, match="a probability is 0.1 from"):
+        _check_answers(stages, target, Form(precision="fp32"), answers, expected)
+    assert not told
+    _check_answers(stages, target, Form(precision="fp16"), answers, expected)
+    assert any("sensitive to rounding" in line for line in told)
+    for precision in PRECISIONS:
+        with pytest.raises(CheckError, match="no numbers"):
+            _check_answers(stages, target, Form(precision=precision), answers * np.float32("nan"), expected)

@@ -18,7 +18,8 @@ from xedge.conversion.reference import parity
 from xedge.errors import UnsuitableModelError
 from xedge.graph.evaluate import Evaluator
 from xedge.sources.keras.inference import at_size
-from xedge.sources.keras.layers import read_keras
+from xedge.sources.keras.layers import read_keras, read_unfolded
+from xedge.sources.keras.preprocessing import suggested_scheme, suggested_size
 
 
 def _plain() -> Any:
@@ -56,6 +57,30 @@ def test_the_size_is_guessed_where_the_model_tells_it(
     )
     assert made.manifest.input.shape[-2:] == size
     assert any(said in line for line in told)
+
+
+def test_a_resizing_inside_a_network_tells_no_size_of_photos() -> None:
+    photo = keras.Input((None, None, 3))
+    x = layers.Resizing(7, 7)(layers.Conv2D(4, 3)(photo))
+    assert suggested_size(keras.Model(photo, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("vgg16", "caffe"),
+        ("resnet50v2", "tf"),
+        ("mobilenetv2_0.35_None", "tf"),
+        ("vgg_of_mine", None),
+        ("resnet5", None),
+    ],
+)
+def test_only_whole_names_of_applications_tell_how_photos_were_scaled(name: str, scheme: str | None) -> None:
+    photo = keras.Input((24, 24, 3))
+    base = keras.Model(photo, layers.Conv2D(4, 3)(photo), name=name)
+    model = keras.Model(photo, layers.Dense(4)(layers.GlobalAveragePooling2D()(base(photo))), name="mine")
+    suggested = suggested_scheme(model, read_unfolded(model).nodes)
+    assert (suggested[0] if suggested is not None else None) == scheme
 
 
 def test_a_model_of_any_size_takes_the_size_that_is_asked_for(xedge: Command, tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ from xedge.errors import (
 from xedge.sources import Source
 from xedge.types import FloatArray
 
-# How the process ends, besides 0.
-FAILED, NO_TENSORFLOW, UNSUITABLE, REFUSED = 3, 4, 5, 6
+# How the process ends, besides 0: what failed is not xedge's own error, or is one of these.
+FAILED, NO_TENSORFLOW = 3, 4
+ERRORS: dict[int, type[XedgeError]] = {5: InputError, 6: UnsuitableModelError, 7: UnsupportedError}
 # What stands beside an exported SavedModel: whether the model's own input takes integers.
 INTEGERS = "takes_integers.json"
 
@@ -99,18 +100,18 @@ class TensorFlowModel:
         command = [sys.executable, "-m", self._module, str(self._path), size, *map(str, job)]
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
         environment["XEDGE_ALLOW_CODE"] = "1" if self._allow_code else ""
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        environment["PYTHONIOENCODING"] = "utf-8"  # a reason may have any character
+        done = subprocess.run(
+            command, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
         if done.returncode == 0:
             return
-        reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:300]
-        match done.returncode:
-            case code if code == NO_TENSORFLOW:
-                raise MissingRuntimeError(f"{self._path}: needs TensorFlow ({reason}); pip install 'xedge[host]'")
-            case code if code == REFUSED:
-                raise InputError(reason)
-            case code if code == UNSUITABLE:
-                raise UnsuitableModelError(reason)
-        raise UnsupportedError(f"{self._path}: TensorFlow does not take it ({reason})")
+        reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        if done.returncode in ERRORS:
+            raise ERRORS[done.returncode](reason)
+        if done.returncode == NO_TENSORFLOW:
+            raise MissingRuntimeError(f"{self._path}: needs TensorFlow ({reason}); pip install 'xedge[host]'")
+        raise UnsupportedError(f"{self._path}: TensorFlow does not take it ({reason[:300]})")
 
 
 def answer(load: Load) -> int:
@@ -139,8 +140,8 @@ def answer(load: Load) -> int:
             rows = [model.output(photo[None]) for photo in np.load(places[0])]
             np.save(places[1], np.concatenate(rows).astype(np.float32))
     except XedgeError as error:
-        codes = {InputError: REFUSED, UnsuitableModelError: UNSUITABLE}
-        code, reason = codes.get(type(error), FAILED), error.worded(parameter)
+        code = next((code for code, kind in ERRORS.items() if kind is type(error)), FAILED)
+        reason = error.worded(parameter)
     except Exception as error:  # whatever TensorFlow raises, the parent process tells the user in one line
         reason = str(error) or type(error).__name__
     else:

@@ -53,7 +53,7 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
         except UnsuitableModelError:
             raise
         except UnsupportedError as error:
-            raise OutsideSetError(str(error), suggested_scheme(whole, builder.nodes)) from error
+            raise OutsideSetError(error.worded(parameter), suggested_scheme(whole, builder.nodes)) from error
         scheme = suggested_scheme(whole, unfolded.nodes)
         graph = spilled(simplify(unfolded), scratch / "kernels")
         original = _original(model, source, graph.input.shape, scratch, allow_code=allow_code)
@@ -113,8 +113,8 @@ def load_keras(source: Source, *, allow_code: bool = False) -> Any:
         allow_code: Let the file bring code of its own (Lambda layers).
 
     Raises:
-        InputError: the file is damaged, is no model, or brings code that was not allowed.
-        UnsupportedError: the model cannot be loaded here, though TensorFlow's converter may take it.
+        InputError: The file is damaged, is no model, or brings code that was not allowed.
+        UnsupportedError: The model cannot be loaded here, though it may be with TensorFlow's backend.
     """
     use_light_backend()
     import keras  # noqa: PLC0415 - after the backend is chosen
@@ -134,7 +134,7 @@ def load_keras(source: Source, *, allow_code: bool = False) -> Any:
             model = keras.models.load_model(source.path, compile=False, safe_mode=not allow_code)
         return model
     except XedgeError as error:
-        raise type(error)(f"{source.path}: {error}") from error
+        raise error.within(str(source.path)) from error
     except Exception as error:  # Keras raises nearly anything from a damaged or foreign file
         raise _explained(source.path, error) from error
 

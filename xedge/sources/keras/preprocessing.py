@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,23 +25,17 @@ class Trained(NamedTuple):
     size: int
 
 
-# By how Keras names the model; the first that fits counts. Families that scale their input themselves are not here.
+# The names that Keras Applications gives its networks, as patterns. A network of somebody's own may begin with the same
+# letters, so whole names count. Families that scale their input themselves are not here.
 APPLICATIONS = {
-    "xception": Trained("tf", 299),
-    "inception_v3": Trained("tf", 299),
-    "inception_resnet_v2": Trained("tf", 299),
-    "mobilenet_": Trained("tf", 224),
-    "mobilenetv2_": Trained("tf", 224),
-    "nasnet_large": Trained("tf", 331),
-    "nasnet": Trained("tf", 224),
-    "densenet": Trained("torch", 224),
-    "vgg": Trained("caffe", 224),
-    "resnet50v2": Trained("tf", 224),
-    "resnet101v2": Trained("tf", 224),
-    "resnet152v2": Trained("tf", 224),
-    "resnet50": Trained("caffe", 224),
-    "resnet101": Trained("caffe", 224),
-    "resnet152": Trained("caffe", 224),
+    r"xception|inception_v3|inception_resnet_v2": Trained("tf", 299),
+    r"mobilenet(v2)?_\d\.\d\d_(\d+|None)": Trained("tf", 224),
+    r"nasnet_large": Trained("tf", 331),
+    r"nasnet_mobile": Trained("tf", 224),
+    r"densenet(121|169|201)": Trained("torch", 224),
+    r"vgg(16|19)": Trained("caffe", 224),
+    r"resnet(50|101|152)v2": Trained("tf", 224),
+    r"resnet(50|101|152)": Trained("caffe", 224),
 }
 
 
@@ -73,6 +68,8 @@ def suggested_size(model: Any) -> tuple[tuple[int, int], str] | None:
     for layer in model._flatten_layers():
         if type(layer).__name__ in ("Resizing", "CenterCrop"):
             return (int(layer.height), int(layer.width)), f"to which {layer.name} brings them"
+        if not isinstance(layer, keras.Model) and layer.trainable_variables:
+            break  # a Resizing behind layers with weights resizes no photos
     for name in _names(model):
         if (known := _trained(name)) is not None:
             return (known.size, known.size), f"as Keras Applications' {name} was trained"
@@ -85,4 +82,4 @@ def _names(model: Any) -> list[str]:
 
 
 def _trained(name: str) -> Trained | None:
-    return next((known for start, known in APPLICATIONS.items() if name.lower().startswith(start)), None)
+    return next((known for pattern, known in APPLICATIONS.items() if re.fullmatch(pattern, name)), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xedge.errors import UnsuitableModelError, UnsupportedError
+from xedge.errors import UnsuitableModelError, UnsupportedError, parameter
 from xedge.graph.fold import simplify
 from xedge.graph.spill import spilled
 from xedge.memory import give_memory_back
@@ -26,7 +26,7 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
     except UnsuitableModelError:
         raise
     except UnsupportedError as error:
-        raise OutsideSetError(str(error), _scheme(builder)) from error
+        raise OutsideSetError(error.worded(parameter), _scheme(builder)) from error
     graph = spilled(simplify(unfolded), scratch / "kernels")
     scheme = _scheme(builder)
     del unfolded, builder

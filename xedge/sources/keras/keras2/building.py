@@ -185,7 +185,7 @@ def _function(part: Piece, config: dict[str, Any]) -> Callable[..., Any]:
         try:
             result = found(*given, **named)
         except XedgeError as error:
-            raise UnsupportedError(f"{part.name}: {error}") from error
+            raise error.within(part.name) from error
         except Exception as error:  # each operation refuses in its own way
             text = f"{part.name}: {name} cannot be computed as the file gives it ({reason(error)})"
             raise UnsupportedError(text) from error
