@@ -92,6 +92,12 @@ def test_the_command_line_is_told_of_its_own_option(files: Path, xedge: Command,
     assert done.stderr.rstrip().endswith("give --allow-code")
 
 
+def test_a_model_of_a_class_of_its_own_is_told(files: Path, xedge: Command, tmp_path: Path) -> None:
+    done = xedge("convert", files / "2.15" / "own_model.h5", "--target", "onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert any("NOTE" in line and "as they are listed" in line for line in done.stdout.splitlines())
+
+
 def test_a_class_that_is_not_registered_is_named_with_what_to_do(files: Path) -> None:
     with pytest.raises(UnsupportedError, match="shop>Doubled is not known here; convert with"):
         loaded(files / "2.15" / "own_layer.h5")

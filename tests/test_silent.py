@@ -94,7 +94,7 @@ def test_float_answers_unlike_the_models_are_refused_in_fp32_and_told_in_fp16() 
     target, told = find_target("onnx"), list[str]()
     stages = Stages(report=told.append, progress=told.append)
     answers, expected = np.full((1, 2), 0.5, np.float32), np.array([[0.4, 0.6]], np.float32)
-    with pytest.raises(CheckError, match="a probability is 0.1 from"):
+    with pytest.raises(CheckError, match=r"a probability is 0\.1 from"):
         _check_answers(stages, target, Form(precision="fp32"), answers, expected)
     assert not told
     _check_answers(stages, target, Form(precision="fp16"), answers, expected)

@@ -86,6 +86,10 @@ class Reference(Protocol):
     def size_reason(self) -> str | None:
         """Why photos have the size that they have, where the model takes others too."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how the model was taken."""
+
     def predict(self, photos: Iterable[FloatArray]) -> FloatArray:
         """Return probabilities (N, classes) for preprocessed photos (H, W, C), one at a time."""
 
@@ -155,6 +159,7 @@ class GraphReference:
         name: The model's own name.
         scheme: The preprocessing scheme that the model suggests, and the reason; None if it suggests none.
         size_reason: Why photos have the size that they have, where the model takes others too.
+        notes: What the user should know of how the model was taken.
     """
 
     source: Source
@@ -163,6 +168,7 @@ class GraphReference:
     name: str
     scheme: tuple[str, str] | None
     size_reason: str | None = None
+    notes: tuple[str, ...] = ()
     way: str = field(default="reference graph", init=False)
 
     @cached_property
@@ -301,6 +307,7 @@ class LibraryReference:
         classes: The number of classes; one output stands for two.
         output_kind: What the output holds, found out by its values.
         size_reason: Why photos have the size that they have, where the model takes others too.
+        notes: What the user should know of how the model was taken.
     """
 
     source: Source
@@ -312,6 +319,7 @@ class LibraryReference:
     classes: int
     output_kind: OutputKind
     size_reason: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -448,10 +456,10 @@ def read_reference(
         original = TensorFlowModel(source.kind.library, source, allow_code=allow_code)
         integers = original.export(scratch / tensorflow.SAVED_MODEL)
         tensorflow.prepare(source, scratch, precisions)
-        scheme = error.scheme if isinstance(error, OutsideSetError) else None
+        seen = error if isinstance(error, OutsideSetError) else OutsideSetError(str(error))
         if integers:
-            scheme = "raw", "the model takes integers"
-        return _library_reference(source, scratch, str(error), original, scheme)
+            seen.scheme = "raw", "the model takes integers"
+        return _library_reference(source, scratch, seen, original)
 
 
 def _graph_reference(source: Source, read: ReadModel) -> GraphReference:
@@ -466,6 +474,7 @@ def _graph_reference(source: Source, read: ReadModel) -> GraphReference:
         name=read.name,
         scheme=read.scheme,
         size_reason=read.size_reason,
+        notes=read.notes,
     )
 
 
@@ -499,9 +508,7 @@ def _check_half(source: Source, graph: Graph) -> None:
             )
 
 
-def _library_reference(
-    source: Source, folder: Path, reason: str, original: FloatModel, scheme: tuple[str, str] | None
-) -> LibraryReference:
+def _library_reference(source: Source, folder: Path, seen: OutsideSetError, original: FloatModel) -> LibraryReference:
     artifact = folder / "fp32.tflite"
     session = choose_runtime(artifact).open(artifact, Settings(threads=usable_cores()))
     shape = session.input_shape()[1:]
@@ -511,8 +518,9 @@ def _library_reference(
     return LibraryReference(
         source=source,
         folder=folder,
-        reason=reason,
-        scheme=scheme,
+        reason=str(seen),
+        scheme=seen.scheme,
+        notes=seen.notes,
         size_reason="as asked" if source.size is not None else None,
         original=original,
         session=session,

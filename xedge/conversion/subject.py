@@ -81,6 +81,8 @@ def read_subject(request: Request, scratch: Path, stages: Stages) -> Subject:
             allow_code=request.options.allow_code,
         )
         words.append(f"{request.source}: {reference.parameters / 1e6:.2f} M parameters,  {reference.way}")
+    for note in reference.notes:
+        stages.note(note)
     preprocessing = _preprocessing(request, reference, stages)
     photos = _labelled_photos(request)
     labels = _labels(request, reference, photos)

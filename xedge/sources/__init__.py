@@ -36,6 +36,7 @@ class ReadModel:
         name: The model's own name.
         scheme: The preprocessing scheme that the model itself suggests, and the reason; None if it suggests none.
         size_reason: Why photos have the size that they have, where the model takes others too; None where it does not.
+        notes: What the user should know of how the model was taken.
     """
 
     graph: Graph
@@ -43,6 +44,7 @@ class ReadModel:
     name: str
     scheme: tuple[str, str] | None = None
     size_reason: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class OutsideSetError(UnsupportedError):
@@ -51,11 +53,12 @@ class OutsideSetError(UnsupportedError):
     Args:
         message: The layer, and why.
         scheme: The preprocessing scheme that the model suggests, and the reason; None if it suggests none.
+        notes: What the user should know of how the model was taken.
     """
 
-    def __init__(self, message: str, scheme: tuple[str, str] | None = None) -> None:
+    def __init__(self, message: str, scheme: tuple[str, str] | None = None, notes: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.scheme = scheme
+        self.scheme, self.notes = scheme, notes
 
 
 class Reader(Protocol):

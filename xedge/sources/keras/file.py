@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
     """Load a Keras model and read it into the reference graph; arguments and errors are those of ``Reader``."""
     with native_log():  # Keras imports TensorFlow for .h5 files, which greets at length
-        model = load_keras(source, allow_code=allow_code)
+        model, notes = loaded(source, allow_code=allow_code)
         # They import keras, whose backend is chosen by now.
         from xedge.sources.keras.inference import at_size, takes_any_size  # noqa: PLC0415
         from xedge.sources.keras.layers import LayerBuilder, read_unfolded  # noqa: PLC0415
@@ -53,14 +53,16 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
         except UnsuitableModelError:
             raise
         except UnsupportedError as error:
-            raise OutsideSetError(error.worded(parameter), suggested_scheme(whole, builder.nodes)) from error
+            raise OutsideSetError(
+                error.worded(parameter), suggested_scheme(whole, builder.nodes), tuple(notes)
+            ) from error
         scheme = suggested_scheme(whole, unfolded.nodes)
         graph = spilled(simplify(unfolded), scratch / "kernels")
         original = _original(model, source, graph.input.shape, scratch, allow_code=allow_code)
     name = model.name
     del model, whole, unfolded, builder
     give_memory_back()
-    return ReadModel(graph=graph, original=original, name=name, scheme=scheme, size_reason=reason)
+    return ReadModel(graph=graph, original=original, name=name, scheme=scheme, size_reason=reason, notes=tuple(notes))
 
 
 def _original(model: Any, source: Source, shape: Shape, scratch: Path, *, allow_code: bool) -> FloatModel:
@@ -106,7 +108,12 @@ def use_light_backend() -> None:
 
 
 def load_keras(source: Source, *, allow_code: bool = False) -> Any:
-    """Return the Keras model of a source.
+    """Return the Keras model of a source; arguments and errors are those of ``loaded``."""
+    return loaded(source, allow_code=allow_code)[0]
+
+
+def loaded(source: Source, *, allow_code: bool = False) -> tuple[Any, list[str]]:
+    """Return the Keras model of a source, and what the user should know of how it was taken.
 
     Args:
         source: A file or a built-in name.
@@ -125,14 +132,14 @@ def load_keras(source: Source, *, allow_code: bool = False) -> Any:
         from xedge.models import zoo  # noqa: PLC0415 - imports keras
 
         assert source.weights is not None
-        return zoo.build(source.name, source.weights)
+        return zoo.build(source.name, source.weights), []
     _check_container(source.path)
     registered("xedge.operations")  # other packages register their layers with Keras when they are imported
     try:
-        model = keras_2_model(source.path, allow_code=allow_code)
-        if model is None:
-            model = keras.models.load_model(source.path, compile=False, safe_mode=not allow_code)
-        return model
+        taken = keras_2_model(source.path, allow_code=allow_code)
+        if taken is not None:
+            return taken
+        return keras.models.load_model(source.path, compile=False, safe_mode=not allow_code), []
     except XedgeError as error:
         raise error.within(str(source.path)) from error
     except Exception as error:  # Keras raises nearly anything from a damaged or foreign file

@@ -7,7 +7,6 @@ as JSON; the weights are in the order or under the names of Keras 2 (``weights``
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,8 +19,6 @@ from xedge.sources.keras.keras2.calls import Call, Made, calls_of, is_place
 from xedge.sources.keras.keras2.functions import FUNCTIONS, getitem
 from xedge.sources.keras.keras2.layers import clean, hard_sigmoid, layer_of, reason
 from xedge.sources.keras.keras2.nodes import operation
-
-log = logging.getLogger(__name__)
 
 MODELS = ("Functional", "Model", "Sequential")
 FUNCTION_LAYERS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
@@ -48,6 +45,14 @@ class Piece:
     trainable: bool = True
     takes: list[str] = field(default_factory=list)
     stored_as: str = ""
+
+    def notes(self) -> list[str]:
+        """Return what a user should know of how this model and those inside it were taken."""
+        inside = [note for piece in self.pieces for note in piece.notes()]
+        if self.kind not in MODELS or self.stored_as in MODELS:
+            return inside
+        own = f"{self.name} is of a class of its own ({self.stored_as}), whose code the file does not have"
+        return [f"{own}; its layers are taken as they are listed", *inside]
 
 
 def built(config: dict[str, Any], *, allow_code: bool) -> tuple[Any, Piece]:
@@ -162,7 +167,6 @@ def _piece(one: dict[str, Any]) -> Piece:
     kind = one["class_name"].rpartition(">")[2]
     stored_as = kind
     if kind not in MODELS and {"layers", "input_layers", "output_layers"} <= set(inside):
-        log.warning("%s: is of a class of its own (%s); its layers are taken as they are listed", inside["name"], kind)
         kind = "Functional"
     name = one.get("name") or inside.get("name") or one["class_name"]
     trainable = bool(inside.get("trainable", True))

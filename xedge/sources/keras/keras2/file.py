@@ -17,8 +17,10 @@ from xedge.sources.keras.keras2.weights import load_archive, load_hdf5
 ARCHIVE_WEIGHTS = "model.weights.h5"
 
 
-def keras_2_model(path: Path, *, allow_code: bool) -> Any | None:
-    """Return the model of a file that Keras 2 wrote, as layers of Keras 3; None for a file of Keras 3.
+def keras_2_model(path: Path, *, allow_code: bool) -> tuple[Any, list[str]] | None:
+    """Return the model of a file that Keras 2 wrote, as layers of Keras 3, and what the user should know of it.
+
+    It is None for a file of Keras 3.
 
     Args:
         path: The file, whose container has been checked.
@@ -35,10 +37,10 @@ def keras_2_model(path: Path, *, allow_code: bool) -> Any | None:
             return None  # Keras 3 says what is missing
         model, piece = _built(_text(file.attrs["model_config"]), allow_code=allow_code)
         load_hdf5(file.get("model_weights", file), piece)
-    return model
+    return model, piece.notes()
 
 
-def _of_archive(path: Path, *, allow_code: bool) -> Any | None:
+def _of_archive(path: Path, *, allow_code: bool) -> tuple[Any, list[str]] | None:
     with zipfile.ZipFile(path) as archive:
         known = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
         if not _is_2(known.get("keras_version", "3")):
@@ -46,7 +48,7 @@ def _of_archive(path: Path, *, allow_code: bool) -> Any | None:
         model, piece = _built(archive.read("config.json").decode(), allow_code=allow_code)
         with h5py.File(io.BytesIO(archive.read(ARCHIVE_WEIGHTS))) as file:
             load_archive(file, piece)
-    return model
+    return model, piece.notes()
 
 
 def _built(text: str, *, allow_code: bool) -> tuple[Any, Piece]:

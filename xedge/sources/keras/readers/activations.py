@@ -34,7 +34,7 @@ def _relu(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> st
     return composed.leaky(builder, name, bounded, slope)
 
 
-@reads("LeakyReLU")
+@reads("LeakyReLU", "LeakyRelu")
 def _leaky_relu(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
     slope = float(layer.negative_slope)
     return builder.activation("leaky_relu" if slope else "relu", inputs[0], name, slope)
@@ -45,7 +45,7 @@ def _prelu(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> s
     return composed.leaky(builder, name, inputs[0], array_of(layer.alpha))
 
 
-@reads("ELU")
+@reads("ELU", "Elu")
 def _elu_layer(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
     return builder.activation("elu", inputs[0], name, float(layer.alpha))
 
@@ -64,17 +64,6 @@ def _gelu(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> st
         if layer.approximate
         else builder.activation("gelu", inputs[0], name)
     )
-
-
-@reads("LeakyRelu")
-def _leaky_relu_operation(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    slope = float(layer.negative_slope)
-    return builder.activation("leaky_relu" if slope else "relu", inputs[0], name, slope)
-
-
-@reads("Elu")
-def _elu_operation(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    return builder.activation("elu", inputs[0], name, float(layer.alpha))
 
 
 @reads("Celu")
