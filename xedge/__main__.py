@@ -2,6 +2,6 @@
 
 import sys
 
-from xedge.cli.main import main
+from xedge.cli.main import program
 
-sys.exit(main())
+sys.exit(program())

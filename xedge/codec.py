@@ -1,11 +1,14 @@
 """Convert frozen dataclasses to JSON and back.
 
-Reading is strict: unknown, missing and mistyped fields are errors, whose messages give the path of the field.
+Reading is strict: unknown, missing and mistyped fields are errors, whose messages give the path of the field. So are
+values that no document of xedge has: numbers that are not finite or do not fit 64 bits, and text that is no Unicode.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -14,6 +17,24 @@ from typing import Any, TypeVar
 from xedge.errors import BundleError
 
 T = TypeVar("T")
+
+
+# Larger whole numbers fit no array, and converting them may fail.
+LARGEST = 1 << 63
+
+
+def parse_json(text: str) -> Any:
+    """Return the values of a JSON text, whoever wrote it.
+
+    Raises:
+        BundleError: The text is not JSON, it is nested too deep, or it has numbers that are too long.
+    """
+    try:
+        return json.loads(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise BundleError("is nested too deep") from None
+    except ValueError as error:
+        raise BundleError(f"is not JSON ({error})") from error
 
 
 def to_json(value: Any) -> Any:
@@ -49,14 +70,18 @@ def _parse(kind: Any, data: Any, path: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, data, path)
     if origin is typing.Literal:
-        return _checked(data, data in arguments, path, f"one of {', '.join(map(repr, arguments))}")
+        known = isinstance(data, str | int) and data in arguments
+        return _checked(data, known, path, f"one of {', '.join(map(repr, arguments))}")
     if origin in (typing.Union, types.UnionType):
         return _union(arguments, data, path)
     if origin is tuple:
         return _tuple(arguments, data, path)
     if origin in (dict, Mapping):
         _checked(data, isinstance(data, dict), path, "an object")
-        return {key: _parse(arguments[1], item, f"{path}.{key}") for key, item in data.items()}
+        return {
+            _plain(str, key, f"{path}, a key"): _parse(arguments[1], item, f"{path}.{key}")
+            for key, item in data.items()
+        }
     return _plain(kind, data, path)
 
 
@@ -86,8 +111,22 @@ def _words(kind: Any) -> str:
 def _plain(kind: Any, data: Any, path: str) -> Any:
     if kind is float:
         _checked(data, isinstance(data, int | float) and not isinstance(data, bool), path, "a number")
+        _checked(data, abs(data) < LARGEST if isinstance(data, int) else math.isfinite(data), path, "a finite number")
         return float(data)
-    return _checked(data, type(data) is kind, path, _words(kind))
+    _checked(data, type(data) is kind, path, _words(kind))
+    if kind is int:
+        _checked(data, abs(data) < LARGEST, path, "a whole number of 64 bits")
+    elif kind is str:
+        _checked(data, _is_unicode(data), path, "a text of whole characters")
+    return data
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _tuple(arguments: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...]:
@@ -113,11 +152,18 @@ def _dataclass(kind: Any, data: Any, path: str) -> Any:
             raise BundleError(f"{path}.{name}: is missing")
     try:
         return kind(**values)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise BundleError(f"{path}: {error}") from error
 
 
 def _checked(data: Any, good: bool, path: str, expected: str) -> Any:
     if not good:
-        raise BundleError(f"{path}: should be {expected}, but is {str(data)[:60]!r}")
+        raise BundleError(f"{path}: should be {expected}, but is {_quoted(data)}")
     return data
+
+
+def _quoted(data: Any) -> str:
+    try:
+        return repr(str(data)[:60])
+    except (ValueError, RecursionError):  # A whole number may be too long to print, and a list nested too deep.
+        return "something that is too long to print"

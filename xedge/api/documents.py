@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
-from xedge.codec import from_json
+from xedge.codec import from_json, parse_json
 from xedge.errors import BundleError, InputError
+from xedge.files import read_text
 
 # The dataclass that each document is read as. Its module is imported when it is needed, because some need the host's
 # packages.
@@ -24,6 +24,10 @@ KINDS = {
 }
 
 
+# The samples of a run of a day at 30 frames per second are less than a tenth of this.
+LARGEST_DOCUMENT_BYTES = 1 << 30
+
+
 def read_document(path: Path) -> Any:
     """Return what a JSON file of xedge holds, as the dataclass that its ``schema`` names.
 
@@ -31,13 +35,15 @@ def read_document(path: Path) -> Any:
         InputError: The file is missing, is not JSON, is of another kind or version, or has a wrong field.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(read_text(path, LARGEST_DOCUMENT_BYTES))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `xedge run BUNDLE --json FILE` writes one") from None
-    except (OSError, ValueError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    except BundleError as error:
+        raise InputError(f"{path}: {error}; give what `xedge run BUNDLE --json FILE` writes") from error
     schema = data.get("schema") if isinstance(data, dict) else None
-    if schema not in KINDS:
+    if not isinstance(schema, str) or schema not in KINDS:
         raise InputError(f"{path}: {_foreign(data, schema)}; give what `xedge run BUNDLE --json FILE` writes")
     module, name = KINDS[schema]
     try:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from xedge.codec import from_json, to_json
+from xedge.codec import from_json, parse_json, to_json
 from xedge.errors import BundleError
 from xedge.metrics import Accuracy, Agreement, Drop
 from xedge.photos.preprocess import Preprocessing
@@ -277,7 +277,7 @@ class Manifest:
 
     def dumps(self) -> str:
         """Return the JSON text."""
-        return json.dumps(to_json(self), indent=2) + "\n"
+        return json.dumps(to_json(self), indent=2, allow_nan=False) + "\n"
 
 
 def loads(text: str) -> Manifest:
@@ -286,11 +286,10 @@ def loads(text: str) -> Manifest:
     Raises:
         BundleError: The text is not JSON, it is of another schema version, or a field is wrong.
     """
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise BundleError(f"is not JSON ({error})") from error
+    data = parse_json(text)
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
-        raise BundleError(f"$.schema_version: this xedge reads version {SCHEMA_VERSION}, but the bundle has {version}")
+        raise BundleError(
+            f"$.schema_version: this xedge reads version {SCHEMA_VERSION}, but the bundle has {str(version)[:40]}"
+        )
     return from_json(Manifest, data)

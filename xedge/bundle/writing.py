@@ -8,16 +8,18 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
 from xedge.bundle.manifest import Manifest
-from xedge.bundle.reading import CHANGES, LABELS, MANIFEST, OUTPUTS, Changes, GoldenData
-from xedge.errors import InputError, parameter
-from xedge.files import check_writable, new_folder, sha256, write_file
+from xedge.bundle.reading import CHANGES, LABELS, LARGEST_TEXT_BYTES, MANIFEST, OUTPUTS, Changes, GoldenData
+from xedge.codec import parse_json
+from xedge.errors import BundleError, InputError, parameter
+from xedge.files import check_writable, new_folder, read_text, refusals_explained, sha256, write_file
 from xedge.types import FloatArray
+from xedge.untrusted import shown
 
 
 def write_bundle(
@@ -72,15 +74,56 @@ def check_destination(destination: Path, *, zipped: bool = False) -> None:
         InputError: The destination exists and is not a bundle.
         ResourceError: There is no permission to write there.
     """
-    if not zipped and destination.exists() and not _replaceable(destination):
+    name = destination.name
+    if name in ("", ".."):
+        raise InputError(f"{destination}: {parameter('output')} has to end in the name of the bundle to make")
+    if not is_file_name(name):
         raise InputError(
-            f"{destination}: it exists and is not a bundle; choose another {parameter('output')}, or remove it"
+            f"{name!r}: a bundle with this name could not be copied everywhere; choose another {parameter('output')}, "
+            "without backslashes and control characters"
         )
+    path = destination.with_name(f"{name}.zip") if zipped else destination
+    with refusals_explained(path):
+        if path.exists():
+            reason = _reason_to_keep(path, zipped=zipped)
+            if reason is not None:
+                raise InputError(f"{path}: {reason}; choose another {parameter('output')}, or remove it")
     check_writable(destination.parent)
 
 
-def _replaceable(destination: Path) -> bool:
-    return destination.is_dir() and ((destination / MANIFEST).is_file() or not any(destination.iterdir()))
+def is_file_name(name: str) -> bool:
+    """Whether a file in a bundle, or the bundle itself, can have this name on every system and in every zip."""
+    return shown(name) == name and not set("\\/\n\t") & set(name)
+
+
+def _reason_to_keep(path: Path, *, zipped: bool) -> str | None:
+    """Return why what exists is not to be replaced; None if it is a bundle, or empty."""
+    if zipped:
+        return None if path.is_file() and _is_bundle_zip(path) else "it exists and is not a bundle's zip"
+    if not path.is_dir():
+        return "it exists and is not a bundle"
+    if not any(path.iterdir()):
+        return None
+    if not (path / MANIFEST).is_file():
+        return "it exists and is not a bundle"
+    try:
+        data = parse_json(read_text(path / MANIFEST, LARGEST_TEXT_BYTES))
+        known = {MANIFEST, *data["files"]} if {"schema_version", "xedge_version"} <= set(data) else set()
+    except (OSError, UnicodeDecodeError, BundleError, TypeError, KeyError):
+        known = set()
+    if not known:
+        return f"its {MANIFEST} is not that of a bundle"
+    found = (file.relative_to(path).as_posix() for file in sorted(path.rglob("*")) if not file.is_dir())
+    other = next((name for name in found if name not in known), None)
+    return None if other is None else f"the bundle there also holds {other}, which would be lost"
+
+
+def _is_bundle_zip(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(PurePosixPath(name).name == MANIFEST for name in archive.namelist())
+    except Exception:  # zipfile raises many kinds for what is no zip
+        return False
 
 
 def _write_folder(folder: Path, manifest: Manifest, files: Mapping[str, Path], contents: dict[str, bytes]) -> None:

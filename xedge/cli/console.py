@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from xedge.codec import to_json
 from xedge.files import write_file
+from xedge.untrusted import one_line, shown
 
 # Seconds of silence after which a log would look as if nothing happened.
 SILENCE_S = 20.0
@@ -38,18 +39,18 @@ class Console:
         """Print a line about a stage that ended; where standard output is for JSON, it goes to standard error."""
         if not self.quiet:
             self._clear()
-            print(line, file=self._err if self.json_to == "-" else self._out, flush=True)
+            print(one_line(line), file=self._err if self.json_to == "-" else self._out, flush=True)
 
     def progress(self, line: str) -> None:
         """Print how far a long stage is: on a terminal one line that is overwritten, in a pipe a line now and then."""
         if self.quiet:
             return
         if self._err.isatty():
-            print(f"\r\033[K{line}", end="", file=self._err, flush=True)
+            print(f"\r\033[K{one_line(line)}", end="", file=self._err, flush=True)
             self._unfinished = True
         elif time.monotonic() - self._told_at > SILENCE_S:
             self._told_at = time.monotonic()
-            print(line, file=self._err, flush=True)
+            print(one_line(line), file=self._err, flush=True)
 
     def result(self, value: Any, text: str) -> None:
         """Print the command's result: as JSON if that was asked for, and otherwise as text."""
@@ -58,9 +59,11 @@ class Console:
         if self.json_to == "-":
             print(document, file=self._out)
             return
+        # What was measured is printed first: the file may turn out to be on a disk that is full.
+        text = shown(text)
+        print(_painted(text) if _takes_colour(self._out) else text, file=self._out)
         if self.json_to is not None:
             write_file(Path(self.json_to), (document + "\n").encode())
-        print(_painted(text) if _takes_colour(self._out) else text, file=self._out)
 
     def _clear(self) -> None:
         if self._unfinished:
@@ -85,7 +88,7 @@ Tabulate = Callable[[Sequence[Sequence[str]], Sequence[str]], str]
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
     """Return rows as aligned columns: the first column is aligned left, the others right."""
     lines = [list(header)] if header else []
-    lines += [list(row) for row in rows]
+    lines += [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = [
         "  ".join(
@@ -100,14 +103,14 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) ->
 
 def markdown(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     """Return rows as a table for a Markdown document."""
-    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *([one_line(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def fields(pairs: Sequence[tuple[str, str]]) -> str:
     """Return lines of names and values, with the values aligned."""
     width = max(len(name) for name, _ in pairs)
-    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in pairs)
+    return "\n".join(f"{name:<{width}}  {one_line(value)}".rstrip() for name, value in pairs)
 
 
 def percent(share: float) -> str:

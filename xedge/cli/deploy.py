@@ -22,7 +22,12 @@ def main(options: argparse.Namespace) -> int:
         bundles = [open_bundle(path, Path(folder)) for path, folder in zip(options.bundles, folders, strict=True)]
         ready = deploy(Ssh(destination=options.destination), bundles, None, options.wheels, console.stage)
         doctor = ready.xedge("doctor")
-    document = {"destination": options.destination, "bundles": list(ready.bundles), "doctor": doctor}
+    document = {
+        "schema": "xedge.deploy/1",
+        "destination": options.destination,
+        "bundles": list(ready.bundles),
+        "doctor": doctor,
+    }
     console.result(
         document, f"{options.destination} ({ready.machine}, Python {ready.python}) is ready\n{findings_text(doctor)}"
     )

@@ -17,6 +17,7 @@ from xedge.measuring.run import RunOptions
 from xedge.runtimes import Session, Settings, choose_runtime, runtimes
 from xedge.runtimes.audit import audit
 
+SCHEMA = "xedge.info/1"
 OUTPUT_WORDS = {
     "probabilities": "probabilities",
     "logits": "logits",
@@ -32,16 +33,18 @@ def main(options: argparse.Namespace) -> int:
     if (path.is_dir() and (path / MANIFEST).is_file()) or path.suffix == ".zip":
         with opened(path) as bundle:
             found = audit(_session(bundle.artifact))
-            document = {**to_json(bundle.manifest), "audit": to_json(found)}
+            document = {"schema": SCHEMA, **to_json(bundle.manifest), "audit": to_json(found)}
             console.result(document, f"{fields(_bundle(bundle))}\n\n{audit_text(found)}")
     elif any(path.suffix in runtime.suffixes for runtime in runtimes()):
         session = _session(path)
         found = audit(session)
         facts = _artifact(path, session)
-        console.result({**dict(facts), "audit": to_json(found)}, f"{fields(facts)}\n\n{audit_text(found)}")
+        console.result(
+            {"schema": SCHEMA, **dict(facts), "audit": to_json(found)}, f"{fields(facts)}\n\n{audit_text(found)}"
+        )
     else:
         facts = _model(options)
-        console.result(dict(facts), fields(facts))
+        console.result({"schema": SCHEMA, **dict(facts)}, fields(facts))
     return 0
 
 

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
+import io
 import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from contextlib import suppress
 
 from xedge.cli import last_error
 from xedge.cli.options import option_called
-from xedge.cli.parser import commands_of, parser
+from xedge.cli.outputs import check_outputs
+from xedge.cli.parser import commands_of, parsed, parser
 from xedge.errors import INTERRUPTED, MissingRuntimeError, ResourceError, XedgeError
+from xedge.untrusted import one_line
 
 INTERNAL = 1
+# Signals that come longer than this after the first one end the program at once.
+PATIENCE_S = 5.0
+
+
+def program() -> int:
+    """Run the command line of this process and return its exit code."""
+    _keep_standard_streams()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup lets a program outlive its terminal
+            signal.signal(number, _Interruption())
+    code = main()
+    # What remains is the end of the interpreter, where an exception would be a traceback.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: The words of the command line; None takes those of this process.
+    """
     try:
-        return _run(arguments)
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:
         # A reader that leaves (`xedge info ... | head`) is no error of the user's: end as other programs do. Only now,
         # for otherwise a connection that is lost while something is sent would end xedge without a word.
@@ -32,17 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str]) -> int:
     verbose = False
     try:
         try:
-            options = parser().parse_args(arguments)
+            options = parsed(arguments)
             verbose = options.verbose
             if verbose:
                 logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its waiting threads take cores from the runtimes
             _send_no_statistics()
+            _check_standard_output()
+            check_outputs(options)
             command = importlib.import_module(f"xedge.cli.{options.command}")
             code: int = command.main(options)
         finally:
@@ -54,6 +79,61 @@ def _run(arguments: Sequence[str] | None) -> int:
             traceback.print_exc()
         return _failed(error, arguments)
     return code
+
+
+def _keep_standard_streams() -> None:
+    """See to it that the three standard streams exist, and that every name can be printed.
+
+    If a stream is closed, the next file that is opened would get its number, and what is printed would go into it. A
+    closed standard output is made one that cannot be written to, which ``_check_standard_output`` tells.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, mode)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open for the whole process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _check_standard_output() -> None:
+    """Refuse a standard output that cannot be written to before the work whose result would be lost.
+
+    Raises:
+        ResourceError: It is closed.
+    """
+    try:
+        closed = fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    except (OSError, ValueError):  # It may be an object without a file, or a closed one.
+        return
+    if closed:
+        raise ResourceError("standard output is closed; send it to a file, or to /dev/null")
+
+
+class _Interruption:
+    """What a signal does that asks the program to end: it interrupts the command, which then tidies up.
+
+    Further signals are not needed for that, and would interrupt the tidying. If it takes long, they end the program.
+    """
+
+    first: float | None = None
+
+    def __call__(self, number: int, frame: object) -> None:
+        del number, frame
+        now = time.monotonic()
+        if _Interruption.first is None:
+            _Interruption.first = now
+            raise KeyboardInterrupt
+        if now - _Interruption.first > PATIENCE_S:
+            os._exit(INTERRUPTED)
 
 
 def _send_no_statistics() -> None:
@@ -80,12 +160,14 @@ def _flush() -> None:
         raise ResourceError(f"standard output: {error.strerror}; make room, or send it elsewhere") from None
 
 
-def _failed(error: BaseException, arguments: Sequence[str] | None) -> int:
+def _failed(error: BaseException, arguments: Sequence[str]) -> int:
     """Say in one line what went wrong, and return the exit code."""
-    message, code = _explained(error, _command(sys.argv[1:] if arguments is None else arguments))
+    message, code = _explained(error, _command(arguments))
     if code == INTERNAL:
-        last_error.keep(error, sys.argv[1:] if arguments is None else arguments)
-    sys.stderr.write(f"xedge: error: {message}\n")
+        last_error.keep(error, arguments)
+    with suppress(OSError, ValueError):  # Nobody may be listening.
+        sys.stderr.write(f"xedge: error: {one_line(' '.join(message.split()))}\n")
+        sys.stderr.flush()
     return code
 
 
@@ -118,8 +200,3 @@ def _explained(error: BaseException, command: str | None) -> tuple[str, int]:
                 f"a fault of xedge's own ({words}); `xedge doctor --report` prints what to put into an issue",
                 INTERNAL,
             )
-
-
-def _terminated(signum: int, frame: object) -> NoReturn:
-    del signum, frame
-    raise KeyboardInterrupt

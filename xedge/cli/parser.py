@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -58,6 +60,27 @@ def parser() -> argparse.ArgumentParser:
     _add_deploy(commands)
     _add_completion(commands)
     return top
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed command line.
+
+    The word after ``--json`` is its file only if it is ``-`` or ends in ``.json``. Otherwise it is what the command
+    works on, which would be overwritten.
+
+    Args:
+        arguments: The words of the command line.
+
+    Raises:
+        UsageError: The command line is wrong.
+    """
+    words = list(arguments)
+    options = words[: words.index("--")] if "--" in words else words
+    for place, word in enumerate(options):
+        following = words[place + 1] if place + 1 < len(options) else ""
+        if re.fullmatch("--js?o?n?", word) and not (following == "-" or following.lower().endswith(".json")):
+            words[place] = "--json=-"
+    return parser().parse_args(words)
 
 
 def commands_of(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -309,7 +332,15 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
 
 def _add_reporting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--json", nargs="?", const="-", metavar="FILE", help="Print JSON instead of tables, or write it to FILE."
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="Print JSON instead of tables, or write it to FILE: --json=FILE, or --json FILE if its name ends in "
+        ".json.",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="Replace a file that this command did not write by its output."
     )
     parser.add_argument("--quiet", action="store_true", help="Print neither stages nor progress.")
     parser.add_argument(

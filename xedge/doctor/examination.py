@@ -14,6 +14,7 @@ from xedge.device.readings import Reading, read_now
 from xedge.doctor.place import Place
 from xedge.doctor.probe import probe_import, probed
 from xedge.doctor.wheels import misfits, pip_line, remedy
+from xedge.processes import python_module
 from xedge.runtimes import Runtime, runtimes
 
 Status = Literal["ok", "warning", "problem", "unknown"]
@@ -93,7 +94,9 @@ def examine_bundle(place: Place, bundle: Path) -> Finding:
         place: The machine on which the bundle is run.
         bundle: The folder or zip of the bundle.
     """
-    done = place.begin(["-m", "xedge", "run", os.fspath(bundle), "--runs", "3", "--limit", "1", "--json", "--quiet"])
+    done = place.begin(
+        python_module("xedge", "run", os.fspath(bundle), "--runs", "3", "--limit", "1", "--json", "--quiet")
+    )
     tried = probed(done)
     if tried.works:
         return Finding(name=bundle.name, status="ok", found="runs here: self-test passed")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from xedge.processes import Finished, python_program, reason, run_python
+
 SECONDS = 120
-Finished = subprocess.CompletedProcess[str]
 Start = Callable[[Sequence[str]], Finished]
 
 # The program imports the runtime together with NumPy, which the first inference of a classifier needs too.
@@ -34,18 +32,7 @@ class Probe:
 
 def start(arguments: Sequence[str]) -> Finished:
     """Run this Python with arguments and capture what it prints; a program that hangs counts as failed."""
-    try:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Finished(list(arguments), 124, "", f"no answer within {SECONDS} s")
+    return run_python(arguments, SECONDS)
 
 
 def probe_import(name: str, begin: Start = start) -> Probe:
@@ -55,7 +42,7 @@ def probe_import(name: str, begin: Start = start) -> Probe:
         name: The name of the package in Python.
         begin: A function that runs Python with arguments.
     """
-    return probed(begin(["-c", PROGRAM.format(name=name)]))
+    return probed(begin(python_program(PROGRAM.format(name=name))))
 
 
 def probed(done: Finished) -> Probe:
@@ -67,18 +54,12 @@ def probed(done: Finished) -> Probe:
 
 def _cause(done: Finished) -> str:
     if done.returncode < 0:
-        return {
-            signal.SIGILL: "illegal instruction: it was built for a newer processor",
-            signal.SIGKILL: "killed: most likely there was too little memory",
-            signal.SIGSEGV: "crashed (segmentation fault)",
-            signal.SIGBUS: "crashed (bus error)",
-        }.get(signal.Signals(-done.returncode), f"ended by {signal.Signals(-done.returncode).name}")
+        return reason(done)
     for pattern, words in CAUSES:
         found = re.search(pattern, done.stderr)
         if found:
             return words.format(*found.groups())
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    return lines[-1].strip()[:200] if lines else f"exit code {done.returncode}"
+    return reason(done)[:200]
 
 
 # The messages of linkers and interpreters, those that explain most first.

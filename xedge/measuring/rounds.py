@@ -6,8 +6,6 @@ In this way, neither a drift of the machine nor a process that happens to be fas
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ from xedge.errors import EXIT_CODES, ResourceError, XedgeError
 from xedge.measuring.latency import summarize
 from xedge.measuring.report import RunReport
 from xedge.measuring.verdict import judge
+from xedge.processes import python_module, reason, run_python
 
 Report = Callable[[str], None]
 
@@ -108,14 +107,12 @@ def measure_in_rounds(
 
 
 def _run(bundle: Path, arguments: Sequence[str]) -> RunReport:
-    command = [sys.executable, "-m", "xedge", "run", str(bundle), *arguments, "--json", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_python(python_module("xedge", "run", str(bundle), *arguments, "--json", "--quiet"))
     if done.returncode == 0:
         return from_json(RunReport, json.loads(done.stdout))
-    lines = done.stderr.strip().splitlines()
-    words = lines[-1].removeprefix("xedge: error: ") if lines else f"{bundle}: `xedge run` ended with {done.returncode}"
-    if done.returncode < 0:
-        words = f"{bundle}: `xedge run` was killed (signal {-done.returncode}); most likely there was too little memory"
+    words = reason(done).removeprefix("xedge: error: ")
+    if done.returncode < 0 or not done.stderr.strip():
+        words = f"{bundle}: `xedge run` {words}"
     error = XedgeError(words)
     error.exit_code = done.returncode if done.returncode in EXIT_CODES else ResourceError.exit_code
     raise error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -25,6 +24,7 @@ from xedge.errors import (
     XedgeError,
     parameter,
 )
+from xedge.processes import python_module, reason, run_python
 from xedge.sources import Source
 from xedge.types import FloatArray
 
@@ -97,21 +97,20 @@ class TensorFlowModel:
 
     def _ask(self, *job: str | Path) -> None:
         size = "own" if self._size is None else f"{self._size[0]}x{self._size[1]}"
-        command = [sys.executable, "-m", self._module, str(self._path), size, *map(str, job)]
-        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        environment["XEDGE_ALLOW_CODE"] = "1" if self._allow_code else ""
-        environment["PYTHONIOENCODING"] = "utf-8"  # a reason may have any character
-        done = subprocess.run(
-            command, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
+        done = run_python(
+            python_module(self._module, str(self._path), size, *map(str, job)),
+            KERAS_BACKEND="tensorflow",
+            TF_CPP_MIN_LOG_LEVEL="3",
+            XEDGE_ALLOW_CODE="1" if self._allow_code else "",
         )
         if done.returncode == 0:
             return
-        reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        words = reason(done)
         if done.returncode in ERRORS:
-            raise ERRORS[done.returncode](reason)
+            raise ERRORS[done.returncode](words)
         if done.returncode == NO_TENSORFLOW:
-            raise MissingRuntimeError(f"{self._path}: needs TensorFlow ({reason}); pip install 'xedge[host]'")
-        raise UnsupportedError(f"{self._path}: TensorFlow does not take it ({reason[:300]})")
+            raise MissingRuntimeError(f"{self._path}: needs TensorFlow ({words}); pip install 'xedge[host]'")
+        raise UnsupportedError(f"{self._path}: TensorFlow does not take it ({words[:300]})")
 
 
 def answer(load: Load) -> int:
@@ -123,7 +122,7 @@ def answer(load: Load) -> int:
     path, asked, job, *places = sys.argv[1:]
     height, _, width = asked.partition("x")
     size = (int(height), int(width)) if width else None
-    code, reason = FAILED, ""
+    code, words = FAILED, ""
     try:
         import tensorflow as tf  # noqa: F401, PLC0415 - this is the process for it
     except ImportError as error:
@@ -141,10 +140,10 @@ def answer(load: Load) -> int:
             np.save(places[1], np.concatenate(rows).astype(np.float32))
     except XedgeError as error:
         code = next((code for code, kind in ERRORS.items() if kind is type(error)), FAILED)
-        reason = error.worded(parameter)
+        words = error.worded(parameter)
     except Exception as error:  # whatever TensorFlow raises, the parent process tells the user in one line
-        reason = str(error) or type(error).__name__
+        words = str(error) or type(error).__name__
     else:
         return 0
-    sys.stderr.write(f"\n{' '.join(reason.split())[:1000]}\n")
+    sys.stderr.write(f"\n{' '.join(words.split())[:1000]}\n")
     return code

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
@@ -16,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from xedge.converters import Form
 from xedge.errors import MissingRuntimeError, UnsupportedError
+from xedge.processes import python_module, reason, run_python
 from xedge.types import FloatArray
 
 WAY = "tf2onnx"
@@ -53,11 +52,10 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
 def _convert(saved_model: Path, file: Path) -> None:
     if find_spec("tf2onnx") is None:
         raise MissingRuntimeError(f"{saved_model.name}: needs tf2onnx; pip install 'xedge[library]'")
-    command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(saved_model), "--output", str(file)]
-    done = subprocess.run([*command, "--opset", str(OPSET)], capture_output=True, text=True, check=False)
+    named = {"--saved-model": saved_model, "--output": file, "--opset": OPSET}
+    done = run_python(python_module("tf2onnx.convert", *(str(word) for pair in named.items() for word in pair)))
     if done.returncode or not file.exists():
-        reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:300]
-        raise UnsupportedError(f"tf2onnx does not take the model ({reason})")
+        raise UnsupportedError(f"tf2onnx does not take the model ({reason(done)[:300]})")
     model = onnx.load(file)
     for end in (*model.graph.input, *model.graph.output):
         end.type.tensor_type.shape.dim[0].dim_value = 1

@@ -7,8 +7,6 @@ it starts from a SavedModel of the model's inference.
 from __future__ import annotations
 
 import io
-import os
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -17,6 +15,7 @@ from pathlib import Path
 
 from xedge.converters import Form
 from xedge.errors import UnsupportedError
+from xedge.processes import python_module, reason, run_python
 from xedge.types import FloatArray
 from xedge.vocabulary import Precision
 
@@ -38,12 +37,9 @@ def prepare(source: object, folder: Path, precisions: Iterable[Precision]) -> No
         UnsupportedError: The converter does not take the model.
     """
     wanted = ["fp32", *(p for p in precisions if p not in ("fp32", "int8"))]
-    command = [sys.executable, "-m", "xedge.converters.tflite.library", str(folder), *wanted]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = run_python(python_module("xedge.converters.tflite.library", str(folder), *wanted), TF_CPP_MIN_LOG_LEVEL="3")
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:300]
-        raise UnsupportedError(f"{source}: {WAY} does not take it ({reason})")
+        raise UnsupportedError(f"{source}: {WAY} does not take it ({reason(done)[:300]})")
 
 
 def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]) -> dict[str, bytes]:

@@ -1,0 +1,87 @@
+"""Check the files that a command will write before it begins its work."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from xedge.errors import InputError
+from xedge.files import check_file_writable
+
+# What stands near the beginning of every page that xedge writes.
+PAGE_MARK = b'<meta name="generator" content="xedge'
+BEGINNING = 4096
+# The names under which the command line's parsers keep what is read.
+INPUTS = (
+    *("model", "weights", "data", "calibration", "selection", "labels", "wheels", "against"),
+    *("bundle", "bundles", "photos", "things", "documents", "thing"),
+)
+# Documents that are lists, by command, and what each of their entries has.
+LISTS = {"convert": "manifest", "predict": "classes", "cost": "ordinary"}
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Refuse an output that cannot be written, that is also an input, or that would replace somebody else's file.
+
+    Args:
+        options: The parsed command line.
+
+    Raises:
+        InputError: An output is an input, or a file that xedge did not write and ``--force`` was not given.
+        ResourceError: An output cannot be written.
+    """
+    for flag, path, ours in _outputs(options):
+        for given in _inputs(options):
+            if _same(path, given):
+                raise InputError(f"{flag} {path}: this is also an input, which would be lost; name another file")
+        check_file_writable(path)
+        if path.is_file() and path.stat().st_size and not options.force and not ours(path):
+            raise InputError(
+                f"{flag} {path}: xedge {options.command} did not write the file that is there; name another file, or "
+                "replace it with --force"
+            )
+
+
+def _outputs(options: argparse.Namespace) -> Iterator[tuple[str, Path, Any]]:
+    """Yield the option, the file, and how a file is recognized that the same command wrote before."""
+    document = getattr(options, "json", None)
+    if document not in (None, "-"):
+        yield "--json", Path(document), lambda path: _is_document(path, options.command)
+    if getattr(options, "page", None) is not None:
+        yield "--report", options.page, _is_page
+    if options.command == "report":
+        yield "--output", options.output, _is_page
+
+
+def _inputs(options: argparse.Namespace) -> Iterator[Path]:
+    for name in INPUTS:
+        given = getattr(options, name, None)
+        for one in given if isinstance(given, list) else [given]:
+            if one is not None:
+                yield Path(one)
+
+
+def _same(path: Path, given: Path) -> bool:
+    with suppress(OSError):
+        return path.samefile(given)
+    return False
+
+
+def _is_document(path: Path, command: str) -> bool:
+    """Whether a file is JSON that this command wrote."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    if isinstance(data, list):
+        return all(isinstance(one, dict) and LISTS.get(command) in one for one in data)
+    return isinstance(data, dict) and str(data.get("schema")).startswith(f"xedge.{command}")
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return PAGE_MARK in file.read(BEGINNING)
