@@ -12,6 +12,10 @@ of the host's packages.
 from __future__ import annotations
 
 from xedge._version import __version__
+from xedge.telemetry import turn_off
+
+# Before anything of the runtimes is imported, for some of them decide then.
+turn_off()
 
 # Type checkers take a variable of this name for typing's, whose import would take longer than all the rest.
 TYPE_CHECKING = False

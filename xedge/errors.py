@@ -111,6 +111,17 @@ EXIT_CODES: dict[int, str] = {
 }
 
 
+def brief(error: BaseException, most: int = 200) -> str:
+    """Return the first line of what another library's error says, or the name of its type if it says nothing.
+
+    Args:
+        error: The error.
+        most: The greatest number of characters.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:most] if lines else type(error).__name__
+
+
 def not_known(what: str, value: str, known: Sequence[str]) -> str:
     """Return a message that says that a name is not known, with a guess at what was meant.
 

@@ -339,6 +339,17 @@ def read_text(path: Path, most: int) -> str:
     return read_bytes(path, most).decode("utf-8-sig")
 
 
+def cache_folder() -> Path | None:
+    """Return the folder in which xedge keeps what can be made again; None if this user has no home."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    if named:
+        return Path(named) / "xedge"
+    try:
+        return Path.home() / ".cache" / "xedge"
+    except RuntimeError:  # There is neither HOME nor an entry for this user.
+        return None
+
+
 def sha256(path: Path) -> str:
     """Return the sha256 of a file, which is read in pieces."""
     digest = hashlib.sha256()

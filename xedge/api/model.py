@@ -16,7 +16,7 @@ from xedge.bundle.reading import Bundle, open_bundle
 from xedge.errors import InputError
 from xedge.measuring.run import RunOptions
 from xedge.runtimes import Execution
-from xedge.runtimes.classifier import open_classifier
+from xedge.runtimes.classifier import open_bundle_classifier
 from xedge.types import FloatArray, UInt8Array
 
 Photo = str | Path | Image.Image | UInt8Array
@@ -44,7 +44,7 @@ class Model:
     def __init__(self, bundle: Bundle, options: RunOptions, scratch: tempfile.TemporaryDirectory[str]) -> None:
         self._bundle = bundle
         self._finalizer = weakref.finalize(self, scratch.cleanup)
-        self._classifier = open_classifier(bundle.artifact, bundle.manifest, options.settings(bundle), options.runtime)
+        self._classifier, _ = open_bundle_classifier(bundle, options.settings(bundle), options.runtime)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -13,6 +13,10 @@ from xedge.photos.preprocess import Preprocessing
 from xedge.vocabulary import IoType, OutputKind, Precision
 
 SCHEMA_VERSION = 3
+# The least and the greatest value of each type of integers.
+RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
+# No photo, batch or list of classes is larger.
+LARGEST_SIZE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,14 @@ class TensorSpec:
     def __post_init__(self) -> None:
         if (self.dtype != "float32") != (self.scale is not None and self.zero_point is not None):
             raise ValueError(f"{self.name}: an integer tensor needs scale and zero_point, and float32 has neither")
+        if self.scale is not None and self.zero_point is not None:
+            least, most = RANGES[self.dtype]
+            if not (self.scale > 0 and least <= self.zero_point <= most):
+                raise ValueError(f"{self.name}: scale has to be positive, and zero_point a value of {self.dtype}")
+        if not self.shape or not (self.shape[0] == -1 or 1 <= self.shape[0] <= LARGEST_SIZE):
+            raise ValueError(f"{self.name}: the batch has to be a number of photos, or -1")
+        if not all(1 <= size <= LARGEST_SIZE for size in self.shape[1:]):
+            raise ValueError(f"{self.name}: {self.shape} is no shape of a tensor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +286,25 @@ class Manifest:
     speed: Speed | None
     golden: Golden
     files: dict[str, str]
+
+    def __post_init__(self) -> None:
+        expected, classes = self.preprocessing, self.model.classes
+        photo = (expected.height, expected.width, expected.channels)
+        if self.input.layout == "NCHW":
+            photo = (photo[2], photo[0], photo[1])
+        if self.input.layout is None or self.input.shape[1:] != photo:
+            raise ValueError(f"input.shape is {self.input.shape}, but preprocessing makes photos of {photo}")
+        values = 1 if self.output_kind in ("probability", "logit") else classes
+        if self.output.shape[1:] != (values,):
+            raise ValueError(f"output.shape is {self.output.shape}, but {classes} classes need {values} values")
+        if classes < 2 or (values == 1 and classes != 2):
+            raise ValueError(f"model.classes is {classes}; a classifier has two or more, and one value stands for two")
+        if not self.golden.photos:
+            raise ValueError("golden.photos is empty, so that nothing could be tested")
+        if not 0 <= self.golden.tolerance < 1:
+            raise ValueError(f"golden.tolerance is {self.golden.tolerance}, and not from 0 to 1")
+        if self.gate is not None and not 0 <= self.gate.chosen < len(self.gate.rungs):
+            raise ValueError(f"gate.chosen is {self.gate.chosen}, but there are {len(self.gate.rungs)} rungs")
 
     def dumps(self) -> str:
         """Return the JSON text."""

@@ -13,9 +13,12 @@ from xedge.cli.console import Console, fields, megabytes, percent
 from xedge.cli.verify import audit_text
 from xedge.codec import to_json
 from xedge.errors import InputError
+from xedge.files import sha256
 from xedge.measuring.run import RunOptions
 from xedge.runtimes import Session, Settings, choose_runtime, runtimes
 from xedge.runtimes.audit import audit
+from xedge.runtimes.classifier import open_bundle_classifier
+from xedge.runtimes.trial import tried
 
 SCHEMA = "xedge.info/1"
 OUTPUT_WORDS = {
@@ -32,7 +35,8 @@ def main(options: argparse.Namespace) -> int:
     path = Path(options.thing)
     if (path.is_dir() and (path / MANIFEST).is_file()) or path.suffix == ".zip":
         with opened(path) as bundle:
-            found = audit(_session(bundle.artifact))
+            settings = Settings(threads=RunOptions().thread_count())
+            found = audit(open_bundle_classifier(bundle, settings)[0].session)
             document = {"schema": SCHEMA, **to_json(bundle.manifest), "audit": to_json(found)}
             console.result(document, f"{fields(_bundle(bundle))}\n\n{audit_text(found)}")
     elif any(path.suffix in runtime.suffixes for runtime in runtimes()):
@@ -92,7 +96,10 @@ def _preprocessing(bundle: Bundle) -> str:
 def _session(artifact: Path) -> Session:
     if not artifact.is_file():
         raise InputError(f"{artifact}: there is no such artifact")
-    return choose_runtime(artifact).open(artifact, Settings(threads=RunOptions().thread_count()))
+    runtime, settings = choose_runtime(artifact), Settings(threads=RunOptions().thread_count())
+    runtime.load()
+    tried(artifact, sha256(artifact), runtime, settings, lambda: audit(runtime.open(artifact, settings)))
+    return runtime.open(artifact, settings)
 
 
 def _artifact(path: Path, session: Session) -> list[tuple[str, str]]:

@@ -65,7 +65,6 @@ def _run(arguments: Sequence[str]) -> int:
                 logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its waiting threads take cores from the runtimes
-            _send_no_statistics()
             _check_standard_output()
             check_outputs(options)
             command = importlib.import_module(f"xedge.cli.{options.command}")
@@ -134,16 +133,6 @@ class _Interruption:
             raise KeyboardInterrupt
         if now - _Interruption.first > PATIENCE_S:
             os._exit(INTERRUPTED)
-
-
-def _send_no_statistics() -> None:
-    """Keep OpenVINO from sending statistics of its use when it is imported.
-
-    It does so from a process that it forks out of a thread, which may wait for a lock forever and cannot be ended while
-    it has this program's handler of SIGTERM, so that the command would never end. OpenVINO does without the package
-    that sends if the package cannot be imported.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def _flush() -> None:

@@ -20,7 +20,7 @@ from xedge.models.compact import embedded
 from xedge.photos.preprocess import Preprocessing
 from xedge.runtimes import choose_runtime
 from xedge.runtimes.audit import Audit, audit
-from xedge.runtimes.classifier import open_classifier
+from xedge.runtimes.classifier import open_bundle_classifier
 from xedge.types import FloatArray, IntArray, UInt8Array
 from xedge.vocabulary import PART, Precision
 
@@ -59,8 +59,7 @@ class BundleMember:
         self.name, self.bundle = name, bundle
         self.precision = bundle.manifest.precision
         self._runtime = choose_runtime(bundle.artifact, options.runtime)
-        settings = options.settings(bundle)
-        self._classifier = open_classifier(bundle.artifact, bundle.manifest, settings, self._runtime)
+        self._classifier, _ = open_bundle_classifier(bundle, options.settings(bundle), options.runtime)
         self.audit: Audit | None = audit(self._classifier.session)
 
     def probabilities(self, photos: list[UInt8Array]) -> FloatArray:

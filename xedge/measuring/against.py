@@ -13,7 +13,7 @@ from xedge.measuring.latency import Clock, in_turns
 from xedge.metrics import Agreement, agreement
 from xedge.photos.sets import PhotoSet
 from xedge.runtimes import Settings
-from xedge.runtimes.classifier import Classifier, open_classifier
+from xedge.runtimes.classifier import Classifier, open_bundle_classifier
 from xedge.types import FloatArray
 
 
@@ -61,7 +61,7 @@ def hold_against(
         settings: The settings of the other bundle's session.
         clock: A function that returns the time in nanoseconds.
     """
-    second = open_classifier(other.artifact, other.manifest, settings)
+    second, _ = open_bundle_classifier(other, settings)
     pixels = bundle.golden().pixels[0]
     first_input, second_input = classifier.input(pixels), second.input(pixels)
     pair = in_turns(lambda: classifier.session.run(first_input), lambda: second.session.run(second_input), clock)

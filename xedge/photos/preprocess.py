@@ -15,6 +15,8 @@ from xedge.vocabulary import Crop
 
 Colour = Literal["RGB", "BGR", "L"]
 # The suffixes of files that count as photos in a folder.
+# Networks take photos of a few hundred pixels.
+LARGEST_SIDE = 1 << 14
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
 
@@ -45,6 +47,8 @@ class Preprocessing:
         channels = self.channels
         if not (len(self.scale) in (1, channels) and len(self.offset) in (1, channels)):
             raise ValueError(f"scale and offset need 1 or {channels} values, but got {self.scale} and {self.offset}")
+        if not (1 <= self.height <= LARGEST_SIDE and 1 <= self.width <= LARGEST_SIDE):
+            raise ValueError(f"photos of {self.height}x{self.width} pixels; a side has 1 to {LARGEST_SIDE}")
 
     @property
     def channels(self) -> int:

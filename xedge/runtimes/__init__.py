@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from xedge.errors import MissingRuntimeError, UnsupportedError, UsageError, parameter
+from xedge.errors import (
+    BundleError,
+    MissingRuntimeError,
+    ResourceError,
+    UnsupportedError,
+    UsageError,
+    XedgeError,
+    brief,
+    parameter,
+)
 from xedge.plugins import parts
 
 if TYPE_CHECKING:
@@ -168,7 +178,12 @@ class Runtime:
                 f"{parameter('provider')} {settings.provider}: {self.package} has {', '.join(self.providers)}"
             )
         opener: Callable[[Path, Settings], Session] = self.load().open_session
-        return opener(artifact, settings)
+        try:
+            return opener(artifact, settings)
+        except (XedgeError, MemoryError):
+            raise
+        except Exception as error:  # what a runtime raises for a damaged artifact has no common base
+            raise refusal(artifact, f"{self.package} does not load it", error) from error
 
     def tensors(self, artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
         """Return the tensors of one inference by name, as real values, NHWC.
@@ -191,6 +206,21 @@ class Runtime:
             raise MissingRuntimeError(
                 f"{self.package} cannot be imported ({error}); install it: pip install 'xedge[{self.name}]'"
             ) from error
+
+
+def refusal(artifact: Path | str, words: str, error: Exception) -> XedgeError:
+    """Return the error for what a runtime raised, which may be that the system has no more memory.
+
+    Args:
+        artifact: The artifact.
+        words: What did not work.
+        error: What the runtime raised.
+    """
+    if re.search(r"bad.?alloc|cannot allocate|failed to allocate|out of memory", str(error), re.IGNORECASE):
+        return ResourceError(
+            f"{artifact}: out of memory ({brief(error)}); close other programs, or use a smaller model"
+        )
+    return BundleError(f"{artifact}: {words} ({brief(error)}); convert again, or copy it again")
 
 
 def runtimes() -> tuple[Runtime, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xedge.errors import BundleError
+from xedge.errors import BundleError, brief
 from xedge.native_log import native_log
 from xedge.runtimes import Execution, Operation, Settings
 from xedge.types import FloatArray, Tensor
@@ -35,7 +35,7 @@ class InterpreterSession:
                 self._interpreter = interpreter_class(model_path=str(artifact), num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise BundleError(f"{artifact}: {runtime} {version} does not load it ({_first_line(error)})") from error
+            raise BundleError(f"{artifact}: {runtime} {version} does not load it ({brief(error)})") from error
         self._input: int = self._interpreter.get_input_details()[0]["index"]
         self._output: int = self._interpreter.get_output_details()[0]["index"]
         self._runtime, self._version, self._threads = runtime, version, threads
@@ -121,7 +121,7 @@ def read_tensors(interpreter_class: Any, resolver: Any, artifact: Path, photo: T
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], photo)
         interpreter.invoke()
     except (ValueError, RuntimeError) as error:
-        raise BundleError(f"{artifact}: the built-in kernels do not run it ({_first_line(error)})") from error
+        raise BundleError(f"{artifact}: the built-in kernels do not run it ({brief(error)})") from error
     made = {int(t) for op in interpreter._get_ops_details() for t in op["outputs"]}
     tensors: dict[str, FloatArray] = {}
     for detail in interpreter.get_tensor_details():
@@ -168,7 +168,3 @@ def _covered(own: list[Any], kernels: list[Any]) -> int:
             covered.add(index)
             pending += [int(t) for t in own[index]["inputs"] if int(t) not in inputs]
     return len(covered)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from xedge.bundle.manifest import Manifest
+from xedge.bundle.reading import Bundle
+from xedge.errors import BundleError, XedgeError
 from xedge.metrics import class_probabilities
 from xedge.photos.preprocess import pixels_as_int8
-from xedge.runtimes import Runtime, Session, Settings, choose_runtime
+from xedge.runtimes import Runtime, Session, Settings, choose_runtime, refusal
+from xedge.runtimes.trial import tried
 from xedge.types import FloatArray, Tensor, UInt8Array
 
 
@@ -25,8 +28,25 @@ class Classifier:
         self.session, self.manifest = session, manifest
 
     def classify(self, pixels: UInt8Array) -> FloatArray:
-        """Return probabilities (classes,) for the pixels (H, W, C) of one photo."""
-        return self.probabilities(self.session.run(self.input(pixels)))
+        """Return probabilities (classes,) for the pixels (H, W, C) of one photo.
+
+        Raises:
+            BundleError: The runtime cannot compute the artifact, or it gives something else than the manifest says.
+        """
+        photo = self.input(pixels)
+        try:
+            output = self.session.run(photo)
+        except (XedgeError, MemoryError):
+            raise
+        except Exception as error:  # runtimes raise errors of many kinds
+            raise refusal(self.manifest.artifact, "the runtime cannot compute it", error) from error
+        spec = self.manifest.output
+        if output.ndim != len(spec.shape) or output.shape[1:] != spec.shape[1:] or output.dtype != spec.dtype:
+            raise BundleError(
+                f"{self.manifest.artifact}: gives {output.shape} {output.dtype}, but the manifest says {spec.shape} "
+                f"{spec.dtype}; convert again"
+            )
+        return self.probabilities(output)
 
     def input(self, pixels: UInt8Array) -> Tensor:
         """Return the artifact's input (batch, ...) for the pixels (H, W, C) of one photo, which fills the batch."""
@@ -77,4 +97,40 @@ def open_classifier(
         BundleError: The runtime does not take the artifact.
     """
     chosen = runtime if isinstance(runtime, Runtime) else choose_runtime(artifact, runtime)
-    return Classifier(chosen.open(artifact, settings), manifest)
+    session = chosen.open(artifact, settings)
+    found, expected = session.input_shape(), manifest.input.shape
+    pairs = zip(found, expected, strict=False)
+    if len(found) != len(expected) or any(-1 not in pair and pair[0] != pair[1] for pair in pairs):
+        raise BundleError(
+            f"{artifact}: takes {found}, but the manifest says {expected}; convert again, or copy the bundle again"
+        )
+    return Classifier(session, manifest)
+
+
+def open_bundle_classifier(bundle: Bundle, settings: Settings, runtime: str | None = None) -> tuple[Classifier, float]:
+    """Load a bundle's artifact, after it was tried in a process of its own if it is new on this machine.
+
+    Args:
+        bundle: The bundle, whoever made it.
+        settings: How the artifact is to be run.
+        runtime: The name of the runtime; None takes the first installed one that opens the artifact.
+
+    Returns:
+        The classifier, and the seconds that trying the artifact took.
+
+    Raises:
+        UsageError: The runtime does not open the artifact, or has no such provider.
+        MissingRuntimeError: No runtime for the artifact is installed.
+        BundleError: The runtime does not take the artifact, or crashes on it.
+    """
+    chosen, manifest = choose_runtime(bundle.artifact, runtime), bundle.manifest
+    chosen.load()
+    photo = manifest.preprocessing
+    pixels = np.zeros((photo.height, photo.width, photo.channels), np.uint8)
+
+    def opened() -> Classifier:
+        return open_classifier(bundle.artifact, manifest, settings, chosen)
+
+    contents = " ".join(f"{name} {digest}" for name, digest in sorted(manifest.files.items()))
+    seconds = tried(bundle.artifact, contents, chosen, settings, lambda: opened().classify(pixels))
+    return opened(), seconds

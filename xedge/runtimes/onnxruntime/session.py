@@ -16,7 +16,7 @@ import onnxruntime
 
 from xedge.device.accelerator import engine_key
 from xedge.device.system import System
-from xedge.errors import BundleError, MissingRuntimeError, parameter
+from xedge.errors import BundleError, MissingRuntimeError, brief, parameter
 from xedge.runtimes import Execution, Operation, Role, Session, Settings
 from xedge.types import FloatArray, Tensor
 
@@ -63,7 +63,7 @@ class OnnxSession:
         try:
             session = onnxruntime.InferenceSession(str(self._artifact), options, providers=self._providers(installed))
         except Exception as error:  # ONNX Runtime's exception types have no common base
-            raise BundleError(f"{self._artifact}: onnxruntime does not load it ({_first_line(error)})") from error
+            raise BundleError(f"{self._artifact}: onnxruntime does not load it ({brief(error)})") from error
         if session.get_providers()[0] != wanted:
             raise MissingRuntimeError(
                 f"{parameter('provider')} {self._provider}: onnxruntime fell back to {session.get_providers()[0]}; its "
@@ -214,7 +214,3 @@ def _constants(model: Any) -> set[str]:
 
 def _nhwc(value: Any) -> FloatArray:
     return np.asarray(value.transpose(0, 2, 3, 1) if value.ndim == 4 else value, dtype=np.float32)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

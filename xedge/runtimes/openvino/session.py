@@ -51,10 +51,14 @@ class OpenvinoSession:
         except RuntimeError as error:
             raise BundleError(f"{artifact}: openvino does not load it ({_cause(error, settings)})") from error
         self._request = self._compiled.create_infer_request()
+        self._type = self._compiled.input(0).get_element_type().to_dtype()
         self._shape = tuple(d.get_length() if d.is_static else -1 for d in self._compiled.input(0).partial_shape)
 
     def run(self, photo: Tensor) -> Tensor:
         """Return the output (N, classes) for an input (N, C, H, W)."""
+        # OpenVINO would read the bytes of another type as if they were its own.
+        if photo.dtype != self._type:
+            raise BundleError(f"{self._artifact}: takes {self._type}, and was given {photo.dtype}; convert again")
         output: Tensor = np.array(self._request.infer([photo], share_inputs=True)[0])
         return output
 

@@ -1,0 +1,117 @@
+"""Try an artifact in a process of its own before it is opened here, because a damaged one can crash a runtime.
+
+Whether an artifact passed is remembered by its contents and the runtime, so that it is tried only once on a machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from xedge.errors import BundleError
+from xedge.files import cache_folder
+from xedge.processes import SIGNALS
+from xedge.runtimes import Runtime, Settings
+
+SECONDS = 300.0
+PASSED, UNDECIDED = 0, 1
+
+
+def tried(artifact: Path, contents: str, runtime: Runtime, settings: Settings, attempt: Callable[[], object]) -> float:
+    """Make an attempt in a copy of this process, unless it is known to succeed; return the seconds that this took.
+
+    Nothing is tried if this process has more threads than one, because a copy of it would lack the others, or if the
+    artifact is for an accelerator, for which it may be compiled for minutes. Exceptions in the copy are ignored: the
+    same call will raise them here.
+
+    Args:
+        artifact: The artifact, for messages.
+        contents: A hash of everything that the runtime reads.
+        runtime: The runtime that opens the artifact; it is imported already.
+        settings: How the artifact is to be run.
+        attempt: A function that opens the artifact and runs it once.
+
+    Raises:
+        BundleError: The attempt ended in a crash, or not at all.
+    """
+    start = time.perf_counter()
+    mark = _mark(contents, runtime)
+    if settings.provider not in (None, "cpu") or _threads() != 1 or (mark is not None and mark.exists()):
+        return 0.0
+    child = os.fork()
+    if child == 0:
+        _attempted(attempt)
+    status = _ended(child)
+    if status is None:
+        raise BundleError(f"{artifact}: {runtime.package} did not end within {SECONDS:g} s on it; convert again")
+    if os.WIFSIGNALED(status):
+        number = signal.Signals(os.WTERMSIG(status))
+        raise BundleError(
+            f"{artifact}: {runtime.package} {SIGNALS.get(number, 'ended')} on it, {number.name}; do not trust it, and "
+            "convert again"
+        )
+    if mark is not None and os.WEXITSTATUS(status) == PASSED:
+        with suppress(OSError):
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+    return time.perf_counter() - start
+
+
+def _attempted(attempt: Callable[[], object]) -> None:
+    """Make the attempt and end this process, the copy, without anything that the end of a program does."""
+    code = UNDECIDED
+    try:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(nowhere, number)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for known in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(known, signal.SIG_DFL)
+        attempt()
+        code = PASSED
+    finally:
+        os._exit(code)
+
+
+def _ended(child: int) -> int | None:
+    """Wait for a process and return its status; None if it had to be killed."""
+    until = time.monotonic() + SECONDS
+    pause = 0.001
+    try:
+        while time.monotonic() < until:
+            found, status = os.waitpid(child, os.WNOHANG)
+            if found:
+                return status
+            time.sleep(pause)
+            pause = min(1.2 * pause, 0.05)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _threads() -> int:
+    try:
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
+    except OSError:
+        return 0
+
+
+def _mark(contents: str, runtime: Runtime) -> Path | None:
+    """Return the file whose existence says that the runtime once computed an artifact with these contents."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    version = importlib.metadata.version(runtime.package)
+    name = hashlib.sha256(f"{contents} {runtime.package} {version}".encode()).hexdigest()
+    return folder / "opened" / name[:32]
