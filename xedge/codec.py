@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from xedge.errors import BundleError
+from xedge.untrusted import is_unicode
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ def to_json(value: Any) -> Any:
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
+    if isinstance(value, str) and not is_unicode(value):  # The name of a file may be any bytes.
+        return value.encode("utf-8", "backslashreplace").decode()
     return value
 
 
@@ -117,16 +120,8 @@ def _plain(kind: Any, data: Any, path: str) -> Any:
     if kind is int:
         _checked(data, abs(data) < LARGEST, path, "a whole number of 64 bits")
     elif kind is str:
-        _checked(data, _is_unicode(data), path, "a text of whole characters")
+        _checked(data, is_unicode(data), path, "a text of whole characters")
     return data
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _tuple(arguments: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...]:

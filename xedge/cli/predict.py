@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from xedge.api.model import Prediction, load
 from xedge.cli.console import Console, percent, table
+from xedge.errors import InputError
 
 
 def main(options: argparse.Namespace) -> int:
     """Print the top classes of each photo."""
     console = Console(options.json, options.quiet)
+    found: list[tuple[Path, Sequence[Prediction]]] = []
+    refusals: list[InputError] = []
     with load(options.bundle, threads=options.threads, runtime=options.runtime, provider=options.provider) as model:
-        classes = [model.classify(photo, options.top) for photo in options.photos]
-    found = [{"photo": str(p), "classes": c} for p, c in zip(options.photos, classes, strict=True)]
-    rows = [[str(p), _words(c)] for p, c in zip(options.photos, classes, strict=True)]
-    console.result(found, table(rows))
+        for photo in options.photos:
+            try:
+                found.append((photo, model.classify(photo, options.top)))
+            except InputError as error:
+                refusals.append(error)
+    if found:
+        document = [{"photo": str(photo), "classes": classes} for photo, classes in found]
+        console.result(document, table([[str(photo), _words(classes)] for photo, classes in found]))
+    if refusals:
+        others = f" ({len(refusals)} of {len(options.photos)} photos cannot be read)" if len(refusals) > 1 else ""
+        raise InputError(f"{refusals[0]}{others}")
     return 0
 
 

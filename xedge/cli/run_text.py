@@ -154,7 +154,7 @@ def _phases(report: RunReport) -> list[tuple[str, str]]:
 def _accuracy(report: RunReport) -> list[str]:
     scored = report.accuracy
     if scored is None:
-        return ["accuracy          not measured: give --data with labelled photos in class folders"]
+        return ["accuracy          not measured: give --data with labelled photos in class folders", *_left_out(report)]
     low, high = scored.interval95
     lines = [
         (
@@ -167,7 +167,12 @@ def _accuracy(report: RunReport) -> list[str]:
     if report.host_top1 is not None:
         lines.append(("on the host", f"{percent(report.host_top1)} when it was converted"))
     classes = [[name, percent(share)] for name, share in scored.per_class.items()]
-    return [fields(lines), table(classes, ["class", "top-1"]), *_confusion(report)]
+    return [fields(lines), *_left_out(report), table(classes, ["class", "top-1"]), *_confusion(report)]
+
+
+def _left_out(report: RunReport) -> list[str]:
+    """What of the folder was not scored."""
+    return [f"NOTE: not scored: {', '.join(report.left_out)}"] if report.left_out else []
 
 
 def _confusion(report: RunReport) -> list[str]:

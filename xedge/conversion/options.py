@@ -120,6 +120,12 @@ class ModelOptions:
         default="none",
         choices=("none", "center"),
     )
+    exif: bool = option(
+        "Turn photos as their EXIF orientation says before they are scaled; the bundle remembers it. Keras takes "
+        "photos as they are stored, and so does xedge without this.",
+        default=False,
+        kind="switch",
+    )
     size: tuple[int, int] | None = option(
         "The height and width of photos, such as 224x224, for a model that takes any size, or another size for a fully "
         "convolutional one; in Python, two numbers.",

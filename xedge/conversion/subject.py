@@ -13,14 +13,19 @@ from xedge.conversion.request import Request
 from xedge.conversion.stages import Stages
 from xedge.converters import Pixels
 from xedge.errors import InputError, UnsupportedError, parameter
+from xedge.files import read_text
 from xedge.memory import give_memory_back
 from xedge.models.compact import embedded
+from xedge.photos.decoding import is_turned
 from xedge.photos.preprocess import Preprocessing, scheme
 from xedge.photos.sets import PhotoSet, read_folder
 from xedge.photos.truth import truth_of
 from xedge.types import FloatArray, IntArray, UInt8Array
 
 GOLDEN_PHOTOS = 4
+# So many labelled photos show whether cameras were turned.
+TURNED_PHOTOS = 200
+LARGEST_LABELS_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,6 +90,8 @@ def read_subject(request: Request, scratch: Path, stages: Stages) -> Subject:
         stages.note(note)
     preprocessing = _preprocessing(request, reference, stages)
     photos = _labelled_photos(request)
+    if photos is not None:
+        _note_photos(photos, preprocessing, stages)
     labels = _labels(request, reference, photos)
     if reference.output_kind in ("probability", "logit"):
         second = (labels or _numbered(reference.classes))[1]
@@ -118,7 +125,7 @@ def _preprocessing(request: Request, reference: Reference, stages: Stages) -> Pr
         )
     size = f" ({reference.size_reason})" if reference.size_reason else ""
     stages.tell("input", f"{height}x{width}x{channels}{size}, preprocessing {name}: {reason}")
-    return scheme(name, height, width, channels, options.crop)
+    return scheme(name, height, width, channels, options.crop, exif=options.exif)
 
 
 def _labelled_photos(request: Request) -> PhotoSet | None:
@@ -133,11 +140,28 @@ def _labelled_photos(request: Request) -> PhotoSet | None:
     return photos
 
 
+def _note_photos(photos: PhotoSet, preprocessing: Preprocessing, stages: Stages) -> None:
+    """Tell what of a folder is not scored, and if viewers would show some of the photos turned."""
+    if photos.left_out:
+        stages.note(f"{photos.root}: not scored: {', '.join(photos.left_out)}")
+    if not preprocessing.exif:
+        looked_at = photos.sample(TURNED_PHOTOS, seed=0).files
+        turned = sum(is_turned(file) for file in looked_at)
+        if turned:
+            stages.note(
+                f"{turned} of {len(looked_at)} photos in {photos.root} have an EXIF orientation; as in Keras, they are "
+                f"taken as they are stored: give {parameter('exif')} if the model was trained on upright ones"
+            )
+
+
 def _labels(request: Request, reference: Reference, photos: PhotoSet | None) -> tuple[str, ...] | None:
     """The class names in the order of the outputs, where they are known."""
     classes, file = reference.classes, request.options.labels
     if file is not None:
-        lines = Path(file).read_text("utf-8").splitlines()
+        try:
+            lines = read_text(Path(file), LARGEST_LABELS_BYTES).split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: cannot be read as UTF-8 text ({error}); give one label on each line") from error
         labels = tuple(line.strip() for line in lines if line.strip())
         if len(labels) != classes:
             raise InputError(f"{file}: has {len(labels)} labels for a model of {classes} classes")

@@ -102,6 +102,7 @@ class RunReport:
         cooldown_s: The time in seconds that the run waited for the board to cool before it; None if it did not wait.
         peak_memory_bytes: The peak memory of the process in bytes, up to the end of the timing.
         data: The folder of the photos that were scored; None if nothing was scored.
+        left_out: What of this folder was not scored, in words.
         accuracy: The accuracy on these photos; None without labelled photos.
         answers: The answer to each photo that was scored; None without labelled photos.
         host_top1: The artifact's top-1 accuracy on the host at conversion, 0 to 1; None if it was not measured.
@@ -135,6 +136,7 @@ class RunReport:
     data: str | None
     accuracy: Accuracy | None
     answers: Answers | None = None
+    left_out: tuple[str, ...] = ()
     host_top1: float | None
     against: Against | None
     budget: str | None

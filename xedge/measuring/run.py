@@ -18,7 +18,7 @@ from xedge.device.cooldown import Cooldown, cool_down
 from xedge.device.process import age_ms, peak_memory_bytes
 from xedge.device.readings import Reading, watching
 from xedge.device.system import System
-from xedge.errors import CheckError, parameter
+from xedge.errors import CheckError, InputError, parameter
 from xedge.measuring.against import check_same_model, hold_against
 from xedge.measuring.latency import Clock, Latency, Measured, Schedule, measure, summarize
 from xedge.measuring.report import Frames, Phases, RunReport, SelfTest
@@ -111,7 +111,8 @@ def run_bundle(
     if photos is not None and truth is not None:
         progress(f"accuracy on {len(photos.files)} photos")
         labels = bundle.labels if bundle.manifest.labels_known else photos.classes
-        probabilities, decode_ms = _classify_files(classifier, photos, clock)
+        probabilities, photos, decode_ms = _classify_files(classifier, photos, clock)
+        truth = bundle_truth(bundle, photos)
         scored = accuracy(probabilities, truth, labels)
         answers = _answers(probabilities, truth, labels, photos)
     against = None
@@ -136,6 +137,7 @@ def run_bundle(
         cooldown_s=cooled_s,
         peak_memory_bytes=timing.peak_memory_bytes,
         data=str(photos.root) if photos is not None else None,
+        left_out=photos.left_out if photos is not None else (),
         accuracy=scored,
         answers=answers,
         against=against,
@@ -272,14 +274,28 @@ def bundle_truth(bundle: Bundle, photos: PhotoSet) -> IntArray:
     return truth_of(photos, bundle.labels if bundle.manifest.labels_known else None, bundle.manifest.model.classes)
 
 
-def _classify_files(classifier: Classifier, photos: PhotoSet, clock: Clock) -> tuple[FloatArray, float]:
-    rows, decode_ns = [], []
-    for file in photos.files:
+def _classify_files(classifier: Classifier, photos: PhotoSet, clock: Clock) -> tuple[FloatArray, PhotoSet, float]:
+    """Return the probabilities of photos, the photos that could be read, and the median milliseconds of decoding.
+
+    Photos that cannot be read are left out, for by now the time is measured, and the other photos can be scored.
+
+    Raises:
+        InputError: None of the photos can be read.
+    """
+    rows, decode_ns, readable, refusals = [], [], [], []
+    for index, file in enumerate(photos.files):
         start = clock()
-        pixels = classifier.manifest.preprocessing.pixels(file)
+        try:
+            pixels = classifier.manifest.preprocessing.pixels(file)
+        except InputError as error:
+            refusals.append(error)
+            continue
         decode_ns.append(clock() - start)
         rows.append(classifier.classify(pixels))
-    return np.stack(rows), median(decode_ns) / 1e6
+        readable.append(index)
+    if not rows:
+        raise refusals[0]
+    return np.stack(rows), photos.only(readable).without(refusals), median(decode_ns) / 1e6
 
 
 def _answers(probabilities: FloatArray, truth: IntArray, labels: tuple[str, ...], photos: PhotoSet) -> Answers:

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from xedge.errors import InputError, UsageError, parameter
+from xedge.errors import UsageError, parameter
+from xedge.photos.decoding import open_photo, upright, with_eight_bits
 from xedge.types import FloatArray, Int8Array, UInt8Array
 from xedge.vocabulary import Crop
 
 Colour = Literal["RGB", "BGR", "L"]
-# The suffixes of files that count as photos in a folder.
 # Networks take photos of a few hundred pixels.
 LARGEST_SIDE = 1 << 14
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +32,7 @@ class Preprocessing:
         resize: The filter with which the photo is resized.
         scale: The factors for the pixels, one per channel or one for all channels.
         offset: The values that are added after scaling, one per channel or one for all channels.
+        exif: Whether photos are first turned and mirrored as their EXIF orientation says, which Keras does not do.
     """
 
     height: int
@@ -42,6 +42,7 @@ class Preprocessing:
     resize: Literal["bilinear"] = "bilinear"
     scale: tuple[float, ...] = (1 / 127.5,)
     offset: tuple[float, ...] = (-1.0,)
+    exif: bool = False
 
     def __post_init__(self) -> None:
         channels = self.channels
@@ -78,7 +79,9 @@ class Preprocessing:
             InputError: The file is missing, or it is not a photo.
         """
         image = open_photo(photo) if isinstance(photo, Path) else photo
-        image = image.convert("L" if self.colour == "L" else "RGB")
+        if self.exif:
+            image = upright(image)
+        image = with_eight_bits(image, "L" if self.colour == "L" else "RGB")
         box = _center_box(image.size, self.width / self.height) if self.crop == "center" else None
         image = image.resize((self.width, self.height), Image.Resampling.BILINEAR, box=box)
         pixels = np.asarray(image, np.uint8).reshape(self.height, self.width, self.channels)
@@ -115,22 +118,6 @@ def pixels_as_int8(pixels: UInt8Array) -> Int8Array:
     return flipped.view(np.int8)
 
 
-def open_photo(path: Path) -> Image.Image:
-    """Read a photo and return it decoded.
-
-    Raises:
-        InputError: The file is missing or unreadable, or it is not a photo.
-    """
-    try:
-        image = Image.open(path)
-        image.load()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such photo") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable photo ({error}); remove or replace it") from error
-    return image
-
-
 def _center_box(size: tuple[int, int], aspect: float) -> tuple[float, float, float, float]:
     width, height = size
     wide, high = (height * aspect, float(height)) if width / height > aspect else (float(width), width / aspect)
@@ -152,7 +139,9 @@ SCHEMES: dict[str, dict[str, object]] = {
 }
 
 
-def scheme(name: str, height: int, width: int, channels: int, crop: Crop = "none") -> Preprocessing:
+def scheme(
+    name: str, height: int, width: int, channels: int, crop: Crop = "none", *, exif: bool = False
+) -> Preprocessing:
     """Return the preprocessing of a named scheme.
 
     Args:
@@ -161,6 +150,7 @@ def scheme(name: str, height: int, width: int, channels: int, crop: Crop = "none
         width: The width of the input in pixels.
         channels: The number of channels of the input, 1 or 3.
         crop: The cropping of the photo, as for ``Preprocessing``.
+        exif: Whether photos are turned as their EXIF orientation says.
 
     Raises:
         UsageError: The scheme does not fit the number of channels.
@@ -172,4 +162,4 @@ def scheme(name: str, height: int, width: int, channels: int, crop: Crop = "none
                 f"{parameter('preprocess')} {name} is for 3 channels, but the model takes 1; use tf, unit or raw"
             )
         values["colour"] = "L"
-    return Preprocessing(height=height, width=width, crop=crop, **values)  # type: ignore[arg-type]
+    return Preprocessing(height=height, width=width, crop=crop, exif=exif, **values)  # type: ignore[arg-type]

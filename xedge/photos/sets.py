@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from xedge.errors import InputError
-from xedge.photos.preprocess import EXTENSIONS, Preprocessing
+from xedge.photos.decoding import photo_suffixes
+from xedge.photos.preprocess import Preprocessing
 from xedge.types import FloatArray, UInt8Array
+from xedge.untrusted import is_unicode
+
+# What systems put into folders without being asked.
+SYSTEM_FILES = frozenset({"Thumbs.db", "desktop.ini", "Icon\r"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +33,14 @@ class PhotoSet:
         files: The photo files, sorted.
         classes: The names of the class folders, sorted; empty for a flat folder.
         truth: The index into ``classes`` for each file; empty for a flat folder.
+        left_out: What in the folder was not taken, in words, such as ``3 files .heic``.
     """
 
     root: Path
     files: tuple[Path, ...]
     classes: tuple[str, ...] = ()
     truth: tuple[int, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> bool:
@@ -54,7 +65,20 @@ class PhotoSet:
             files=tuple(self.files[i] for i in chosen),
             classes=self.classes,
             truth=tuple(self.truth[i] for i in chosen) if self.truth else (),
+            left_out=self.left_out,
         )
+
+    def without(self, refusals: Sequence[InputError]) -> PhotoSet:
+        """Return the same photos, and tell of others that they could not be read.
+
+        Args:
+            refusals: Why each of the others could not be read.
+        """
+        if not refusals:
+            return self
+        noun = "photo" if len(refusals) == 1 else "photos"
+        words = f"{len(refusals)} {noun} that cannot be read, such as {refusals[0]}"
+        return replace(self, left_out=(*self.left_out, words))
 
     def digest(self) -> str:
         """Return a sha256 over the bytes of the photos, which does not depend on the order of the files."""
@@ -65,39 +89,86 @@ class PhotoSet:
 def read_folder(folder: Path) -> PhotoSet:
     """Return the photos of a folder, which has one folder for each class or is flat.
 
+    Hidden files and folders do not count. Other files and folders that are not taken are told in ``left_out``.
+
     Raises:
-        InputError: The folder does not exist, cannot be read or has no photos, or it has both photos and class folders.
+        InputError: The folder does not exist, cannot be read or has no photos, it has both photos and class folders, or
+            the name of a class cannot be a label.
     """
     if not folder.is_dir():
         what = "is a file, not a folder of photos" if folder.exists() else "no such folder of photos"
         raise InputError(f"{folder}: {what}")
     try:
-        classes = tuple(
-            sorted(
-                entry.name
-                for entry in folder.iterdir()
-                if entry.is_dir() and not entry.name.startswith(".") and _photos(entry)
-            )
-        )
-        files = [(file, index) for index, name in enumerate(classes) for file in _photos(folder / name)]
-        flat = _photos(folder)
-    except PermissionError as error:
-        raise InputError(f"{error.filename}: no permission to read this folder") from error
-    if files and flat:
+        flat = _listed(folder)
+        inside = {entry.name: _listed(entry) for entry in flat.folders}
+    except OSError as error:
+        raise InputError(f"{error.filename or folder}: this folder cannot be read ({error.strerror})") from error
+    classes = tuple(name for name, listed in inside.items() if listed.photos)
+    if classes and flat.photos:
         raise InputError(f"{folder}: has both photos and class folders; keep only one kind, or name another folder")
-    if not files and not flat:
-        raise InputError(
-            f"{folder}: no photos here ({', '.join(sorted(EXTENSIONS))}), neither in class folders nor flat"
-        )
-    if flat:
-        return PhotoSet(root=folder, files=tuple(flat))
-    return PhotoSet(root=folder, files=tuple(f for f, _ in files), classes=classes, truth=tuple(i for _, i in files))
-
-
-def _photos(folder: Path) -> list[Path]:
-    return sorted(
-        entry for entry in folder.iterdir() if entry.suffix.lower() in EXTENSIONS and not entry.name.startswith(".")
+    left_out = _left_out(flat, inside)
+    if not classes and not flat.photos:
+        seen = f"; there are {', '.join(left_out)}" if left_out else ""
+        raise InputError(f"{folder}: no photos here, neither in class folders nor flat{seen}")
+    for name in classes:
+        if not is_label(name):
+            raise InputError(f"{folder / name}: the name of this class folder is not one line of Unicode; rename it")
+    if flat.photos:
+        return PhotoSet(root=folder, files=tuple(flat.photos), left_out=left_out)
+    files = [(file, index) for index, name in enumerate(classes) for file in inside[name].photos]
+    return PhotoSet(
+        root=folder,
+        files=tuple(file for file, _ in files),
+        classes=classes,
+        truth=tuple(index for _, index in files),
+        left_out=left_out,
     )
+
+
+def is_label(text: str) -> bool:
+    """Whether a text can be the name of a class: one line, which can be written as UTF-8."""
+    return bool(text.strip()) and "\n" not in text and is_unicode(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """What is directly in a folder, sorted: the photos, the folders, and the suffixes of the other files."""
+
+    photos: list[Path]
+    folders: list[Path]
+    others: list[str]
+
+
+def _listed(folder: Path) -> _Listing:
+    photos, folders, others = [], [], []
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            folders.append(entry)
+        elif entry.suffix.lower() in photo_suffixes() and entry.is_file():
+            photos.append(entry)
+        elif entry.name not in SYSTEM_FILES:
+            others.append(entry.suffix.lower() or "without a suffix")
+    return _Listing(photos=photos, folders=folders, others=others)
+
+
+def _left_out(flat: _Listing, inside: Mapping[str, _Listing]) -> tuple[str, ...]:
+    """Return in words what of a folder is not taken."""
+    counts = Counter([*flat.others, *(kind for listed in inside.values() for kind in listed.others)])
+    words = [f"{count} {'files' if count > 1 else 'file'} {kind}" for kind, count in counts.most_common()]
+    empty = [name for name, listed in inside.items() if not listed.photos]
+    if empty:
+        words.append(f"{_few(empty)} without photos")
+    nested = [f"{name}/{place.name}" for name, listed in inside.items() for place in listed.folders]
+    if nested:
+        words.append(f"{_few(nested)} inside a folder")
+    return tuple(words)
+
+
+def _few(names: Sequence[str]) -> str:
+    noun = "folder" if len(names) == 1 else "folders"
+    return f"{len(names)} {noun} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,17 +229,47 @@ def read_calibration(path: Path, count: int, seed: int, shape: tuple[int, ...]) 
 
 
 def _read_array(path: Path, shape: tuple[int, ...]) -> UInt8Array | FloatArray:
+    if not path.exists():
+        raise InputError(f"{path}: no such file of calibration photos")
+    if not path.is_file():  # Reading a pipe may never end.
+        raise InputError(f"{path}: not a plain file; give an .npy or .npz file")
     try:
+        _check_header(path, shape)
         loaded = np.load(path, allow_pickle=False)
         array = loaded if isinstance(loaded, np.ndarray) else loaded[loaded.files[0]]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of calibration photos") from None
-    except (OSError, ValueError, IndexError, EOFError) as error:
-        raise InputError(f"{path}: not a readable array ({error}); give an .npy or .npz file") from error
-    if array.ndim != 4 or array.shape[1:] != shape or not len(array):
-        raise InputError(f"{path}: has shape {array.shape}, but the model takes (N, {', '.join(map(str, shape))})")
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{path}: does not fit into memory; give fewer photos") from error
+    except Exception as error:  # NumPy and zipfile raise errors of many kinds for damaged and encrypted files
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a readable array ({words[:200]}); give an .npy or .npz file") from error
+    _check_shape(path, array.shape, shape)
     if array.dtype == np.uint8:
         return array
-    if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+    if array.dtype not in (np.float16, np.float32, np.float64):
         raise InputError(f"{path}: has dtype {array.dtype}; give uint8 pixels, or inputs as finite floats")
-    return array.astype(np.float32)
+    # A float64 may be finite and still too large for the model's float32.
+    with np.errstate(over="ignore"):
+        floats: FloatArray = array.astype(np.float32)
+    if not np.isfinite(floats).all():
+        raise InputError(f"{path}: has values that are no finite float32 numbers; give inputs as the model takes them")
+    return floats
+
+
+def _check_header(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuse an array whose header tells another shape before its values take memory: the header may claim anything."""
+    with ExitStack() as stack:
+        if zipfile.is_zipfile(path):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            file: IO[bytes] = stack.enter_context(archive.open(archive.namelist()[0]))
+        else:
+            file = stack.enter_context(path.open("rb"))
+        version = np.lib.format.read_magic(file)
+        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        _check_shape(path, reader(file)[0], shape)
+
+
+def _check_shape(path: Path, found: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    if len(found) != 4 or found[1:] != shape or not found[0]:
+        raise InputError(f"{path}: has shape {found}, but the model takes (N, {', '.join(map(str, shape))})")

@@ -13,7 +13,7 @@ from PIL import Image
 from xedge.errors import InputError
 from xedge.metrics import Answers
 from xedge.models.compact import embedded
-from xedge.photos.preprocess import open_photo
+from xedge.photos.decoding import open_photo, with_eight_bits
 from xedge.reporting.gather import Entry
 
 MOST = 24
@@ -116,7 +116,7 @@ def _thumbnail(folder: Path | None, photo: str) -> str | None:
     if folder is None or Path(photo).is_absolute() or ".." in Path(photo).parts:
         return None
     try:
-        image = open_photo(folder / photo).convert("RGB")
+        image = with_eight_bits(open_photo(folder / photo), "RGB")
     except InputError:
         return None
     image.thumbnail((SIZE * 2, SIZE * 2), Image.Resampling.LANCZOS)
