@@ -83,8 +83,11 @@ class FunctionBuilder(Builder):
 
     def _operation(self, operation: dict[str, Any]) -> None:
         kind, name = operation["op"], operation["name"]
-        inputs = [self.values[_result(one)] for one in operation["inputs"]]
         short = self.unique(_short(name))
+        missing = next((one for one in operation["inputs"] if _result(one) not in self.values), None)
+        if missing is not None:  # Constants that are no numbers are not kept.
+            raise UnsupportedError(f"{short}: {kind} of {missing}, which is no number")
+        inputs = [self.values[_result(one)] for one in operation["inputs"]]
         if kind == "Placeholder":
             self.values[f"{name}:0"] = self.add(Input(name=short, shape=self._shape))
             return

@@ -11,6 +11,7 @@ import numpy as np
 from xedge.errors import UnsuitableModelError, parameter
 from xedge.sources._freezing import freeze
 from xedge.sources._tensorflow import answer
+from xedge.sources.saved_model.acting import refuse_acting
 from xedge.types import FloatArray
 
 SIGNATURE = "serving_default"
@@ -103,7 +104,8 @@ class _Signature:
 
 
 def _load(path: Path, size: tuple[int, int] | None, allow_code: bool) -> _Signature:
-    del allow_code
+    if not allow_code:
+        refuse_acting(path)
     return _Signature(path, size)
 
 
