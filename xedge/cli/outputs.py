@@ -61,7 +61,7 @@ def _inputs(options: argparse.Namespace) -> Iterator[Path]:
     for name in INPUTS:
         given = getattr(options, name, None)
         for one in given if isinstance(given, list) else [given]:
-            if one is not None:
+            if isinstance(one, str | Path):  # Some options of these names are numbers.
                 yield Path(one)
 
 
