@@ -14,8 +14,9 @@ from tests.conftest import Command
 from tests.test_board import BOARDS, board
 from xedge.doctor.examination import Finding, examine, examine_bundle
 from xedge.doctor.place import Place
-from xedge.doctor.probe import Finished, probe_import, start
+from xedge.doctor.probe import probe_import, start
 from xedge.errors import CheckError
+from xedge.processes import Finished
 
 
 def imports(arguments: Sequence[str]) -> Finished:

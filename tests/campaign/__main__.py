@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import random
 import shutil
@@ -28,7 +27,16 @@ from tests.campaign.running import IMPORTED, run
 POISON = (
     *("numpy", "PIL", "json", "re", "typing", "zipfile", "pathlib", "dataclasses", "logging", "subprocess", "socket"),
     *("runpy", "site", "sitecustomize", "usercustomize", "encodings", "xedge", "keras", "tensorflow", "onnx", "h5py"),
-    *("onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "matplotlib", "jinja2", "flatbuffers", "ml_dtypes"),
+    *(
+        "onnxruntime",
+        "openvino",
+        "ai_edge_litert",
+        "tflite_runtime",
+        "matplotlib",
+        "jinja2",
+        "flatbuffers",
+        "ml_dtypes",
+    ),
     *("ctypes", "tempfile", "random", "hashlib", "signal", "shutil", "importlib", "argparse", "warnings", "google"),
 )
 SIGN = "this code was run"
@@ -71,7 +79,8 @@ def _all(numbers: list[int], seed: int, kinds: set[str], scratch: Path, material
         shutil.rmtree(scratch / str(number), ignore_errors=True)
     for name, count in counts.items():
         print(f"{name:<20} {count:>5} cases, {failed[name]} broken")
-    print(f"{sum(counts.values())} cases of seed {seed} in {time.monotonic() - start:.0f} s, {sum(failed.values())} broken")
+    seconds = time.monotonic() - start
+    print(f"{sum(counts.values())} cases of seed {seed} in {seconds:.0f} s, {sum(failed.values())} broken")
     return 1 if failed else 0
 
 

@@ -134,7 +134,7 @@ def files_of_bundles(place: Place, draw: random.Random) -> Trial:
     way = draw.choice(("damage", "damage", "damage", "remove", "add", "folder", "pipe", "link", "closed"))
     if way == "damage":
         path.write_bytes(hostile.damaged(path.read_bytes(), draw))
-        if draw.random() < 0.8:
+        if draw.random() < 0.8 and path.name != "manifest.json":
             mend(bundle)
     elif way == "add":
         (bundle / draw.choice(("weights.bin", ".hidden", "golden/5.png", "a\x1b[31mb", "x/y/z"))).parent.mkdir(
@@ -200,7 +200,9 @@ def zips(place: Place, draw: random.Random) -> Trial:
                 info.compress_type = draw.choice((zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_STORED))
             made.writestr(info, data)
         if way == "names":
-            name = draw.choice(("../outside.txt", "/outside.txt", "a/../../outside", "a\\..\\..\\b", "x\x1b[31m", "..", "."))
+            name = draw.choice(
+                ("../outside.txt", "/outside.txt", "a/../../outside", "a\\..\\..\\b", "x\x1b[31m", "..", ".")
+            )
             made.writestr(zipfile.ZipInfo(name), b"x")
         elif way == "twice":
             import warnings
@@ -216,12 +218,12 @@ def zips(place: Place, draw: random.Random) -> Trial:
             info.external_attr = (stat.S_IFLNK | 0o777) << 16
             made.writestr(info, "/etc/passwd")
     if way == "encrypted":
-        data = bytearray(path.read_bytes())
-        at = data.find(b"PK\x01\x02")
+        whole = bytearray(path.read_bytes())
+        at = whole.find(b"PK\x01\x02")
         while at >= 0:
-            data[at + 8] |= 1
-            at = data.find(b"PK\x01\x02", at + 4)
-        path.write_bytes(data)
+            whole[at + 8] |= 1
+            at = whole.find(b"PK\x01\x02", at + 4)
+        path.write_bytes(whole)
     elif way == "none":
         path.write_bytes(draw.choice((b"", b"PK\x05\x06" + bytes(18), b"PK\x03\x04" + bytes(40), b"#!/bin/sh")))
     return Trial(call=reading(path, place, draw))
@@ -327,7 +329,9 @@ def photo_folders(place: Place, draw: random.Random) -> Trial:
         name = os.fsdecode(name.encode("utf-8", "surrogateescape" if "\ud800" not in name else "replace"))
         if len(os.fsencode(name)) > 200:
             name = name[:200]
-        path = inside / draw.choice((name, f"{name}.png", "photo.heic", "notes.txt", ".DS_Store", "Thumbs.db", ".ipynb_checkpoints"))
+        path = inside / draw.choice(
+            (name, f"{name}.png", "photo.heic", "notes.txt", ".DS_Store", "Thumbs.db", ".ipynb_checkpoints")
+        )
         way = draw.choice(("folder", "photo", "text", "pipe", "link", "loop", "remove", "closed", "class", "empty"))
         shutil.rmtree(path, ignore_errors=True)
         if not inside.exists() or path.exists() or path.is_symlink():
@@ -380,14 +384,27 @@ WORDS = (
     *("--batch", "--max-drop", "--min-agreement", "--calibration", "--calibration-count", "--seed", "--labels", "--"),
     *("--zip", "--report", "--on", "--wheels", "--against", "--top", "--rounds", "--markdown", "--title", "-o", "-h"),
     *("tflite", "onnx", "all", "int8", "fp32", "999", "0", "-1", "1e9", "nan", "inf", "1s", "0s", "32x32", "0x0"),
-    *("missing.keras", "missing", "missing.zip", ".", "..", "/", "/dev/null", "/dev/zero", "/dev/full", "/proc/self/mem"),
+    *(
+        "missing.keras",
+        "missing",
+        "missing.zip",
+        ".",
+        "..",
+        "/",
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/proc/self/mem",
+    ),
 )
 
 
 @kind(90)
 def command_lines(place: Place, draw: random.Random) -> Trial:
     """Words that make no sense together, and texts that no option expects."""
-    words = [draw.choice(WORDS) if draw.random() < 0.85 else draw.choice(hostile.NAMES) for _ in range(draw.randrange(7))]
+    words = [
+        draw.choice(WORDS) if draw.random() < 0.85 else draw.choice(hostile.NAMES) for _ in range(draw.randrange(7))
+    ]
     if words and draw.random() < 0.8:
         words[0] = draw.choice(WORDS[:13])
     # The embedded model would be converted, and another machine asked, if by chance all fits.
@@ -395,7 +412,9 @@ def command_lines(place: Place, draw: random.Random) -> Trial:
         words.insert(1, "missing.keras")
     if "--on" in words or words[:1] == ["deploy"]:
         words = ["info", *words[1:]]
-    return Trial(call=Call(words=[word.replace("\0", "") for word in words]))
+    return Trial(
+        call=Call(words=[os.fsdecode(word.replace("\0", "").encode("utf-8", "surrogatepass")) for word in words])
+    )
 
 
 @kind(60)
@@ -409,8 +428,23 @@ def outputs(place: Place, draw: random.Random) -> Trial:
     zipped = Path(shutil.copy(place.material.zip, place.work / "zipped.zip"))
     to = draw.choice(
         (
-            *("mine.json", "run.json", "zipped.zip", "bundle", "bundle/manifest.json", "bundle/labels.txt", "/dev/full"),
-            *("/dev/null", "/proc/x.json", "new/folder/x.json", "mine.json/x.json", "closed/x.json", "x" * 260 + ".json"),
+            *(
+                "mine.json",
+                "run.json",
+                "zipped.zip",
+                "bundle",
+                "bundle/manifest.json",
+                "bundle/labels.txt",
+                "/dev/full",
+            ),
+            *(
+                "/dev/null",
+                "/proc/x.json",
+                "new/folder/x.json",
+                "mine.json/x.json",
+                "closed/x.json",
+                "x" * 260 + ".json",
+            ),
             *("link.json", "", "run.json", "a\nb.json", "a\x1b[31mb.json"),
         )
     )
@@ -488,7 +522,7 @@ def circumstances(place: Place, draw: random.Random) -> Trial:
     elif way == "temporary":
         call["variables"] = {"TMPDIR": draw.choice(("/nowhere", "/proc", str(place.work / "bundle" / "labels.txt")))}
     elif way == "gone":
-        call["inside"] = lambda: (os.mkdir("gone"), os.chdir("gone"), os.rmdir("../gone"))  # noqa: PTH102, PTH106
+        call["inside"] = _nowhere
     elif way == "cache":
         (place.work / "cache").write_text("a file")
         call["variables"] = {"XDG_CACHE_HOME": str(place.work / "cache")}
@@ -497,18 +531,34 @@ def circumstances(place: Place, draw: random.Random) -> Trial:
         words = (*words, "--json=run.json") if "--json" not in words else words
     elif way == "processes":
         call["variables"] = {"XEDGE_SSH": "ssh 'open"}
-        words = draw.choice((("run", bundle.name, "--on", "nobody@localhost"), ("deploy", "nobody@localhost", bundle.name)))
+        words = draw.choice(
+            (("run", bundle.name, "--on", "nobody@localhost"), ("deploy", "nobody@localhost", bundle.name))
+        )
     else:
         call["variables"] = draw.choice(
-            ({"COLUMNS": "0"}, {"COLUMNS": "x"}, {"TERM": ""}, {"LANG": "xx_YY"}, {"TZ": "No/Where"}, {"PYTHONPATH": ""})
+            (
+                {"COLUMNS": "0"},
+                {"COLUMNS": "x"},
+                {"TERM": ""},
+                {"LANG": "xx_YY"},
+                {"TZ": "No/Where"},
+                {"PYTHONPATH": ""},
+            )
         )
     return Trial(call=Call(words=words, **call), encoding=encoding)
+
+
+def _nowhere() -> None:
+    """Work in a folder that is gone."""
+    Path("gone").mkdir()
+    os.chdir("gone")
+    Path("../gone").rmdir()
 
 
 def _nobody() -> None:
     """Become a user that has no name; only root can."""
     if os.getuid() == 0:
-        os.chmod(".", 0o777)  # noqa: PTH101, S103
+        os.chmod(".", 0o777)  # noqa: PTH101
         os.setgid(54321)
         os.setuid(54321)
 
@@ -563,7 +613,18 @@ def arrays(place: Place, draw: random.Random) -> Trial:
         data = data.replace(b"(10, ", b"(99999999999, ")
     path.write_bytes(data)
     model = str(place.material.root / "tiny.keras")
-    words = ("convert", model, "--target", "tflite", "--precision", "int8", "--calibration", path.name, "--output", "made")
+    words = (
+        "convert",
+        model,
+        "--target",
+        "tflite",
+        "--precision",
+        "int8",
+        "--calibration",
+        path.name,
+        "--output",
+        "made",
+    )
     return Trial(call=Call(words=words, fresh=True))
 
 
@@ -596,7 +657,9 @@ def interrupted(place: Place, draw: random.Random) -> Trial:
     model = str(place.material.root / "tiny.keras")
     number = draw.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL))
     first = draw.uniform(0.05, 4.0)
-    send = tuple((int(number), first + 0.05 * again) for again in range(1 if number == signal.SIGKILL else draw.choice((1, 4))))
+    send = tuple(
+        (int(number), first + 0.05 * again) for again in range(1 if number == signal.SIGKILL else draw.choice((1, 4)))
+    )
     words = ("convert", model, "--target", "tflite", "--output", old.name)
 
     def whole(outcome: Outcome) -> str | None:
@@ -604,7 +667,7 @@ def interrupted(place: Place, draw: random.Random) -> Trial:
 
         try:
             open_bundle(old)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+        except Exception as error:
             return f"neither the old nor the new bundle is whole: {error}"
         if number != signal.SIGKILL:
             left = [path.name for path in place.work.iterdir() if ".xedge-" in path.name]

@@ -36,7 +36,9 @@ class Outcome:
     lost: str | None = None
 
 
-def broken(outcome: Outcome, *, signals: tuple[int, ...] = (), encoding: str = "utf-8", silent: bool = False) -> str | None:
+def broken(
+    outcome: Outcome, *, signals: tuple[int, ...] = (), encoding: str = "utf-8", silent: bool = False
+) -> str | None:
     """Return how an outcome breaks the rule, in a few words; None if it keeps it.
 
     Args:

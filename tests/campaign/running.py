@@ -6,6 +6,7 @@ beginning, for example because its streams have another encoding, says so.
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import signal
@@ -144,8 +145,8 @@ def _become(call: Call, cwd: Path, out: Path, err: Path, environment: Mapping[st
     _prepare(call)
     for number in call.closed:
         os.close(number)
-    sys.stdout = None if 1 in call.closed else open(1, "w", encoding="utf-8", closefd=False)  # type: ignore[assignment]
-    sys.stderr = None if 2 in call.closed else open(2, "w", encoding="utf-8", closefd=False)  # type: ignore[assignment]
+    sys.stdout = None if 1 in call.closed else io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8")
+    sys.stderr = None if 2 in call.closed else io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8")
     try:
         code = program()
     except SystemExit as left:

@@ -16,6 +16,8 @@ from xedge.device.vendors import read_power, read_throttling
 
 # About one reading per second is often enough to see the effect of a fan, and rare enough to cost nothing.
 INTERVAL_S = 1.0
+# More readings than this would show nothing that fewer do not.
+MOST_READINGS = 1024
 # Thermal zones that report a constant instead of a temperature.
 CONSTANT_ZONES = ("PMIC-Die",)
 PLAUSIBLE_C = (-40.0, 150.0)
@@ -89,6 +91,9 @@ def watching(
 ) -> Iterator[list[Reading]]:
     """Read the board on entering the context, about once a second inside it, and on leaving it.
 
+    In a long run every second reading is dropped from time to time, and the pauses become longer, so that the readings
+    take bounded memory.
+
     Args:
         system: The system whose files are read.
         clock: A function that returns the time in seconds.
@@ -101,8 +106,12 @@ def watching(
     readings = [read_now(system)]
 
     def watch() -> None:
-        while not stop.wait(interval_s):
+        pause = interval_s
+        while not stop.wait(pause):
             readings.append(read_now(system, clock() - start))
+            if len(readings) == MOST_READINGS:
+                del readings[1::2]
+                pause *= 2
 
     thread = threading.Thread(target=watch, name="board", daemon=True)
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ Clock = Callable[[], int]
 MINIMUM_SAMPLES = samples_needed(0.90)
 # This number is enough for every percentile that is reported. More samples would only cost the user's time.
 ENOUGH_SAMPLES = samples_needed(0.99)
+# Of longer runs fewer samples are kept, which together take 3 MB while the latency is measured.
+MOST_SAMPLES = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +84,15 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The raw samples.
+    """The raw samples. Of a run with more than ``MOST_SAMPLES`` inferences, every second, fourth or later one is kept.
 
     Args:
-        samples_ns: The latency of each inference in nanoseconds, in order. With a frame rate it counts from the arrival
-            of the frame.
-        ends_ns: The end of each inference, in nanoseconds from the beginning of the measurement.
+        samples_ns: The latency of each inference that was kept in nanoseconds, in order. With a frame rate it counts
+            from the arrival of the frame.
+        ends_ns: The end of each inference that was kept, in nanoseconds from the beginning of the measurement.
+        slowest_ns: The highest latency in nanoseconds among each inference that was kept and those after it that were
+            not.
+        inferences: The number of inferences that were timed.
         warmups: The number of inferences in the warm-up.
         dropped: The number of frames that were skipped because a newer one had arrived; None without a frame rate.
         late: The number of frames that were done only after the next one had arrived; None without a frame rate.
@@ -94,6 +100,8 @@ class Measured:
 
     samples_ns: tuple[int, ...]
     ends_ns: tuple[int, ...]
+    slowest_ns: tuple[int, ...]
+    inferences: int
     warmups: int
     dropped: int | None = None
     late: int | None = None
@@ -118,24 +126,50 @@ def measure(
         inference()
         warmups += 1
     frames = _Frames(schedule.rate, clock, sleep) if schedule.rate is not None else None
-    samples: list[int] = []
-    ends: list[int] = []
+    kept, late = _Kept(), 0
+    period_ns = 1e9 / schedule.rate if schedule.rate is not None else 0.0
     with _collector_off():
         begin = now = clock()
-        while not schedule.done(len(samples), (now - begin) / 1e9):
+        while not schedule.done(kept.inferences, (now - begin) / 1e9):
             came = clock() if frames is None else frames.next()
             inference()
             now = clock()
-            samples.append(now - came)
-            ends.append(now - begin)
-    period_ns = 1e9 / schedule.rate if schedule.rate is not None else 0.0
+            kept.add(now - came, now - begin)
+            late += now - came > period_ns
     return Measured(
-        samples_ns=tuple(samples),
-        ends_ns=tuple(ends),
+        samples_ns=tuple(kept.samples),
+        ends_ns=tuple(kept.ends),
+        slowest_ns=tuple(kept.slowest),
+        inferences=kept.inferences,
         warmups=warmups,
         dropped=frames.dropped if frames is not None else None,
-        late=sum(sample > period_ns for sample in samples) if frames is not None else None,
+        late=late if frames is not None else None,
     )
+
+
+class _Kept:
+    """Samples in bounded memory, however long the run is.
+
+    When there are ``MOST_SAMPLES``, every second one is dropped, and from then on only half as many are kept.
+    """
+
+    def __init__(self) -> None:
+        self.samples, self.ends, self.slowest = array("q"), array("q"), array("q")
+        self.inferences, self._every = 0, 1
+
+    def add(self, sample: int, end: int) -> None:
+        """Take the latency of an inference and its end, both in nanoseconds."""
+        if self.inferences % self._every == 0:
+            self.samples.append(sample)
+            self.ends.append(end)
+            self.slowest.append(sample)
+        elif sample > self.slowest[-1]:
+            self.slowest[-1] = sample
+        self.inferences += 1
+        if len(self.samples) == MOST_SAMPLES and self.inferences % self._every == 0:
+            self.slowest = array("q", map(max, self.slowest[::2], self.slowest[1::2]))
+            self.samples, self.ends = self.samples[::2], self.ends[::2]
+            self._every *= 2
 
 
 class _Frames:

@@ -94,7 +94,8 @@ class RunReport:
         phases: The times of the steps around the steady state.
         latency: The latency in the steady state.
         warmup_inferences: The number of inferences in the warm-up.
-        samples_ns: The latency of every timed inference in nanoseconds.
+        samples_ns: The latency of every timed inference in nanoseconds; of a run with more than 131,072, every second
+            one, or fewer.
         frames: What became of the frames; None without a frame rate.
         series: The timing as a time series.
         throttled_at_s: The time at which throttling began, in seconds from the first reading; None if it did not begin,

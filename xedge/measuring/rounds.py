@@ -132,6 +132,6 @@ def _together(runs: Sequence[RunReport]) -> Measured:
         series=(),
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
         warmup_inferences=sum(run.warmup_inferences for run in runs),
-        verdict=judge(latency, runs[0].board, readings, contention),
+        verdict=judge(latency, runs[0].board, readings, contention, runs[0].execution.threads),
     )
     return Measured(run=pooled, rounds_ms=tuple(run.latency.p50_ms for run in runs))

@@ -18,7 +18,7 @@ from xedge.device.cooldown import Cooldown, cool_down
 from xedge.device.process import age_ms, peak_memory_bytes
 from xedge.device.readings import Reading, watching
 from xedge.device.system import System
-from xedge.errors import CheckError, InputError, parameter
+from xedge.errors import CheckError, InputError, UsageError, parameter
 from xedge.measuring.against import check_same_model, hold_against
 from xedge.measuring.latency import Clock, Latency, Measured, Schedule, measure, summarize
 from xedge.measuring.report import Frames, Phases, RunReport, SelfTest
@@ -32,6 +32,7 @@ from xedge.runtimes.classifier import Classifier, open_bundle_classifier
 from xedge.types import FloatArray, IntArray, UInt8Array
 
 MOST_DEFAULT_THREADS = 4
+MOST_THREADS = 1024
 Progress = Callable[[str], None]
 
 
@@ -54,7 +55,13 @@ class RunOptions:
     cooldown: Cooldown | None = None
 
     def thread_count(self) -> int:
-        """Return the number of threads to use."""
+        """Return the number of threads to use.
+
+        Raises:
+            UsageError: So many threads could not even be started.
+        """
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise UsageError(f"{parameter('threads')} {self.threads}: give at most {MOST_THREADS}")
         return self.threads or min(usable_cores(), MOST_DEFAULT_THREADS)
 
     def settings(self, bundle: Bundle) -> Settings:
@@ -141,7 +148,7 @@ def run_bundle(
         accuracy=scored,
         answers=answers,
         against=against,
-        verdict=judge(timing.latency, board, timing.readings, timing.contention),
+        verdict=judge(timing.latency, board, timing.readings, timing.contention, options.thread_count()),
     )
 
 
@@ -190,7 +197,7 @@ def _timed(classifier: Classifier, pixels: UInt8Array, schedule: Schedule, clock
 def _frames(schedule: Schedule, measured: Measured) -> Frames | None:
     if schedule.rate is None or measured.dropped is None or measured.late is None:
         return None
-    return Frames(rate=schedule.rate, done=len(measured.samples_ns), dropped=measured.dropped, late=measured.late)
+    return Frames(rate=schedule.rate, done=measured.inferences, dropped=measured.dropped, late=measured.late)
 
 
 def _energy_j(latency: Latency, readings: Sequence[Reading]) -> float | None:

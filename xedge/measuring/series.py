@@ -48,8 +48,12 @@ def time_series(measured: Measured, readings: Sequence[Reading]) -> tuple[Window
     length_s = max(SHORTEST_S, total_s / WINDOWS)
     count = max(1, round(total_s / length_s))
     stretches: list[list[float]] = [[] for _ in range(count)]
-    for end, sample in zip(measured.ends_ns, measured.samples_ns, strict=True):
-        stretches[min(count - 1, int(end / 1e9 / total_s * count))].append(sample / 1e6)
+    slowest: list[float] = [0.0] * count
+    for end, sample, peak in zip(measured.ends_ns, measured.samples_ns, measured.slowest_ns, strict=True):
+        index = min(count - 1, int(end / 1e9 / total_s * count))
+        stretches[index].append(sample / 1e6)
+        slowest[index] = max(slowest[index], peak / 1e6)
+    each = measured.inferences / len(measured.samples_ns)
     windows = []
     for index, stretch in enumerate(stretches):
         at_s = total_s * (index + 1) / count
@@ -57,9 +61,9 @@ def time_series(measured: Measured, readings: Sequence[Reading]) -> tuple[Window
         windows.append(
             Window(
                 at_s=at_s,
-                inferences=len(stretch),
+                inferences=round(each * len(stretch)),
                 median_ms=median(stretch) if stretch else None,
-                max_ms=max(stretch, default=None),
+                max_ms=slowest[index] if stretch else None,
                 temperature_c=reading.temperature_c,
                 core_mhz=max(reading.core_mhz, default=None),
             )

@@ -51,7 +51,9 @@ def grouped(verdicts: Mapping[str, Verdict]) -> dict[str, list[str]]:
     return found
 
 
-def judge(latency: Latency, board: Board, readings: Sequence[Reading], contention: Contention | None) -> Verdict:
+def judge(
+    latency: Latency, board: Board, readings: Sequence[Reading], contention: Contention | None, threads: int = 1
+) -> Verdict:
     """Return the verdict on a run.
 
     Args:
@@ -59,8 +61,11 @@ def judge(latency: Latency, board: Board, readings: Sequence[Reading], contentio
         board: The board on which the bundle ran.
         readings: The readings of the board before, during and after the timing, in order; at least one.
         contention: What else the processor did during the timing; None if it is unknown.
+        threads: The number of threads that the runtime was given.
     """
     reasons = [*_of_samples(latency), *_of_board(board), *_of_contention(contention), *_of_readings(readings)]
+    if threads > board.cores:
+        reasons.append(f"threads: there are {threads} for {board.cores} cores, so that they wait for each other")
     return Verdict(valid=not reasons, reasons=tuple(reasons))
 
 
