@@ -32,7 +32,8 @@ def main(options: argparse.Namespace) -> int:
     if (path.is_dir() and (path / MANIFEST).is_file()) or path.suffix == ".zip":
         with opened(path) as bundle:
             found = audit(_session(bundle.artifact))
-            document = {**to_json(bundle.manifest), "audit": to_json(found)}
+            answered = to_json(bundle.confusion())
+            document = {**to_json(bundle.manifest), "confusion": answered, "audit": to_json(found)}
             console.result(document, f"{fields(_bundle(bundle))}\n\n{audit_text(found)}")
     elif any(path.suffix in runtime.suffixes for runtime in runtimes()):
         session = _session(path)
