@@ -173,9 +173,9 @@ def agreement(probabilities: FloatArray, reference: FloatArray) -> Agreement:
     """
     same = probabilities.argmax(1) == reference.argmax(1)
     difference = np.abs(probabilities - reference)
-    noise = centred_logits(probabilities) - centred_logits(reference)
-    power = float((noise**2).sum())
-    signal = float((centred_logits(reference) ** 2).sum())
+    logits = centred_logits(reference)
+    power = float(((centred_logits(probabilities) - logits) ** 2).sum())
+    signal = float((logits**2).sum())
     return Agreement(
         photos=len(same),
         agreement=float(same.mean()),

@@ -32,8 +32,9 @@ def main(options: argparse.Namespace) -> int:
     if (path.is_dir() and (path / MANIFEST).is_file()) or path.suffix == ".zip":
         with opened(path) as bundle:
             found = audit(_session(bundle.artifact))
-            answered = to_json(bundle.confusion())
-            document = {**to_json(bundle.manifest), "confusion": answered, "audit": to_json(found)}
+            # Only the JSON document holds what was answered class by class, so that the text does not wait for it.
+            answered = bundle.confusion() if options.json is not None else None
+            document = {**to_json(bundle.manifest), "confusion": to_json(answered), "audit": to_json(found)}
             console.result(document, f"{fields(_bundle(bundle))}\n\n{audit_text(found)}")
     elif any(path.suffix in runtime.suffixes for runtime in runtimes()):
         session = _session(path)
