@@ -29,12 +29,13 @@ from pydantic import TypeAdapter
 
 import xedge
 from xedge.api.documents import KINDS
-from xedge.bundle.manifest import Manifest
+from xedge.bundle.manifest import HostConfusion, Manifest
 from xedge.cli.parser import parser
 from xedge.errors import EXIT_CODES
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py from the program; change it there. -->"
+FILES = {"manifest": "A bundle's manifest.json", "confusion": "A bundle's confusion.json"}
 TITLES = {"run": "A run", "run-on": "Runs on another machine", "verify": "A verification", "analyze": "An analysis"}
 TITLES |= {
     "benchmark": "A benchmark",
@@ -164,11 +165,16 @@ An INVALID verdict of `xedge run` is part of the report, not an error: the code 
 
 
 def kinds() -> dict[str, type]:
-    """Return the documents by name: the manifest, and what commands write with ``--json``."""
-    found: dict[str, type] = {"manifest": Manifest}
+    """Return the documents by name: those in a bundle, and what commands write with ``--json``."""
+    found: dict[str, type] = {"manifest": Manifest, "confusion": HostConfusion}
     for tag, (module, name) in KINDS.items():
-        found[tag.removeprefix("xedge.").partition("/")[0]] = getattr(importlib.import_module(module), name)
+        found[name_of(tag)] = getattr(importlib.import_module(module), name)
     return found
+
+
+def name_of(tag: str) -> str:
+    """Return a document's name, which is its tag without ``xedge.`` and without its version."""
+    return tag.removeprefix("xedge.").partition("/")[0]
 
 
 def schema(name: str, kind: type) -> dict[str, Any]:
@@ -229,9 +235,10 @@ Schemas lie beside this page in [`docs/schemas`](../schemas/run.json). `xedge co
 `path`, `artifact_bytes` and `manifest` of each bundle, `xedge predict --json` one with `photo` and `classes` of each
 photo."""
     parts = [NOTE, "# Manifest and JSON documents", words]
+    tags = {name_of(tag): tag for tag in KINDS}
     told: set[Any] = set()
     for name, kind in kinds().items():
-        title = "A bundle's manifest.json" if name == "manifest" else f"{TITLES[name]}: `xedge.{name}/1`"
+        title = f"{TITLES[name]}: `{tags[name]}`" if name in tags else FILES[name]
         parts.append(f"## {title}\n\n[JSON Schema](../schemas/{name}.json)")
         for one in dataclasses_in(kind):
             if one not in told:

@@ -28,7 +28,7 @@ from xedge.measuring.report import Phases, RunReport, SelfTest
 from xedge.measuring.rounds import Measured
 from xedge.measuring.series import Window
 from xedge.measuring.verdict import Verdict
-from xedge.metrics import Accuracy, Agreement, Answers, accuracy, wilson
+from xedge.metrics import Accuracy, Agreement, Answers, Confusion, accuracy, confusion, wilson
 from xedge.models.compact import embedded
 from xedge.photos.sets import PhotoSet
 from xedge.remote.run import Failure, HostFigures, RemoteRun
@@ -123,7 +123,12 @@ def answers(wrong: Sequence[int] = (), **changes: Any) -> Answers:
 def accuracy_of(told: Answers) -> Accuracy:
     """The figures that answers have."""
     probabilities = np.eye(len(told.labels), dtype=np.float32)[list(told.first)]
-    return accuracy(probabilities, np.array(told.truth), told.labels)
+    return accuracy(probabilities, np.array(told.truth))
+
+
+def confusion_of(told: Answers) -> Confusion:
+    """The confusion that answers have."""
+    return confusion(np.array(told.first), np.array(told.truth), told.labels)
 
 
 def share(right: int, count: int) -> Accuracy:
@@ -133,8 +138,6 @@ def share(right: int, count: int) -> Accuracy:
         top1=right / count,
         top5=None,
         interval95=wilson(right, count),
-        per_class={},
-        confusion=((),),
     )
 
 
@@ -174,6 +177,7 @@ def run(milliseconds: float = 2.0, wrong: Sequence[int] | None = None, **changes
         peak_memory_bytes=90_000_000,
         data=str(found.root),
         accuracy=accuracy_of(told) if told is not None else None,
+        confusion=confusion_of(told) if told is not None else None,
         answers=told,
         host_top1=0.875,
         against=None,
@@ -301,8 +305,10 @@ def pair(first: str, second: str, **changes: Any) -> Pair:
 def verification(**changes: Any) -> VerifyReport:
     """A float and an int8 artifact that were compared with each other."""
     members = (
-        MemberReport(name="tflite fp32", precision="fp32", accuracy=share(44, 50), audit=audit(finding="float")),
-        MemberReport(name="tflite int8", precision="int8", accuracy=share(43, 50), audit=audit()),
+        MemberReport(
+            name="tflite fp32", precision="fp32", accuracy=share(44, 50), confusion=None, audit=audit(finding="float")
+        ),
+        MemberReport(name="tflite int8", precision="int8", accuracy=share(43, 50), confusion=None, audit=audit()),
     )
     quiet = VerifyReport(
         photos=50,

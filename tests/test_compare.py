@@ -45,7 +45,7 @@ def test_a_run_comes_back_as_it_was(document: Callable[[str], Path]) -> None:
     written = json.loads(document("run_fp32").read_text())
     read = read_document(document("run_fp32"))
     assert to_json(read) == written
-    assert written["schema"] == "xedge.run/1"
+    assert written["schema"] == "xedge.run/2"
     assert from_json(RunReport, written) == read
 
 
@@ -217,7 +217,7 @@ def test_runs_are_taken_from_every_document_that_holds_some(runs: tuple[RunRepor
     table = fabricated.written(tmp_path / "benchmark.json", fabricated.benchmark(*rows))
     assert [one.rounds_ms for one in read_runs(table)] == [(1.0, 1.1)]
     verified = fabricated.written(tmp_path / "verify.json", fabricated.verification())
-    with pytest.raises(InputError, match=r"xedge\.verify/1"):
+    with pytest.raises(InputError, match=r"xedge\.verify/2"):
         read_runs(verified)
 
 

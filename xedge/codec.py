@@ -7,6 +7,7 @@ values that no document of xedge has: numbers that are not finite or do not fit 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -127,6 +128,9 @@ def _plain(kind: Any, data: Any, path: str) -> Any:
 def _tuple(arguments: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...]:
     _checked(data, isinstance(data, list), path, "a list")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
+        if arguments[0] in (int, str) and all(type(item) is arguments[0] for item in data):
+            # Lists of a number or a name for every photo or class are long, and nothing in them needs converting.
+            return tuple(data)
         return tuple(_parse(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(data))
     _checked(data, len(data) == len(arguments), path, f"a list of {len(arguments)}")
     return tuple(_parse(kind, item, f"{path}[{i}]") for i, (kind, item) in enumerate(zip(arguments, data, strict=True)))
@@ -134,8 +138,7 @@ def _tuple(arguments: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...]:
 
 def _dataclass(kind: Any, data: Any, path: str) -> Any:
     _checked(data, isinstance(data, dict), path, "an object")
-    hints = typing.get_type_hints(kind)
-    known = {field.name: field for field in dataclasses.fields(kind)}
+    hints, known = _members(kind)
     for name in data:
         if name not in known:
             raise BundleError(f"{path}.{name}: is not a field that this version of xedge knows")
@@ -149,6 +152,12 @@ def _dataclass(kind: Any, data: Any, path: str) -> Any:
         return kind(**values)
     except (ValueError, OverflowError) as error:
         raise BundleError(f"{path}: {error}") from error
+
+
+@functools.cache
+def _members(kind: Any) -> tuple[dict[str, Any], dict[str, dataclasses.Field[Any]]]:
+    """Return the types and the fields of a dataclass by name; evaluating annotations is slow, and lists are long."""
+    return typing.get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind)}
 
 
 def _checked(data: Any, good: bool, path: str, expected: str) -> Any:

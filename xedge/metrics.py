@@ -23,16 +23,43 @@ class Accuracy:
         top5: The share of photos whose true class is among the five most probable ones, 0 to 1; None below six classes,
             where it says nothing.
         interval95: The 95 % Wilson interval of ``top1``.
-        per_class: The top-1 accuracy among the photos of each class, by the name of the class, 0 to 1.
-        confusion: The confusion matrix: the rows are the true classes, the columns are the answers.
     """
 
     photos: int
     top1: float
     top5: float | None
     interval95: tuple[float, float]
-    per_class: dict[str, float]
-    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassAccuracy:
+    """The top-1 accuracy of a classifier among the photos of one class.
+
+    Args:
+        index: The index of the class among the outputs.
+        label: The name of the class.
+        photos: The number of photos of the class.
+        top1: The share of these photos whose true class is the most probable one, 0 to 1.
+    """
+
+    index: int
+    label: str
+    photos: int
+    top1: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """What a classifier answered to the photos of each class; it holds nothing for classes without photos.
+
+    Args:
+        classes: The classes that have photos, in the order of the outputs.
+        cells: The cells of the confusion matrix that are not zero, in the order of the matrix: the index of the true
+            class, the index of the answer, and the number of photos.
+    """
+
+    classes: tuple[ClassAccuracy, ...]
+    cells: tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,31 +111,57 @@ class Agreement:
     logit_snr_db: float | None
 
 
-def accuracy(probabilities: FloatArray, truth: IntArray, labels: tuple[str, ...]) -> Accuracy:
+def accuracy(probabilities: FloatArray, truth: IntArray) -> Accuracy:
     """Return the accuracy of a classifier.
 
     Args:
         probabilities: The probabilities (N, classes) that the classifier gave.
         truth: The indices (N,) of the true classes.
-        labels: The names of the classes.
     """
-    classes = probabilities.shape[1]
-    answer = probabilities.argmax(1)
-    correct = answer == truth
-    confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (truth, answer), 1)
-    top5 = None
-    if classes > 5:
-        first5 = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
-        top5 = float((first5 == truth[:, None]).any(1).mean())
+    correct = probabilities.argmax(1) == truth
     return Accuracy(
         photos=len(truth),
         top1=float(correct.mean()),
-        top5=top5,
+        top5=float((ranks(probabilities, truth) < 5).mean()) if probabilities.shape[1] > 5 else None,
         interval95=wilson(int(correct.sum()), len(truth)),
-        per_class={labels[c]: float(correct[truth == c].mean()) for c in np.unique(truth)},
-        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
     )
+
+
+def ranks(probabilities: FloatArray, truth: IntArray) -> IntArray:
+    """Return how many classes come before the true class of each photo (N,), the most probable classes first.
+
+    Of classes with the same probability, the one with the lower index comes first.
+
+    Args:
+        probabilities: The probabilities (N, classes) that a classifier gave.
+        truth: The indices (N,) of the true classes.
+    """
+    own = np.take_along_axis(probabilities, truth[:, None], axis=1)
+    lower = np.arange(probabilities.shape[1]) < truth[:, None]
+    before: IntArray = ((probabilities > own) | ((probabilities == own) & lower)).sum(1)
+    return before
+
+
+def confusion(answers: IntArray, truth: IntArray, labels: Sequence[str]) -> Confusion:
+    """Return what a classifier answered to the photos of each class.
+
+    Time and size grow with the number of photos, not with the square of the number of classes.
+
+    Args:
+        answers: The indices (N,) of the classes that the classifier answered.
+        truth: The indices (N,) of the true classes.
+        labels: The names of the classes.
+    """
+    pairs, counts = np.unique(np.stack([truth, answers], axis=1), axis=0, return_counts=True)
+    cells = tuple((int(true), int(answer), int(count)) for (true, answer), count in zip(pairs, counts, strict=True))
+    right = {true: count for true, answer, count in cells if true == answer}
+    classes = tuple(
+        ClassAccuracy(
+            index=int(index), label=labels[index], photos=int(photos), top1=right.get(int(index), 0) / int(photos)
+        )
+        for index, photos in zip(*np.unique(truth, return_counts=True), strict=True)
+    )
+    return Confusion(classes=classes, cells=cells)
 
 
 def agreement(probabilities: FloatArray, reference: FloatArray) -> Agreement:
@@ -120,9 +173,9 @@ def agreement(probabilities: FloatArray, reference: FloatArray) -> Agreement:
     """
     same = probabilities.argmax(1) == reference.argmax(1)
     difference = np.abs(probabilities - reference)
-    noise = centred_logits(probabilities) - centred_logits(reference)
-    power = float((noise**2).sum())
-    signal = float((centred_logits(reference) ** 2).sum())
+    logits = centred_logits(reference)
+    power = float(((centred_logits(probabilities) - logits) ** 2).sum())
+    signal = float((logits**2).sum())
     return Agreement(
         photos=len(same),
         agreement=float(same.mean()),

@@ -13,11 +13,11 @@ from xedge.files import read_text
 # The dataclass that each document is read as. Its module is imported when it is needed, because some need the host's
 # packages.
 KINDS = {
-    "xedge.run/1": ("xedge.measuring.report", "RunReport"),
-    "xedge.run-on/1": ("xedge.remote.run", "RemoteRun"),
-    "xedge.verify/1": ("xedge.inspection.verification", "VerifyReport"),
+    "xedge.run/2": ("xedge.measuring.report", "RunReport"),
+    "xedge.run-on/2": ("xedge.remote.run", "RemoteRun"),
+    "xedge.verify/2": ("xedge.inspection.verification", "VerifyReport"),
     "xedge.analyze/1": ("xedge.inspection.analysis", "AnalyzeReport"),
-    "xedge.benchmark/1": ("xedge.measuring.recommendation", "BenchmarkReport"),
+    "xedge.benchmark/2": ("xedge.measuring.recommendation", "BenchmarkReport"),
     "xedge.compare/1": ("xedge.measuring.comparison", "Comparison"),
     "xedge.cost/1": ("xedge.inspection.costing", "Cost"),
     "xedge.doctor/1": ("xedge.doctor.examination", "Examination"),

@@ -27,10 +27,12 @@ class Prediction:
     """A class and its probability.
 
     Args:
-        label: The name of the class.
+        index: The index of the class among the outputs.
+        label: The name of the class; several classes can have the same name.
         probability: The probability that the model gives it, 0 to 1.
     """
 
+    index: int
     label: str
     probability: float
 
@@ -73,7 +75,7 @@ class Model:
         """
         probabilities = self.probabilities(photo)
         order = np.argsort(-probabilities, kind="stable")[:top]
-        return tuple(Prediction(label=self.labels[i], probability=float(probabilities[i])) for i in order)
+        return tuple(Prediction(index=int(i), label=self.labels[i], probability=float(probabilities[i])) for i in order)
 
     def probabilities(self, photo: Photo) -> FloatArray:
         """Return the probabilities (classes,) float32 of a photo, as ``classify`` takes it."""

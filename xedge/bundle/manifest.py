@@ -8,11 +8,11 @@ from typing import Literal
 
 from xedge.codec import from_json, parse_json, to_json
 from xedge.errors import BundleError
-from xedge.metrics import Accuracy, Agreement, Drop
+from xedge.metrics import Accuracy, Agreement, Confusion, Drop
 from xedge.photos.preprocess import Preprocessing
 from xedge.vocabulary import IoType, OutputKind, Precision
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # The least and the greatest value of each type of integers.
 RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 # No photo, batch or list of classes is larger.
@@ -153,6 +153,25 @@ class HostAccuracy:
     def drop_points(self) -> float:
         """The top-1 accuracy of the reference minus that of the artifact, in percentage points."""
         return 100 * (self.reference.top1 - self.artifact.top1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostConfusion:
+    """What was answered to the photos of each class when the accuracy was measured on the host.
+
+    It is kept in ``confusion.json``, because it grows with the number of photos and running a bundle does not need it.
+
+    Args:
+        artifact: The answers of the artifact.
+        reference: The answers of the float reference.
+    """
+
+    artifact: Confusion
+    reference: Confusion
+
+    def dumps(self) -> str:
+        """Return the JSON text."""
+        return json.dumps(to_json(self)) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)

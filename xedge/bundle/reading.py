@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from xedge.bundle import manifest as manifests
-from xedge.bundle.manifest import Manifest
+from xedge.bundle.manifest import HostConfusion, Manifest
+from xedge.codec import from_json, parse_json
 from xedge.errors import BundleError, InputError, ResourceError, XedgeError
 from xedge.files import read_text, set_aside, sha256
 from xedge.types import FloatArray, UInt8Array
@@ -23,6 +24,8 @@ LABELS = "labels.txt"
 OUTPUTS = "golden/outputs.npz"
 # The file that says what was done to the channels of tensors. It is used to compare tensors; no runtime needs it.
 CHANGES = "changes.npz"
+# The file that says what was answered to the photos of each class on the host. No runtime needs it either.
+CONFUSION = "confusion.json"
 Changes = Mapping[str, tuple[FloatArray, FloatArray]]
 # A zip that would unpack to more than this is refused. The largest artifacts are a hundred times smaller.
 LARGEST_ZIP_BYTES = 4 << 30
@@ -97,6 +100,19 @@ class Bundle:
         if not (reference.shape == answers.shape == (len(pixels), self.manifest.model.classes)):
             raise BundleError(f"{self.root}/{OUTPUTS}: has no answer for each photo and class; convert again")
         return GoldenData(pixels=pixels, reference=reference, expected=answers)
+
+    def confusion(self) -> HostConfusion | None:
+        """Read what was answered to the photos of each class on the host; None without labelled photos.
+
+        Raises:
+            BundleError: The file cannot be read.
+        """
+        if CONFUSION not in self.manifest.files:
+            return None
+        try:
+            return from_json(HostConfusion, parse_json(read_text(self.root / CONFUSION, LARGEST_TEXT_BYTES)))
+        except (OSError, UnicodeDecodeError, BundleError) as error:
+            raise BundleError(f"{self.root}/{CONFUSION}: cannot be read ({error}); convert again") from error
 
     def changes(self) -> dict[str, tuple[FloatArray, FloatArray]]:
         """Read what was done to the channels of tensors.

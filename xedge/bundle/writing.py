@@ -13,8 +13,17 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from xedge.bundle.manifest import Manifest
-from xedge.bundle.reading import CHANGES, LABELS, LARGEST_TEXT_BYTES, MANIFEST, OUTPUTS, Changes, GoldenData
+from xedge.bundle.manifest import HostConfusion, Manifest
+from xedge.bundle.reading import (
+    CHANGES,
+    CONFUSION,
+    LABELS,
+    LARGEST_TEXT_BYTES,
+    MANIFEST,
+    OUTPUTS,
+    Changes,
+    GoldenData,
+)
 from xedge.codec import parse_json
 from xedge.errors import BundleError, InputError, parameter
 from xedge.files import check_writable, new_folder, read_text, refusals_explained, sha256, write_file
@@ -29,6 +38,7 @@ def write_bundle(
     files: Mapping[str, Path],
     golden: GoldenData,
     changes: Changes | None = None,
+    confusion: HostConfusion | None = None,
     *,
     zipped: bool = False,
 ) -> Path:
@@ -42,6 +52,7 @@ def write_bundle(
         golden: The data of the self-test.
         changes: The scale and the shift (channels,) of each tensor of the artifact that holds
             (reference - shift) / scale, by the tensor's name.
+        confusion: What was answered to the photos of each class on the host; None without labelled photos.
         zipped: Whether to write one zip instead of a folder.
 
     Raises:
@@ -50,6 +61,8 @@ def write_bundle(
     contents = {LABELS: ("\n".join(labels) + "\n").encode(), **_golden_files(manifest, golden)}
     if changes:
         contents[CHANGES] = _npz({name: np.stack(change) for name, change in changes.items()})
+    if confusion is not None:
+        contents[CONFUSION] = confusion.dumps().encode()
     if zipped:
         path = destination.with_name(destination.name + ".zip")
         with tempfile.TemporaryDirectory() as scratch:

@@ -37,7 +37,14 @@ def main(options: argparse.Namespace) -> int:
         with opened(path) as bundle:
             settings = Settings(threads=RunOptions().thread_count())
             found = audit(open_bundle_classifier(bundle, settings)[0].session)
-            document = {"schema": SCHEMA, **to_json(bundle.manifest), "audit": to_json(found)}
+            # Only the JSON document holds what was answered class by class, so that the text does not wait for it.
+            answered = bundle.confusion() if options.json is not None else None
+            document = {
+                "schema": SCHEMA,
+                **to_json(bundle.manifest),
+                "confusion": to_json(answered),
+                "audit": to_json(found),
+            }
             console.result(document, f"{fields(_bundle(bundle))}\n\n{audit_text(found)}")
     elif any(path.suffix in runtime.suffixes for runtime in runtimes()):
         session = _session(path)

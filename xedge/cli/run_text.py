@@ -6,9 +6,14 @@ import textwrap
 
 from xedge.cli.console import fields, megabytes, milliseconds, percent, table
 from xedge.measuring.report import RunReport
+from xedge.metrics import Confusion
 
 # From so many stretches of time on, their course is shown.
 LONG = 20
+# Of more classes than this, only the worst are shown.
+MOST_CLASSES, WORST_CLASSES = 40, 10
+# A confusion matrix of more classes is wider than a terminal.
+LARGEST_MATRIX = 12
 
 
 def text(report: RunReport) -> str:
@@ -166,8 +171,9 @@ def _accuracy(report: RunReport) -> list[str]:
         lines.append(("top-5", percent(scored.top5)))
     if report.host_top1 is not None:
         lines.append(("on the host", f"{percent(report.host_top1)} when it was converted"))
-    classes = [[name, percent(share)] for name, share in scored.per_class.items()]
-    return [fields(lines), *_left_out(report), table(classes, ["class", "top-1"]), *_confusion(report)]
+    if report.confusion is None:
+        return [fields(lines), *_left_out(report)]
+    return [fields(lines), *_left_out(report), *_classes(report.confusion), *_matrix(report.confusion)]
 
 
 def _left_out(report: RunReport) -> list[str]:
@@ -175,15 +181,24 @@ def _left_out(report: RunReport) -> list[str]:
     return [f"NOTE: not scored: {', '.join(report.left_out)}"] if report.left_out else []
 
 
-def _confusion(report: RunReport) -> list[str]:
-    """The confusion matrix, if it fits a terminal."""
-    scored = report.accuracy
-    assert scored is not None
-    names = list(scored.per_class)
-    if len(scored.confusion) != len(names) or len(names) > 12:
+def _classes(confusion: Confusion) -> list[str]:
+    """Return the accuracy of each class; of many classes, those with the lowest accuracy."""
+    classes, header = confusion.classes, ["class", "top-1"]
+    if len(classes) <= MOST_CLASSES:
+        return [table([[one.label, percent(one.top1)] for one in classes], header)]
+    worst = sorted(classes, key=lambda one: one.top1)[:WORST_CLASSES]
+    words = f"These {WORST_CLASSES} of {len(classes)} classes have the lowest accuracy; --json writes all of them."
+    return [table([[one.label, percent(one.top1)] for one in worst], header), words]
+
+
+def _matrix(confusion: Confusion) -> list[str]:
+    """Return the confusion matrix, if it fits a terminal and every class that was answered has photos."""
+    names = {one.index: one.label for one in confusion.classes}
+    if len(names) > LARGEST_MATRIX or any(answer not in names for _, answer, _ in confusion.cells):
         return []
-    short = [textwrap.shorten(name, 9, placeholder="") or name[:9] for name in names]
-    rows = [[name, *map(str, row)] for name, row in zip(names, scored.confusion, strict=True)]
+    counts = {(true, answer): count for true, answer, count in confusion.cells}
+    short = [textwrap.shorten(name, 9, placeholder="") or name[:9] for name in names.values()]
+    rows = [[name, *(str(counts.get((true, answer), 0)) for answer in names)] for true, name in names.items()]
     return [table(rows, ["truth \\ answer", *short])]
 
 

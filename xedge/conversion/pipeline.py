@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xedge.bundle.manifest import HostAccuracy, Manifest, Speed
+from xedge.bundle.manifest import HostAccuracy, HostConfusion, Manifest, Speed
 from xedge.bundle.reading import GoldenData
 from xedge.bundle.writing import check_destination, write_bundle
 from xedge.conversion.calibrated import Calibrated
@@ -25,7 +25,7 @@ from xedge.device.board import usable_cores
 from xedge.errors import CheckError, XedgeError
 from xedge.measuring.latency import in_turns
 from xedge.memory import caller_set_aside, give_memory_back, return_large_blocks
-from xedge.metrics import accuracy, agreement
+from xedge.metrics import accuracy, agreement, confusion
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
 from xedge.types import FloatArray
@@ -118,7 +118,7 @@ def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *,
         classifier = open_classifier(files[0], manifest, settings)
         expected = np.stack([classifier.classify(pixels) for pixels in subject.golden_pixels])
         _check_answers(stages, target, form, expected, subject.golden_reference)
-        manifest = _scored(calibrated, manifest, classifier)
+        manifest, answered = _scored(calibrated, manifest, classifier)
         if sibling is not None:
             manifest = replace(manifest, speed=_speed(calibrated, target, classifier, sibling))
         del classifier
@@ -133,6 +133,7 @@ def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *,
                 {file.name: file for file in files},
                 golden,
                 changes,
+                answered,
                 zipped=subject.request.options.zipped,
             )
             words.append(str(path))
@@ -182,29 +183,35 @@ def _speed(calibrated: Calibrated, target: Target, classifier: Classifier, sibli
     return Speed(ms=pair.first_ms, float_ms=pair.second_ms, ratio=pair.ratio, threads=usable_cores())
 
 
-def _scored(calibrated: Calibrated, manifest: Manifest, classifier: Classifier) -> Manifest:
-    """The manifest with what the artifact scores on the labelled photos."""
+def _scored(
+    calibrated: Calibrated, manifest: Manifest, classifier: Classifier
+) -> tuple[Manifest, HostConfusion | None]:
+    """Return the manifest with what the artifact scores on the labelled photos, and what it answered class by class."""
     subject, stages = calibrated.subject, calibrated.stages
     photos = subject.photos
     if photos is None:
-        return manifest
+        return manifest, None
     truth = subject.truth(photos)
     with stages.stage("evaluate") as words:
         rows = []
         for done, file in enumerate(photos.files, start=1):
             rows.append(classifier.classify(subject.preprocessing.pixels(file)))
             stages.progress(f"evaluate {done}/{len(photos.files)} photos")
-        got = np.stack(rows)
+        got, reference = np.stack(rows), calibrated.reference_rows
         scored = HostAccuracy(
             data=photos.root.name,
             sha256=photos.digest(),
-            artifact=accuracy(got, truth, subject.labels),
-            reference=accuracy(calibrated.reference_rows, truth, subject.labels),
-            agreement=agreement(got, calibrated.reference_rows),
+            artifact=accuracy(got, truth),
+            reference=accuracy(reference, truth),
+            agreement=agreement(got, reference),
+        )
+        answered = HostConfusion(
+            artifact=confusion(got.argmax(1), truth, subject.labels),
+            reference=confusion(reference.argmax(1), truth, subject.labels),
         )
         words.append(f"{manifest.precision} on {len(rows)} photos")
     _note_loss(calibrated, manifest, scored)
-    return replace(manifest, accuracy=scored)
+    return replace(manifest, accuracy=scored), answered
 
 
 def _note_loss(calibrated: Calibrated, manifest: Manifest, scored: HostAccuracy) -> None:

@@ -17,6 +17,7 @@ from xedge.files import read_text
 from xedge.memory import give_memory_back
 from xedge.models.compact import embedded
 from xedge.photos.decoding import is_turned
+from xedge.photos.labels import lines_of, shared_names
 from xedge.photos.preprocess import Preprocessing, scheme
 from xedge.photos.sets import PhotoSet, read_folder
 from xedge.photos.truth import truth_of
@@ -93,6 +94,7 @@ def read_subject(request: Request, scratch: Path, stages: Stages) -> Subject:
     if photos is not None:
         _note_photos(photos, preprocessing, stages)
     labels = _labels(request, reference, photos)
+    _note_shared_names(labels or (), stages)
     if reference.output_kind in ("probability", "logit"):
         second = (labels or _numbered(reference.classes))[1]
         stages.tell("output", f"one {reference.output_kind}, which is taken for that of the second class, {second}")
@@ -172,6 +174,19 @@ def _labels(request: Request, reference: Reference, photos: PhotoSet | None) -> 
         return None
     truth_of(photos, None, classes)  # refuses folders that are not the classes
     return photos.classes
+
+
+def _note_shared_names(labels: tuple[str, ...], stages: Stages) -> None:
+    """Tell it if several classes have one name."""
+    shared = shared_names(labels)
+    if not shared:
+        return
+    name, indices = next(iter(shared.items()))
+    others = f", and so it is with {len(shared) - 1} other names" if len(shared) > 1 else ""
+    stages.note(
+        f"{lines_of(indices)} of the labels have the same name, {name!r} (blank lines do not count){others}: these "
+        "classes are told apart by their index, and photos in a class folder of such a name cannot be scored"
+    )
 
 
 def _numbered(classes: int) -> tuple[str, ...]:

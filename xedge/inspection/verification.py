@@ -15,7 +15,7 @@ from xedge.bundle.reading import Bundle
 from xedge.errors import InputError, parameter
 from xedge.files import sha256
 from xedge.measuring.run import RunOptions
-from xedge.metrics import Accuracy, Agreement, accuracy, agreement
+from xedge.metrics import Accuracy, Agreement, Confusion, accuracy, agreement, confusion
 from xedge.models.compact import embedded
 from xedge.photos.preprocess import Preprocessing
 from xedge.runtimes import choose_runtime
@@ -184,12 +184,14 @@ class MemberReport:
         name: The name of the member.
         precision: The precision for which it was made.
         accuracy: The accuracy on the photos; None without labels.
+        confusion: What was answered to the photos of each class; None without labels.
         audit: What its runtime really executes; None for the model in Keras.
     """
 
     name: str
     precision: Precision
     accuracy: Accuracy | None
+    confusion: Confusion | None
     audit: Audit | None
 
 
@@ -207,7 +209,7 @@ class VerifyReport:
             sentence each.
     """
 
-    schema: Literal["xedge.verify/1"] = "xedge.verify/1"
+    schema: Literal["xedge.verify/2"] = "xedge.verify/2"
     photos: int
     data: str
     members: tuple[MemberReport, ...]
@@ -256,7 +258,8 @@ def verify(
         MemberReport(
             name=member.name,
             precision=member.precision,
-            accuracy=accuracy(rows[member.name], *truth) if truth is not None else None,
+            accuracy=accuracy(rows[member.name], truth[0]) if truth is not None else None,
+            confusion=confusion(rows[member.name].argmax(1), *truth) if truth is not None else None,
             audit=member.audit,
         )
         for member in members

@@ -64,7 +64,7 @@ class BenchmarkReport:
         recommendation: The recommended target and precision; None if nothing ran.
     """
 
-    schema: Literal["xedge.benchmark/1"] = "xedge.benchmark/1"
+    schema: Literal["xedge.benchmark/2"] = "xedge.benchmark/2"
     model: str
     rounds: int
     rows: tuple[Row, ...]

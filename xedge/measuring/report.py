@@ -12,7 +12,7 @@ from xedge.measuring.against import Against
 from xedge.measuring.latency import Latency
 from xedge.measuring.series import Window
 from xedge.measuring.verdict import Verdict
-from xedge.metrics import Accuracy, Answers
+from xedge.metrics import Accuracy, Answers, Confusion
 from xedge.runtimes import Execution
 
 
@@ -105,6 +105,7 @@ class RunReport:
         data: The folder of the photos that were scored; None if nothing was scored.
         left_out: What of this folder was not scored, in words.
         accuracy: The accuracy on these photos; None without labelled photos.
+        confusion: What was answered to the photos of each class; None without labelled photos.
         answers: The answer to each photo that was scored; None without labelled photos.
         host_top1: The artifact's top-1 accuracy on the host at conversion, 0 to 1; None if it was not measured.
         against: The comparison with another bundle of the same model; None without one.
@@ -112,7 +113,7 @@ class RunReport:
         verdict: The verdict on whether the latency can be believed.
     """
 
-    schema: Literal["xedge.run/1"] = "xedge.run/1"
+    schema: Literal["xedge.run/2"] = "xedge.run/2"
     xedge_version: str
     bundle: str
     target: str
@@ -136,6 +137,7 @@ class RunReport:
     peak_memory_bytes: int
     data: str | None
     accuracy: Accuracy | None
+    confusion: Confusion | None
     answers: Answers | None = None
     left_out: tuple[str, ...] = ()
     host_top1: float | None

@@ -24,7 +24,7 @@ from xedge.measuring.latency import Clock, Latency, Measured, Schedule, measure,
 from xedge.measuring.report import Frames, Phases, RunReport, SelfTest
 from xedge.measuring.series import throttled_at_s, time_series
 from xedge.measuring.verdict import judge
-from xedge.metrics import Answers, accuracy
+from xedge.metrics import Answers, accuracy, confusion
 from xedge.photos.sets import PhotoSet
 from xedge.photos.truth import truth_of
 from xedge.runtimes import Settings, choose_runtime
@@ -114,13 +114,14 @@ def run_bundle(
     self_test = check_golden(bundle, [started.first, *(classifier.classify(one) for one in pixels[1:])])
     progress("latency")
     timing = _timed(classifier, pixels[0], options.schedule, clock, system)
-    scored, answers, decode_ms = None, None, None
+    scored, answered, answers, decode_ms = None, None, None, None
     if photos is not None and truth is not None:
         progress(f"accuracy on {len(photos.files)} photos")
         labels = bundle.labels if bundle.manifest.labels_known else photos.classes
         probabilities, photos, decode_ms = _classify_files(classifier, photos, clock)
         truth = bundle_truth(bundle, photos)
-        scored = accuracy(probabilities, truth, labels)
+        scored = accuracy(probabilities, truth)
+        answered = confusion(probabilities.argmax(1), truth, labels)
         answers = _answers(probabilities, truth, labels, photos)
     against = None
     if other is not None:
@@ -146,6 +147,7 @@ def run_bundle(
         data=str(photos.root) if photos is not None else None,
         left_out=photos.left_out if photos is not None else (),
         accuracy=scored,
+        confusion=answered,
         answers=answers,
         against=against,
         verdict=judge(timing.latency, board, timing.readings, timing.contention, options.thread_count()),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xedge.errors import InputError, parameter
+from xedge.photos.labels import classes_by_name, lines_of
 from xedge.photos.sets import PhotoSet
 from xedge.types import IntArray
 
@@ -32,18 +33,18 @@ def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> In
                 f"of all its classes, or convert with {parameter('labels')}, a file with their order"
             )
         return np.array(photos.truth, np.int64)
-    index = {label: i for i, label in enumerate(labels)}
+    named = classes_by_name(labels)
     for name in photos.classes:
-        if name not in index:
+        if name not in named:
             raise InputError(
                 f"{photos.root}: the class folder {name!r} is none of the model's {classes} labels "
                 f"({', '.join(labels[:5])}{', ...' if classes > 5 else ''}); rename it, or convert with "
                 f"{parameter('labels')}"
             )
-        if list(labels).count(name) > 1:
-            places = ", ".join(str(i) for i, label in enumerate(labels) if label == name)
+        if len(named[name]) > 1:
             raise InputError(
-                f"{photos.root}: the class folder {name!r} could be any of the classes {places}, which have the same "
-                f"label; convert with {parameter('labels')}, a file in which every label is different"
+                f"{photos.root}: the class folder {name!r} could be several classes, because {lines_of(named[name])} "
+                f"of the labels have this name (blank lines do not count); convert with {parameter('labels')}, a file "
+                "in which every label is different"
             )
-    return np.array([index[photos.classes[i]] for i in photos.truth], np.int64)
+    return np.array([named[photos.classes[i]][0] for i in photos.truth], np.int64)

@@ -57,7 +57,7 @@ class RemoteRun:
         failures: The errors of the other bundles, by the names of the bundles.
     """
 
-    schema: Literal["xedge.run-on/1"] = "xedge.run-on/1"
+    schema: Literal["xedge.run-on/2"] = "xedge.run-on/2"
     destination: str
     doctor: dict[str, Any]
     runs: tuple[RunReport, ...]

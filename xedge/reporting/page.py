@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from markupsafe import Markup
 from xedge._version import __version__
 from xedge.converters import targets
 from xedge.measuring.verdict import grouped
-from xedge.metrics import Accuracy
+from xedge.metrics import Accuracy, Confusion
+from xedge.photos.labels import told_apart
 from xedge.reporting import figures
 from xedge.reporting.gather import Entry, Gathered
 from xedge.reporting.photos import changed_photos
@@ -51,9 +53,7 @@ def page(found: Gathered, data: Path | None = None, title: str | None = None) ->
         distributions=Markup(figures.latency_distributions(found.entries)) if found.entries else None,  # noqa: S704
         courses=[(entry, Markup(figures.time_series(entry))) for entry in found.entries if _has_course(entry)],  # noqa: S704
         layers=[(one, Markup(figures.layers(one))) for one in found.analyses],  # noqa: S704
-        matrices=[(entry, entry.run.accuracy) for entry in found.entries if entry.run.accuracy is not None],
-        matrix_fits=lambda accuracy: len(accuracy.confusion) <= LARGEST_MATRIX,
-        confusions=confusions,
+        matrices=list(_matrices(found.entries)),
         changed=changed[0],
         changed_count=changed[1],
     )
@@ -75,18 +75,57 @@ def _has_course(entry: Entry) -> bool:
     return sum(window.median_ms is not None for window in entry.run.series) >= SHORTEST_SERIES
 
 
-def confusions(accuracy: Accuracy, labels: Sequence[str], most: int = 12) -> list[tuple[str, str, int]]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Matrix:
+    """The confusion between classes in one run: as a table if the classes are few, and otherwise as a list.
+
+    Args:
+        entry: The run.
+        accuracy: The accuracy of the run.
+        labels: The names of the classes, told apart.
+        rows: The confusion matrix, whose rows are the true classes and whose columns are the answers; None if it is too
+            large for a table.
+        right: The top-1 accuracy of each class that has photos, by the index of the class, 0 to 1.
+        frequent: The most frequent confusions: the true class, the answer, and the number of photos.
+    """
+
+    entry: Entry
+    accuracy: Accuracy
+    labels: tuple[str, ...]
+    rows: list[list[int]] | None
+    right: dict[int, float]
+    frequent: list[tuple[str, str, int]]
+
+
+def _matrices(entries: Sequence[Entry]) -> Iterator[Matrix]:
+    """Yield the confusion in each run that was scored."""
+    for entry in entries:
+        run = entry.run
+        if run.accuracy is None or run.confusion is None or run.answers is None:
+            continue
+        labels = told_apart(run.answers.labels)
+        yield Matrix(
+            entry=entry,
+            accuracy=run.accuracy,
+            labels=labels,
+            rows=_rows(run.confusion, len(labels)) if len(labels) <= LARGEST_MATRIX else None,
+            right={one.index: one.top1 for one in run.confusion.classes},
+            frequent=confusions(run.confusion, labels),
+        )
+
+
+def _rows(confusion: Confusion, classes: int) -> list[list[int]]:
+    counts = {(true, answer): count for true, answer, count in confusion.cells}
+    return [[counts.get((true, answer), 0) for answer in range(classes)] for true in range(classes)]
+
+
+def confusions(confusion: Confusion, labels: Sequence[str], most: int = 12) -> list[tuple[str, str, int]]:
     """Return the most frequent confusions: the true class, the answer, and the number of photos.
 
     Args:
-        accuracy: The accuracy with the confusion matrix.
+        confusion: What was answered to the photos of each class.
         labels: The names of the classes.
         most: The greatest number of confusions to return.
     """
-    wrong = [
-        (labels[i], labels[j], count)
-        for i, row in enumerate(accuracy.confusion)
-        for j, count in enumerate(row)
-        if i != j and count
-    ]
+    wrong = [(labels[true], labels[answer], count) for true, answer, count in confusion.cells if true != answer]
     return sorted(wrong, key=lambda one: -one[2])[:most]

@@ -14,6 +14,7 @@ from xedge.errors import InputError
 from xedge.metrics import Answers
 from xedge.models.compact import embedded
 from xedge.photos.decoding import open_photo, with_eight_bits
+from xedge.photos.labels import told_apart
 from xedge.reporting.gather import Entry
 
 MOST = 24
@@ -26,7 +27,7 @@ class Answer:
 
     Args:
         number: The number of the run on the page.
-        label: The name of the class that the run answered.
+        label: The name of the class that the run answered, told apart from other classes of the same name.
         probability: The probability of the answer, 0 to 1.
         right: Whether the answer is the true class.
     """
@@ -73,13 +74,13 @@ def changed_photos(reference: Entry, entries: Sequence[Entry], data: Path | None
     assert ours is not None
     others = [entry for entry in entries if entry is not reference and _same_photos(entry.run.answers, ours)]
     told = {entry.number: dict(_answers(entry)) for entry in (reference, *others)}
-    found = []
+    found, names = [], told_apart(ours.labels)
     for index, photo in enumerate(ours.photos):
         before = told[reference.number][photo]
         after = [told[entry.number][photo] for entry in others]
         different = tuple(one for one in after if one.label != before.label)
         if different:
-            found.append((photo, ours.labels[ours.truth[index]], before, different))
+            found.append((photo, names[ours.truth[index]], before, different))
     found.sort(key=lambda one: (not one[2].right, -len(one[3]), one[0]))
     folder = _folder(reference, data)
     shown = [
@@ -97,11 +98,11 @@ def _answers(entry: Entry) -> Iterator[tuple[str, Answer]]:
     """Yield the name of every photo and the answer of a run to it."""
     answers = entry.run.answers
     assert answers is not None
+    names = told_apart(answers.labels)
     for photo, truth, first, probability in zip(
         answers.photos, answers.truth, answers.first, answers.probability, strict=True
     ):
-        label = answers.labels[first]
-        yield photo, Answer(number=entry.number, label=label, probability=probability, right=first == truth)
+        yield photo, Answer(number=entry.number, label=names[first], probability=probability, right=first == truth)
 
 
 def _folder(reference: Entry, data: Path | None) -> Path | None:
