@@ -174,6 +174,7 @@ def test_a_connection_that_is_lost_while_sending_is_told() -> None:
 from xedge.cli.main import main
 from xedge.errors import ResourceError
 from xedge.errors import ConnectionLostError
+from xedge.remote.answers import Done
 from xedge.remote.ssh import Ssh
 
 def feed(pipe):
@@ -182,7 +183,7 @@ def feed(pipe):
 
 main(["info", "nowhere"])
 try:
-    Ssh(destination="pi", program=("sh", "-c", "exit 255")).ask({"do": "receive", "files": {}}, feed)
+    Ssh(destination="pi", program=("sh", "-c", "exit 255")).ask(Done, {"do": "receive", "files": {}}, feed)
 except ConnectionLostError as error:
     print(error)
 """
