@@ -108,7 +108,7 @@ class Ssh:
             return lost.what
         words = lost.said or f"ssh ended with {lost.code}"
         if lost.code == SSH_FAILED:
-            return words
+            return lost.said or f"{words} and said nothing; try ssh {self.destination} {self.python} --version"
         if lost.started:
             return f"xedge's agent there ended without an answer ({words})"
         if "not found" in words:
