@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -84,6 +85,27 @@ def test_what_a_login_shell_prints_is_not_believed(machine: Machine, bashrc: Cal
     answer = hasty(machine, start_s=30).ask(State, STATE)
     assert answer.machine == os.uname().machine
     assert answer.version == sys.version_info[:2]
+    assert time.monotonic() - begun < 30
+
+
+SETTINGS = {
+    "a terminal": "RequestTTY force",
+    "a command": "RemoteCommand sleep 600",
+    "a shared connection": "ControlMaster auto\n  ControlPath {folder}/%C\n  ControlPersist 20",
+    "compression": "Compression yes",
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())
+def test_settings_of_the_user_are_no_obstacle(machine: Machine, tmp_path: Path, setting: str) -> None:
+    config = tmp_path / "config"
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as short:  # The path of a socket has at most about 100 characters.
+        config.write_text(f"{machine.config.read_text()}  {setting.format(folder=short)}\n")
+        ssh = replace(hasty(machine, start_s=30), program=("ssh", "-F", str(config)))
+        for _ in range(2):
+            assert ssh.ask(Ran, {"do": "run", "arguments": ["echo", "1"]}).out == "1\n"
+        subprocess.run(["ssh", "-F", config, "-O", "exit", "pi"], capture_output=True, check=False)
     assert time.monotonic() - begun < 30
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -21,6 +21,7 @@ from xedge.errors import MissingRuntimeError, ResourceError
 from xedge.files import sha256
 from xedge.remote.answers import Done, Ran, State
 from xedge.remote.conversation import Limits
+from xedge.remote.deploy import _failed
 from xedge.remote.ssh import Ssh
 
 CHECK = {"do": "state", "files": {}, "check": True}
@@ -72,40 +73,37 @@ def send(ssh: Ssh, files: dict[str, Path]) -> None:
     ssh.ask(Done, {"do": "receive", "files": {name: sha256(path) for name, path in files.items()}}, feed)
 
 
-def as_file(path: Path) -> None:
-    shutil.rmtree(path)
-    path.write_text("not a folder")
+def inflict(damage: str, folder: Path) -> None:
+    """Run a line of shell in a folder."""
+    subprocess.run(["sh", "-c", damage], cwd=folder, check=True)
 
 
-DAMAGE: dict[str, Callable[[Path], object]] = {
-    "no environment": lambda folder: shutil.rmtree(folder / "venv"),
-    "no Python": lambda folder: (folder / "venv/bin/python").unlink(),
-    "Python is empty": lambda folder: (folder / "venv/bin/python").write_text(""),
-    "Python is a dangling link": lambda folder: (
-        (folder / "venv/bin/python").unlink(),
-        (folder / "venv/bin/python").symlink_to("/usr/bin/python2.4"),
-    ),
-    "Python cannot be executed": lambda folder: (folder / "venv/bin/python").chmod(0o644),
-    "xedge cannot be imported": lambda folder: (folder / "venv/bin/python").write_text("#!/bin/sh\nexit 1\n"),
-    "a file is missing": lambda folder: (folder / "venv/lib/package.py").unlink(),
-    "a file is empty": lambda folder: (folder / "venv/lib/package.py").write_text(""),
-    "a file where a folder was": lambda folder: as_file(folder / "venv/lib"),
-    "the environment is a file": lambda folder: as_file(folder / "venv"),
-    "no list": lambda folder: (folder / "venv.files").unlink(),
-    "an empty list": lambda folder: (folder / "venv.files").write_text(""),
-    "a list of nothing": lambda folder: (folder / "venv.files").write_text("{}"),
-    "another list": lambda folder: (folder / "venv.files").write_text("[1]"),
-    "a deep list": lambda folder: (folder / "venv.files").write_text("[" * 100_000),
-    "bytes for a list": lambda folder: (folder / "venv.files").write_bytes(os.urandom(1000)),
-    "the list is a folder": lambda folder: ((folder / "venv.files").unlink(), (folder / "venv.files").mkdir()),
+DAMAGE = {
+    "no environment": "rm -r venv",
+    "no Python": "rm venv/bin/python",
+    "Python is empty": ": > venv/bin/python",
+    "Python is a dangling link": "ln -sf /usr/bin/python2.4 venv/bin/python",
+    "Python cannot be executed": "chmod -x venv/bin/python",
+    "xedge cannot be imported": "sed -i 's/exit 0/exit 1/' venv/bin/python",
+    "a file is missing": "rm venv/lib/package.py",
+    "a file is empty": ": > venv/lib/package.py",
+    "a file where a folder was": "rm -r venv/lib; echo > venv/lib",
+    "the environment is a file": "rm -r venv; echo > venv",
+    "no list": "rm venv.files",
+    "an empty list": ": > venv.files",
+    "a list of nothing": "echo '{}' > venv.files",
+    "another list": "echo '[1]' > venv.files",
+    "a deep list": "head -c 100000 /dev/zero | tr '\\0' '[' > venv.files",
+    "bytes for a list": "head -c 1000 /dev/urandom > venv.files",
+    "the list is a folder": "rm venv.files; mkdir venv.files",
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_damaged_environment_is_noticed(machine: Machine, ssh: Ssh, damage: Callable[[Path], object]) -> None:
+def test_a_damaged_environment_is_noticed(machine: Machine, ssh: Ssh, damage: str) -> None:
     folder = sealed(machine, ssh)
     assert ssh.ask(State, CHECK).works is True
-    damage(folder)
+    inflict(damage, folder)
     assert ssh.ask(State, CHECK).works is False
     # What is there now is no obstacle for making it again.
     ssh.ask(Done, {"do": "remove", "name": "venv"})
@@ -120,18 +118,18 @@ def test_files_of_others_in_the_environment_are_no_damage(machine: Machine, ssh:
     assert ssh.ask(State, CHECK).works is True
 
 
-LOCKS: dict[str, Callable[[Path], object]] = {
-    "bytes": lambda lock: lock.write_bytes(os.urandom(5000)),
-    "control characters": lambda lock: lock.write_bytes(b"\x1b[2J\x07\x00\r\n" * 10),
-    "not readable": lambda lock: (lock.write_text(""), lock.chmod(0)),
-    "a folder": lambda lock: (lock.mkdir(), (lock / "file").write_text("")),
+LOCKS = {
+    "bytes": "head -c 5000 /dev/urandom > lock",
+    "control characters": "printf '\\033[2J\\007\\r\\n' > lock",
+    "not readable": ": > lock; chmod 0 lock",
+    "a folder": "mkdir -p lock/inner",
 }
 
 
 @pytest.mark.parametrize("damage", LOCKS.values(), ids=LOCKS.keys())
-def test_a_damaged_lock_is_no_obstacle(machine: Machine, ssh: Ssh, damage: Callable[[Path], object]) -> None:
+def test_a_damaged_lock_is_no_obstacle(machine: Machine, ssh: Ssh, damage: str) -> None:
     (machine.home / ".xedge").mkdir()
-    damage(machine.home / ".xedge" / "lock")
+    inflict(damage, machine.home / ".xedge")
     assert ssh.ask(Ran, {"do": "run", "arguments": ["true"]}).code == 0
 
 
@@ -216,6 +214,17 @@ def test_a_disk_that_cannot_be_written_to_is_told(machine: Machine, ssh: Ssh, sm
     assert ssh.ask(State, CHECK).works is False
 
 
+def test_a_python_without_venv_is_told() -> None:
+    """As Debian's packages print it."""
+    out = (
+        "The virtual environment was not created successfully because ensurepip is not available.  On Debian/Ubuntu\n"
+        "systems, you need to install the python3-venv package using the following command.\n\n    apt install "
+        "python3.11-venv\n\nFailing command: /root/.xedge/venv/bin/python3\n\n"
+    )
+    error = _failed("pi", Ran(code=1, out=out, err=""))
+    assert str(error).endswith("install python3-venv (sudo apt install python3-venv)")
+
+
 def venv_python(machine: Machine) -> Path:
     return machine.home / ".xedge" / "venv" / "bin" / "python"
 
@@ -235,24 +244,24 @@ def installed(server: Machine, tmp_path_factory: pytest.TempPathFactory, bundles
     return kept
 
 
-REAL_DAMAGE: dict[str, Callable[[Machine], object]] = {
-    "no pip": lambda machine: shutil.rmtree(packages(machine) / "pip"),
-    "no xedge": lambda machine: shutil.rmtree(packages(machine) / "xedge"),
-    "an empty file of NumPy": lambda machine: (packages(machine) / "numpy" / "__init__.py").write_text(""),
-    "no Python": lambda machine: venv_python(machine).unlink(),
-    "everything is a file": lambda machine: [as_file(machine.home / ".xedge" / name) for name in ("venv", "bundles")],
+REAL_DAMAGE = {
+    "no pip": "rm -r venv/lib/python3*/site-packages/pip",
+    "no xedge": "rm -r venv/lib/python3*/site-packages/xedge",
+    "an empty file of NumPy": "truncate -s 0 venv/lib/python3*/site-packages/numpy/__init__.py",
+    "no Python": "rm venv/bin/python",
+    "files for folders": "rm -r venv bundles; echo > venv; echo > bundles",
 }
 
 
 @pytest.mark.installs
 @pytest.mark.parametrize("damage", REAL_DAMAGE.values(), ids=REAL_DAMAGE.keys())
 def test_the_next_deployment_repairs(
-    machine: Machine, installed: Path, here: Command, bundles: Path, damage: Callable[[Machine], object]
+    machine: Machine, installed: Path, here: Command, bundles: Path, damage: str
 ) -> None:
     shutil.copytree(installed, machine.home / ".xedge", symlinks=True)
     untouched = here("deploy", "pi", bundles / "tflite_int8")
     assert "install    as before" in untouched.stdout
-    damage(machine)
+    inflict(damage, machine.home / ".xedge")
     done = here("deploy", "pi", bundles / "tflite_int8")
     assert done.returncode == 0, done.stderr
     assert "in a new environment" in done.stdout

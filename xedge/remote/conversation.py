@@ -176,7 +176,7 @@ class Conversation:
         lines = [line for line in self._said.decode(errors="replace").splitlines() if line.strip()]
         code = self._child.poll()
         what = None if code is not None else "the connection was closed from there without an answer"
-        return LostError(what, started=self._started, code=code, said=lines[-1].strip() if lines else "")
+        return LostError(what, started=self._started, code=code, said=lines[-1].strip()[:500] if lines else "")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

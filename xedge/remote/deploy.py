@@ -89,7 +89,7 @@ class Deployed:
                 raise _failed(self.ssh.destination, answer) from None
             raise MissingRuntimeError(
                 f"{self.ssh.destination}: xedge {arguments[0]} there printed a document that is not one of xedge's "
-                f"({error}); remove ~/.xedge there and try again"
+                f"({str(error)[:300]}); remove ~/.xedge there and try again"
             ) from error
 
 
@@ -238,6 +238,8 @@ def _failed(destination: str, answer: Ran) -> XedgeError:
     words = lines[-1].strip().removeprefix("xedge: error: ") if lines else f"ended with {answer.code}"
     if answer.code == -9:
         words = f"the process was killed; most likely there was too little memory ({words})"
+    if "ensurepip is not available" in answer.out:
+        words = "Python there cannot make virtual environments; install python3-venv (sudo apt install python3-venv)"
     error = XedgeError(f"{destination}: {words}")
     error.exit_code = answer.code if answer.code in EXIT_CODES and answer.code != 0 else MissingRuntimeError.exit_code
     return error

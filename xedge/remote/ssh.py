@@ -120,10 +120,8 @@ class Ssh:
         try:
             # A refusal has the one field that no other answer has.
             if data.startswith(b'{"refused":'):
-                raise ResourceError(f"{self.destination}: {parsed(Refused, data)[0].refused}")
+                raise ResourceError(f"{self.destination}: {parsed(Refused, data)[0].refused[:500]}")
             return parsed(kind, data)[0]
         except BundleError as error:
-            raise ConnectionLostError(
-                f"{self.destination}: its answer is not one of xedge's agent ({error}); look at what {self.python} is "
-                f"there"
-            ) from error
+            what = f"its answer is not one of xedge's agent ({str(error)[:300]})"
+            raise ConnectionLostError(f"{self.destination}: {what}; look at what {self.python} is there") from error
