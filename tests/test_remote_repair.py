@@ -221,7 +221,8 @@ def test_a_python_without_venv_is_told() -> None:
         "systems, you need to install the python3-venv package using the following command.\n\n    apt install "
         "python3.11-venv\n\nFailing command: /root/.xedge/venv/bin/python3\n\n"
     )
-    error = _failed("pi", Ran(code=1, out=out, err=""))
+    error = _failed("pi", Ran(code=1, out=out, err=""), of_xedge=False)
+    assert error.exit_code == MissingRuntimeError.exit_code
     assert str(error).endswith("install python3-venv (sudo apt install python3-venv)")
 
 

@@ -17,6 +17,7 @@ from xedge.errors import (
     ConnectionLostError,
     InputError,
     MissingRuntimeError,
+    ResourceError,
     XedgeError,
     parameter,
 )
@@ -86,7 +87,7 @@ class Deployed:
             return parsed(kind, answer.out)
         except BundleError as error:
             if answer.code != 0 and answer.err.strip():
-                raise _failed(self.ssh.destination, answer) from None
+                raise _failed(self.ssh.destination, answer, of_xedge=True) from None
             raise MissingRuntimeError(
                 f"{self.ssh.destination}: xedge {arguments[0]} there printed a document that is not one of xedge's "
                 f"({str(error)[:300]}); remove ~/.xedge there and try again"
@@ -230,10 +231,11 @@ def _fill(ssh: Ssh, wheel: Path, extras: tuple[str, ...], offline: bool) -> None
 def _run(ssh: Ssh, *arguments: str) -> None:
     answer = ssh.ask(Ran, {"do": "run", "arguments": list(arguments)})
     if answer.code != 0:
-        raise _failed(ssh.destination, answer)
+        raise _failed(ssh.destination, answer, of_xedge=False)
 
 
-def _failed(destination: str, answer: Ran) -> XedgeError:
+def _failed(destination: str, answer: Ran, *, of_xedge: bool) -> XedgeError:
+    """Return the error for a program that failed; exit codes are xedge's only if the program was xedge itself."""
     lines = [line for line in (answer.err or answer.out).splitlines() if line.strip()]
     words = lines[-1].strip().removeprefix("xedge: error: ") if lines else f"ended with {answer.code}"
     if answer.code == -9:
@@ -241,5 +243,9 @@ def _failed(destination: str, answer: Ran) -> XedgeError:
     if "ensurepip is not available" in answer.out:
         words = "Python there cannot make virtual environments; install python3-venv (sudo apt install python3-venv)"
     error = XedgeError(f"{destination}: {words}")
-    error.exit_code = answer.code if answer.code in EXIT_CODES and answer.code != 0 else MissingRuntimeError.exit_code
+    error.exit_code = MissingRuntimeError.exit_code
+    if "No space left on device" in words:
+        error.exit_code = ResourceError.exit_code
+    elif of_xedge and answer.code in EXIT_CODES and answer.code != 0:
+        error.exit_code = answer.code
     return error
