@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +68,26 @@ class Machine:
     def reach(self, name: str) -> Ssh:
         """Return how one of its names is reached."""
         return Ssh(destination=name, program=("ssh", "-F", str(self.config)), python=self.python)
+
+    def processes(self) -> list[int]:
+        """Return the numbers of the processes that run there, which know their home by a variable."""
+        home, found = f"HOME={self.home}\0".encode(), []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if home in (folder / "environ").read_bytes() + b"\0":
+                    found.append(int(folder.name))
+        return found
+
+    def sessions(self) -> list[int]:
+        """Return the numbers of the server's own processes for the connections that are open."""
+        found, above = [], [self._server.pid]
+        while above:
+            listed = subprocess.run(
+                ["pgrep", "-f", "^sshd", "-P", ",".join(map(str, above))], capture_output=True, text=True, check=False
+            )
+            above = [int(number) for number in listed.stdout.split()]
+            found += above
+        return found
 
     def _answers(self) -> bool:
         with socket.socket() as attempt:

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ import pytest
 from tests.conftest import Command, run_xedge
 from tests.machine import Machine, serving
 from xedge.errors import BundleError
+from xedge.remote.answers import Ran
 from xedge.remote.deploy import PYTHON
 
 pytestmark = pytest.mark.emulated
@@ -138,5 +138,5 @@ def test_outputs_are_those_of_this_machine(name: str, board: Machine, artifacts:
 
 def asked(board: Machine, name: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a program there."""
-    answer: dict[str, Any] = board.reach(name).ask({"do": "run", "arguments": arguments})
-    return subprocess.CompletedProcess(arguments, answer["code"], answer["out"], answer["err"])
+    answer = board.reach(name).ask(Ran, {"do": "run", "arguments": arguments})
+    return subprocess.CompletedProcess(arguments, answer.code, answer.out, answer.err)

@@ -174,6 +174,7 @@ def test_a_connection_that_is_lost_while_sending_is_told() -> None:
 from xedge.cli.main import main
 from xedge.errors import ResourceError
 from xedge.errors import ConnectionLostError
+from xedge.remote.answers import Done
 from xedge.remote.ssh import Ssh
 
 def feed(pipe):
@@ -182,12 +183,15 @@ def feed(pipe):
 
 main(["info", "nowhere"])
 try:
-    Ssh(destination="pi", program=("sh", "-c", "exit 255")).ask({"do": "receive", "files": {}}, feed)
+    Ssh(destination="pi", program=("sh", "-c", "exit 255")).ask(Done, {"do": "receive", "files": {}}, feed)
 except ConnectionLostError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "pi: ssh ended with 255\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "pi: ssh ended with 255 and said nothing; try ssh pi python3 --version\n",
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")

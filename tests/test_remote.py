@@ -19,6 +19,7 @@ from tests.conftest import Command, run_xedge
 from tests.machine import Machine, serving, until
 from xedge.errors import ConnectionLostError, InputError, ResourceError
 from xedge.photos.sets import PhotoSet
+from xedge.remote.answers import Done, Ran, State
 from xedge.remote.deploy import _photos
 from xedge.remote.ssh import Ssh
 from xedge.remote.wheel import write_wheel
@@ -60,7 +61,7 @@ def test_a_bundle_runs_on_another_machine(remote: Command, machine: Machine, bun
         assert len(run["samples_ns"]) == 64
     # Nothing lies outside the agent's folder, and no lock is held.
     assert {path.name for path in machine.home.iterdir()} <= {".xedge", ".cache"}
-    assert machine.ssh.ask({"do": "run", "arguments": ["true"]})["code"] == 0
+    assert machine.ssh.ask(Ran, {"do": "run", "arguments": ["true"]}).code == 0
 
 
 @pytest.mark.installs
@@ -111,17 +112,17 @@ def test_the_same_photos_in_other_classes_are_another_set(tmp_path: Path) -> Non
 def test_one_run_at_a_time(machine: Machine) -> None:
     """The second is told who is first; who loses the host ends, and with it the lock."""
     asking = (
-        "from xedge.remote.ssh import Ssh\n"
+        "from xedge.remote.answers import Ran\nfrom xedge.remote.ssh import Ssh\n"
         f"ssh = Ssh(destination='pi', program={machine.ssh.program!r}, python={machine.ssh.python!r})\n"
-        "ssh.ask({'do': 'run', 'arguments': ['sleep', '600']})\n"
+        "ssh.ask(Ran, {'do': 'run', 'arguments': ['sleep', '600']})\n"
     )
     with subprocess.Popen([sys.executable, "-c", asking], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as other:
         until(lambda: _running(machine, "sleep 600"))
         with pytest.raises(ResourceError, match="busy with process"):
-            machine.ssh.ask({"do": "run", "arguments": ["true"]})
+            machine.ssh.ask(Ran, {"do": "run", "arguments": ["true"]})
         other.kill()
     until(lambda: not _running(machine, "sleep 600"))
-    assert machine.ssh.ask({"do": "run", "arguments": ["true"]})["code"] == 0
+    assert machine.ssh.ask(Ran, {"do": "run", "arguments": ["true"]}).code == 0
 
 
 def _running(machine: Machine, program: str) -> bool:
@@ -144,7 +145,7 @@ def test_archive_members_cannot_land_outside(machine: Machine, name: str, kind: 
             archive.addfile(member, io.BytesIO(b""))
 
     with pytest.raises(ResourceError, match=r"leads out of|not a plain file"):
-        machine.ssh.ask({"do": "receive", "files": {}}, feed)
+        machine.ssh.ask(Done, {"do": "receive", "files": {}}, feed)
     assert not (machine.home / "outside").exists()
 
 
@@ -162,15 +163,15 @@ def test_a_transfer_that_is_cut_off_leaves_nothing_half(machine: Machine) -> Non
         os.close(pipe.fileno())
 
     with pytest.raises((ResourceError, ConnectionLostError, OSError)):
-        machine.ssh.ask({"do": "receive", "files": {"bundles/cut/file": "0" * 64}}, feed)
+        machine.ssh.ask(Done, {"do": "receive", "files": {"bundles/cut/file": "0" * 64}}, feed)
     assert not list((machine.home / ".xedge").rglob("cut/*"))
 
 
 def test_arguments_reach_programs_as_they_are(machine: Machine) -> None:
     hostile = ["; touch hostile", "$(touch hostile)", "a b", "'", '"', "*", "\\"]
     program = [sys.executable, "-c", "import sys; print(sys.argv[1:])", *hostile]
-    answer = machine.ssh.ask({"do": "run", "arguments": program})
-    assert answer["out"].strip() == repr(hostile)
+    answer = machine.ssh.ask(Ran, {"do": "run", "arguments": program})
+    assert answer.out.strip() == repr(hostile)
     assert not list(machine.home.rglob("hostile"))
 
 
@@ -184,7 +185,7 @@ def test_a_machine_that_cannot_be_reached(remote: Command, bundles: Path, machin
     config = tmp_path / "config"
     config.write_text(machine.config.read_text().replace(f"Port {machine.port}", "Port 1"))
     with pytest.raises(ConnectionLostError, match="refused"):
-        Ssh(destination="pi", program=("ssh", "-F", str(config))).ask({"do": "state", "files": {}})
+        Ssh(destination="pi", program=("ssh", "-F", str(config))).ask(State, {"do": "state", "files": {}})
     done = remote("run", "--on", "nowhere.invalid", bundles / "tflite_int8")
     assert done.returncode == ConnectionLostError.exit_code
     assert "nowhere.invalid" in done.stderr
@@ -194,7 +195,7 @@ def test_an_unknown_host_key_is_refused(machine: Machine, tmp_path: Path) -> Non
     config = tmp_path / "config"
     config.write_text(machine.config.read_text().replace("/known", "/nothing"))
     with pytest.raises(ConnectionLostError, match=r"[Hh]ost key verification failed"):
-        Ssh(destination="pi", program=("ssh", "-F", str(config))).ask({"do": "state", "files": {}})
+        Ssh(destination="pi", program=("ssh", "-F", str(config))).ask(State, {"do": "state", "files": {}})
 
 
 def test_the_wheel_is_the_same_each_time(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from xedge.bundle.reading import open_bundle
 from xedge.cli.console import Console
 from xedge.cli.doctor import findings_text
+from xedge.doctor.examination import Examination
 from xedge.remote.deploy import deploy
 from xedge.remote.ssh import Ssh
 
@@ -21,7 +22,7 @@ def main(options: argparse.Namespace) -> int:
         folders = [stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")) for _ in options.bundles]
         bundles = [open_bundle(path, Path(folder)) for path, folder in zip(options.bundles, folders, strict=True)]
         ready = deploy(Ssh(destination=options.destination), bundles, None, options.wheels, console.stage)
-        doctor = ready.xedge("doctor")
+        _, doctor = ready.xedge(Examination, "doctor")
     document = {
         "schema": "xedge.deploy/1",
         "destination": options.destination,

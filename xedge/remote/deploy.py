@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from xedge.bundle.reading import MANIFEST, Bundle
-from xedge.errors import EXIT_CODES, InputError, MissingRuntimeError, XedgeError, parameter
+from xedge.errors import (
+    EXIT_CODES,
+    BundleError,
+    ConnectionLostError,
+    InputError,
+    MissingRuntimeError,
+    ResourceError,
+    XedgeError,
+    parameter,
+)
 from xedge.files import sha256
 from xedge.photos.sets import PhotoSet
+from xedge.remote.answers import Done, Ran, State, parsed
 from xedge.remote.ssh import Ssh
 from xedge.remote.wheel import write_wheel
 from xedge.runtimes import first_runtime
@@ -22,7 +31,9 @@ from xedge.runtimes import first_runtime
 Report = Callable[[str], None]
 OLDEST_PYTHON = (3, 10)
 INSTALLED = "installed"
-PYTHON = "@venv/bin/python"
+VENV = "venv"
+PYTHON = f"@{VENV}/bin/python"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +69,29 @@ class Deployed:
     machine: str
     python: str
 
-    def xedge(self, *arguments: str) -> Any:
-        """Run a command of xedge there and return its JSON.
+    def xedge(self, kind: type[T], *arguments: str) -> tuple[T, Any]:
+        """Run a command of xedge there and return its JSON document, as a value of a type and as plain values.
 
         Args:
+            kind: The type of the document.
             arguments: The command and its options.
 
         Raises:
             ConnectionLostError: The machine cannot be reached, or the connection was lost.
             XedgeError: The command failed; the error has its message and its exit code.
         """
-        answer = self.ssh.ask({"do": "run", "arguments": [PYTHON, "-m", "xedge", *arguments, "--json", "--quiet"]})
+        request = {"do": "run", "arguments": [PYTHON, "-m", "xedge", *arguments, "--json", "--quiet"]}
+        answer = self.ssh.ask(Ran, request)
         try:
-            # The exit code is not checked, because the doctor prints its document even if it ends with another code.
-            return json.loads(answer["out"])
-        except ValueError:
-            raise _failed(self.ssh.destination, answer) from None
+            # The doctor prints its document even if it ends with another code than 0, and then no message.
+            return parsed(kind, answer.out)
+        except BundleError as error:
+            if answer.code != 0 and answer.err.strip():
+                raise _failed(self.ssh.destination, answer, of_xedge=True) from None
+            raise MissingRuntimeError(
+                f"{self.ssh.destination}: xedge {arguments[0]} there printed a document that is not one of xedge's "
+                f"({str(error)[:300]}); remove ~/.xedge there and try again"
+            ) from error
 
 
 def deploy(
@@ -105,20 +123,19 @@ def deploy(
             files += [_sent(f"{folders[-1]}/{name}", bundle.root / name) for name in (MANIFEST, *bundle.manifest.files)]
         photo_folder, photo_files = _photos(photos)
         files += photo_files
-        found = ssh.ask({"do": "state", "files": {file.name: file.digest for file in files}})
-        if tuple(map(int, found["python"].split("."))) < OLDEST_PYTHON:
+        found = ssh.ask(State, {"do": "state", "files": {file.name: file.digest for file in files}})
+        if found.version < OLDEST_PYTHON:
             raise MissingRuntimeError(
-                f"{ssh.destination}: {ssh.python} is Python {found['python']} there, but xedge needs 3.10 or newer"
+                f"{ssh.destination}: {ssh.python} is Python {found.python} there, but xedge needs 3.10 or newer"
             )
-        missing = [file for file in files if file.name not in found["have"]]
+        have = set(found.have)
+        missing = [file for position, file in enumerate(files) if position not in have]
         size = sum(file.path.stat().st_size for file in missing)
         report(f"send       {len(missing)} of {len(files)} files, {size / 1e6:.1f} MB, to {ssh.destination}")
         if missing:
             _send(ssh, missing)
-        _install(ssh, own, _extras(bundles), found["python"], wheels is not None, Path(scratch), report)
-    return Deployed(
-        ssh=ssh, bundles=tuple(folders), photos=photo_folder, machine=found["machine"], python=found["python"]
-    )
+        _install(ssh, own, _extras(bundles), found.python, wheels is not None, Path(scratch), report)
+    return Deployed(ssh=ssh, bundles=tuple(folders), photos=photo_folder, machine=found.machine, python=found.python)
 
 
 def _sent(name: str, path: Path) -> Sent:
@@ -152,7 +169,7 @@ def _send(ssh: Ssh, files: Sequence[Sent]) -> None:
             for file in files:
                 archive.add(file.path, file.name, recursive=False)
 
-    ssh.ask({"do": "receive", "files": {file.name: file.digest for file in files}}, feed)
+    ssh.ask(Done, {"do": "receive", "files": {file.name: file.digest for file in files}}, feed)
 
 
 def _extras(bundles: Sequence[Bundle]) -> tuple[str, ...]:
@@ -164,19 +181,44 @@ def _extras(bundles: Sequence[Bundle]) -> tuple[str, ...]:
 def _install(
     ssh: Ssh, wheel: Path, extras: tuple[str, ...], python: str, offline: bool, scratch: Path, report: Report
 ) -> None:
-    """Make the virtual environment there, or reuse it if the file ``INSTALLED`` says that it has the same contents."""
+    """Make the virtual environment there, or reuse it if it works and has the contents that are wanted.
+
+    The file ``INSTALLED`` says what the contents are. An environment that works, but has other contents, is changed. If
+    that fails, or the environment does not work, a new one is made from nothing.
+    """
     marker = scratch / INSTALLED
     marker.write_text(f"{sha256(wheel)} {' '.join(extras)} {python}\n")
     done = _sent(INSTALLED, marker)
-    if ssh.ask({"do": "state", "files": {INSTALLED: done.digest}})["have"]:
+    found = ssh.ask(State, {"do": "state", "files": {INSTALLED: done.digest}, "check": True})
+    if found.have and found.works:
         report("install    as before")
         return
     # Until the installation is finished, the file must not describe the previous contents.
     unfinished = scratch / "unfinished"
     unfinished.write_text("unfinished\n")
     _send(ssh, [_sent(INSTALLED, unfinished)])
-    report(f"install    xedge[{','.join(extras)}] for Python {python}")
-    _run(ssh, ssh.python, "-m", "venv", "@venv")
+    words = f"xedge[{','.join(extras)}] for Python {python}"
+    changed = False
+    if found.works:
+        report(f"install    {words}")
+        try:
+            _fill(ssh, wheel, extras, offline)
+            changed = True
+        except ConnectionLostError:
+            raise
+        except XedgeError:
+            report("install    failed in the environment that is there; it is made again")
+    if not changed:
+        report(f"install    {words}, in a new environment")
+        ssh.ask(Done, {"do": "remove", "name": VENV})
+        _run(ssh, ssh.python, "-m", "venv", f"@{VENV}")
+        _fill(ssh, wheel, extras, offline)
+    ssh.ask(Done, {"do": "seal"})
+    _send(ssh, [done])
+
+
+def _fill(ssh: Ssh, wheel: Path, extras: tuple[str, ...], offline: bool) -> None:
+    """Install xedge and its runtimes into the environment there."""
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if offline:
         pip += ["--no-index", "--find-links", "@wheels"]
@@ -184,20 +226,26 @@ def _install(
     # The second time, its dependencies are not downloaded again.
     _run(ssh, *pip, f"@wheels/{wheel.name}[{','.join(extras)}]")
     _run(ssh, *pip, "--no-deps", "--force-reinstall", f"@wheels/{wheel.name}")
-    _send(ssh, [done])
 
 
 def _run(ssh: Ssh, *arguments: str) -> None:
-    answer = ssh.ask({"do": "run", "arguments": list(arguments)})
-    if answer["code"] != 0:
-        raise _failed(ssh.destination, answer)
+    answer = ssh.ask(Ran, {"do": "run", "arguments": list(arguments)})
+    if answer.code != 0:
+        raise _failed(ssh.destination, answer, of_xedge=False)
 
 
-def _failed(destination: str, answer: dict[str, Any]) -> XedgeError:
-    lines = [line for line in (answer["err"] or answer["out"]).splitlines() if line.strip()]
-    words = lines[-1].strip().removeprefix("xedge: error: ") if lines else f"ended with {answer['code']}"
-    if answer["code"] == -9:
+def _failed(destination: str, answer: Ran, *, of_xedge: bool) -> XedgeError:
+    """Return the error for a program that failed; exit codes are xedge's only if the program was xedge itself."""
+    lines = [line for line in (answer.err or answer.out).splitlines() if line.strip()]
+    words = lines[-1].strip().removeprefix("xedge: error: ") if lines else f"ended with {answer.code}"
+    if answer.code == -9:
         words = f"the process was killed; most likely there was too little memory ({words})"
+    if "ensurepip is not available" in answer.out:
+        words = "Python there cannot make virtual environments; install python3-venv (sudo apt install python3-venv)"
     error = XedgeError(f"{destination}: {words}")
-    error.exit_code = answer["code"] if answer["code"] in EXIT_CODES else MissingRuntimeError.exit_code
+    error.exit_code = MissingRuntimeError.exit_code
+    if "No space left on device" in words:
+        error.exit_code = ResourceError.exit_code
+    elif of_xedge and answer.code in EXIT_CODES and answer.code != 0:
+        error.exit_code = answer.code
     return error

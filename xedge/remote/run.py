@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xedge.bundle.reading import Bundle
-from xedge.codec import from_json
+from xedge.doctor.examination import Examination
 from xedge.errors import ConnectionLostError, XedgeError
 from xedge.measuring.report import RunReport
 from xedge.photos.sets import PhotoSet
@@ -88,14 +88,14 @@ def run_there(
         XedgeError: Every bundle failed; this is the error of the first one.
     """
     ready = deploy(ssh, bundles, photos, wheels, report)
-    doctor = ready.xedge("doctor")
+    _, doctor = ready.xedge(Examination, "doctor")
     data = ("--data", f"@{ready.photos}") if ready.photos is not None else ()
     done: list[tuple[Bundle, RunReport]] = []
     failed: dict[str, XedgeError] = {}
     for bundle, folder in zip(bundles, ready.bundles, strict=True):
         report(f"run        {bundle.root.name}")
         try:
-            run = from_json(RunReport, ready.xedge("run", f"@{folder}", *arguments, *data))
+            run, _ = ready.xedge(RunReport, "run", f"@{folder}", *arguments, *data)
             # The folders there have a digest appended to their names.
             done.append((bundle, replace(run, bundle=bundle.root.name)))
         except ConnectionLostError:

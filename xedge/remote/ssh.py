@@ -1,28 +1,43 @@
-"""Use the system's own ssh, with the user's configuration, agent, jump hosts and known hosts."""
+"""Use the system's own ssh, with the user's configuration, agent, jump hosts and known hosts.
+
+Python on the other machine is started with a small program that says that it is ready; then the agent and the request
+are sent to it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import secrets
 import shlex
-import subprocess
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from xedge.errors import ConnectionLostError, InputError, ResourceError
+from xedge.errors import BundleError, ConnectionLostError, InputError, ResourceError
+from xedge.remote.answers import Refused, parsed
+from xedge.remote.conversation import HEARTBEAT_S, SILENT, Conversation, Feed, Limits, LostError
 
-# With these options, a lost connection is noticed within a minute, and a host that does not answer within 20 s.
-OPTIONS = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "-o", "ConnectTimeout=20")
+# A lost connection is noticed within a minute, and a host that does not answer within 20 s. No terminal and no command
+# of the user's configuration takes the place of the agent.
+OPTIONS = (
+    *("-T", "-o", "RemoteCommand=none"),
+    *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "-o", "ConnectTimeout=20"),
+)
 # The exit code of ssh itself if the connection fails.
 SSH_FAILED = 255
-# Python on the other machine reads the agent's source; the rest of standard input is left to the agent.
-BOOTSTRAP = "import sys; n = int(sys.argv[1]); exec(compile(sys.stdin.buffer.read(n), 'xedge-agent', 'exec'))"
-HEARTBEAT_S = 10.0
-Feed = Callable[[IO[bytes]], None]
+# Python on the other machine says that it is ready and reads the agent; the rest of standard input is left to the
+# agent. This is one line without exclamation marks, because csh expands those, and does not take several lines.
+BOOTSTRAP = (
+    "import hashlib, io, os, sys; marker, size, digest = sys.argv[1:4]; "
+    r'os.write(1, ("\n%s ready\n" % marker).encode()); '
+    "source = io.BufferedReader(io.FileIO(0, closefd=False), 1).read(int(size)); "
+    "hashlib.sha256(source).hexdigest() == digest or sys.exit('the request did not arrive whole; does something in the "
+    "login shell there read standard input?'); exec(compile(source, 'xedge-agent', 'exec'))"
+)
+T = TypeVar("T")
 
 
 def _nothing(pipe: IO[bytes]) -> None:
@@ -38,92 +53,75 @@ class Ssh:
         program: The ssh program with its options. The environment variable ``XEDGE_SSH`` replaces it, as
             ``GIT_SSH_COMMAND`` does for git.
         python: The name of the Python program on that machine.
+        limits: How long to wait, and how much to take.
     """
 
     destination: str
     program: Sequence[str] = field(default_factory=lambda: shlex.split(os.environ.get("XEDGE_SSH", "")) or ["ssh"])
     python: str = "python3"
+    limits: Limits = field(default_factory=Limits.from_environment)
 
     def __post_init__(self) -> None:
         if not self.destination or self.destination.startswith("-") or any(c.isspace() for c in self.destination):
             raise InputError(f"{self.destination!r} is not a destination for ssh; give user@host")
 
-    def ask(self, request: dict[str, Any], feed: Feed = _nothing) -> dict[str, Any]:
+    def ask(self, kind: type[T], request: dict[str, Any], feed: Feed = _nothing) -> T:
         """Send a request to the agent on the other machine and return its answer.
 
         Args:
+            kind: The type of the answer.
             request: The request, which is sent as JSON.
             feed: A function that writes to the agent's standard input. The pipe stays open until the answer has
                 arrived, so that the agent notices a lost connection.
 
         Raises:
-            ConnectionLostError: The machine cannot be reached, or the connection was lost.
+            ConnectionLostError: The machine cannot be reached, the connection was lost, or what comes back is not an
+                answer of the agent.
             InputError: There is no ssh program.
             ResourceError: The agent refused the request.
         """
+        marker = secrets.token_hex(16)
         source = resources.files("xedge.remote").joinpath("agent.py").read_text("utf-8")
-        program = f"{source}\n\nmain(json.loads({json.dumps(json.dumps(request))}))\n".encode()
-        there = shlex.join([self.python, "-u", "-c", BOOTSTRAP, str(len(program))])
-        command = [*self.program, *OPTIONS, "--", self.destination, there]
+        interval_s = min(HEARTBEAT_S, self.limits.silence_s / 4)
+        call = (
+            f"main(json.loads({json.dumps(json.dumps(request))}), {marker!r}, {interval_s}, {self.limits.answer_bytes})"
+        )
+        program = f"{source}\n\n{call}\n".encode()
+        there = [self.python, "-u", "-c", BOOTSTRAP, marker, str(len(program)), hashlib.sha256(program).hexdigest()]
+        command = [*self.program, *OPTIONS, "--", self.destination, shlex.join(there)]
         try:
-            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        except FileNotFoundError:
+            with Conversation(command, marker, self.limits) as conversation:
+                conversation.start()
+                conversation.send(program, feed)
+                data = conversation.answer()
+        except FileNotFoundError as error:
+            if error.filename != self.program[0]:
+                raise
             raise InputError(f"{self.program[0]}: no such program; install the OpenSSH client") from None
-        assert child.stdin is not None
-        assert child.stdout is not None
-        assert child.stderr is not None
-        # If this is interrupted, standard input is closed, which ends what runs on the other machine.
-        with child:
-            with suppress(BrokenPipeError):  # The error message of ssh is reported below.
-                child.stdin.write(program)
-                feed(child.stdin)
-                child.stdin.flush()
-            with _heartbeat(child.stdin):
-                answer = _last_json(child.stdout)
-            with suppress(BrokenPipeError):
-                child.stdin.close()
-            said = child.stderr.read().decode(errors="replace")
-        if answer is None:
-            raise self._failed(child.returncode, said)
-        if "refused" in answer:
-            raise ResourceError(f"{self.destination}: {answer['refused']}")
-        return answer
+        except LostError as lost:
+            raise ConnectionLostError(f"{self.destination}: {self._words(lost)}") from lost
+        return self._checked(kind, data)
 
-    def _failed(self, code: int, said: str) -> ConnectionLostError:
-        lines = [line for line in said.splitlines() if line.strip()]
-        words = lines[-1].strip() if lines else f"ssh ended with {code}"
-        if code != SSH_FAILED and "not found" in words:
-            return ConnectionLostError(f"{self.destination}: {self.python} was not found there ({words})")
-        return ConnectionLostError(f"{self.destination}: {words}")
+    def _words(self, lost: LostError) -> str:
+        """Return what happened to a conversation, in the words of ssh or of the other machine if there are any."""
+        if lost.what is not None:
+            return lost.what
+        words = lost.said or f"ssh ended with {lost.code}"
+        if lost.code == SSH_FAILED:
+            return lost.said or f"{words} and said nothing; try ssh {self.destination} {self.python} --version"
+        if lost.started:
+            return f"xedge's agent there ended without an answer ({words})"
+        if "not found" in words:
+            return f"{self.python} was not found there ({words})"
+        return f"{self.python} did not start there ({words}); does the login shell end before that? {SILENT}"
 
-
-@contextmanager
-def _heartbeat(pipe: IO[bytes]) -> Iterator[None]:
-    """Send a byte every few seconds, so that the agent knows that the connection still holds."""
-    stop = threading.Event()
-
-    def beat() -> None:
-        with suppress(OSError, ValueError):
-            while not stop.wait(HEARTBEAT_S):
-                pipe.write(b".")
-                pipe.flush()
-
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _last_json(lines: Iterable[bytes]) -> dict[str, Any] | None:
-    """Return the answer of the agent; None if there is none. Login scripts may have printed something before it."""
-    for line in lines:
-        if line.startswith(b"{"):
-            try:
-                answer: dict[str, Any] = json.loads(line)
-            except ValueError:
-                continue
-            return answer
-    return None
+    def _checked(self, kind: type[T], data: bytes) -> T:
+        """Return the answer as a value of its type."""
+        try:
+            # A refusal has the one field that no other answer has.
+            if data.startswith(b'{"refused":'):
+                raise ResourceError(f"{self.destination}: {parsed(Refused, data)[0].refused[:500]}")
+            return parsed(kind, data)[0]
+        except BundleError as error:
+            what = f"its answer is not one of xedge's agent ({str(error)[:300]})"
+            raise ConnectionLostError(f"{self.destination}: {what}; look at what {self.python} is there") from error
