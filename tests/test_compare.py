@@ -185,7 +185,7 @@ def damaged(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, A
 
 
 NO_RUNS = {
-    "cut off": (lambda _: "{", "cannot be read as JSON"),
+    "cut off": (lambda _: "{", "is not JSON"),
     "a list": (lambda _: "[]", "is a list"),
     "without a schema": (lambda _: "{}", r"\$.schema is missing"),
     "of a later version": (damaged(lambda d: d.update(schema="xedge.run/99")), "does not read"),

@@ -12,6 +12,9 @@ import numpy as np
 from xedge.types import FloatArray, IntArray
 from xedge.vocabulary import OutputKind
 
+# Shares are quotients of whole numbers, which documents hold in decimals.
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
@@ -29,6 +32,13 @@ class Accuracy:
     top1: float
     top5: float | None
     interval95: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        low, high = self.interval95
+        if self.photos < 1 or not 0 <= low <= self.top1 + ROUNDING <= high + 2 * ROUNDING <= 1 + 4 * ROUNDING:
+            raise ValueError("photos, top1 and interval95 contradict each other")
+        if self.top5 is not None and not self.top1 <= self.top5 <= 1:
+            raise ValueError("top5 is not from top1 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +71,31 @@ class Confusion:
     classes: tuple[ClassAccuracy, ...]
     cells: tuple[tuple[int, int, int], ...]
 
+    def __post_init__(self) -> None:
+        photos: dict[int, int] = {}
+        right: dict[int, int] = {}
+        for true, answer, count in self.cells:
+            if count < 1 or true < 0 or answer < 0:
+                raise ValueError("a cell needs two classes and at least one photo")
+            photos[true] = photos.get(true, 0) + count
+            right[true] = right.get(true, 0) + (count if true == answer else 0)
+        if len({(true, answer) for true, answer, _ in self.cells}) != len(self.cells):
+            raise ValueError("two cells are of the same classes")
+        if photos != {one.index: one.photos for one in self.classes} or len(photos) != len(self.classes):
+            raise ValueError("classes and cells contradict each other in the number of photos")
+        if any(abs(one.top1 - right[one.index] / one.photos) > ROUNDING for one in self.classes):
+            raise ValueError("classes and cells contradict each other in the accuracy")
+
+    @property
+    def photos(self) -> int:
+        """The number of photos."""
+        return sum(count for _, _, count in self.cells)
+
+    @property
+    def right(self) -> int:
+        """The number of photos whose answer is the true class."""
+        return sum(count for true, answer, count in self.cells if true == answer)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
@@ -88,6 +123,11 @@ class Answers:
         if not all(0 <= index < len(self.labels) for index in (*self.truth, *self.first)):
             raise ValueError("every value of truth and first must be the index of a label")
 
+    @property
+    def right(self) -> int:
+        """The number of photos whose answer is the true class."""
+        return sum(true == first for true, first in zip(self.truth, self.first, strict=True))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
@@ -109,6 +149,11 @@ class Agreement:
     total_variation: float
     max_difference: float
     logit_snr_db: float | None
+
+    def __post_init__(self) -> None:
+        low, high = self.interval95
+        if self.photos < 1 or not 0 <= low <= self.agreement + ROUNDING <= high + 2 * ROUNDING <= 1 + 4 * ROUNDING:
+            raise ValueError("photos, agreement and interval95 contradict each other")
 
 
 def accuracy(probabilities: FloatArray, truth: IntArray) -> Accuracy:

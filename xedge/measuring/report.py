@@ -12,7 +12,7 @@ from xedge.measuring.against import Against
 from xedge.measuring.latency import Latency
 from xedge.measuring.series import Window
 from xedge.measuring.verdict import Verdict
-from xedge.metrics import Accuracy, Answers, Confusion
+from xedge.metrics import ROUNDING, Accuracy, Answers, Confusion
 from xedge.runtimes import Execution
 
 
@@ -148,3 +148,18 @@ class RunReport:
     def __post_init__(self) -> None:
         if not self.samples_ns or not self.readings:
             raise ValueError("a run without samples or without readings of the board")
+        if self.latency.p50_ms <= 0 or min(self.samples_ns) < 0:
+            raise ValueError("a latency that is not positive")
+        scored = self.accuracy
+        if scored is None:
+            if self.confusion is not None or self.answers is not None:
+                raise ValueError("confusion and answers of a run without accuracy")
+            return
+        told = []
+        if self.confusion is not None:
+            told.append(("confusion", self.confusion.photos, self.confusion.right))
+        if self.answers is not None:
+            told.append(("answers", len(self.answers.photos), self.answers.right))
+        for name, photos, right in told:
+            if photos != scored.photos or abs(right / photos - scored.top1) > ROUNDING:
+                raise ValueError(f"accuracy and {name} contradict each other")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import IO, Any, TypeVar
 
-from xedge.errors import BundleError, ConnectionLostError, InputError, ResourceError
+from xedge.errors import BundleError, ConnectionLostError, InputError, ResourceError, UsageError
 from xedge.remote.answers import Refused, parsed
 from xedge.remote.conversation import HEARTBEAT_S, SILENT, Conversation, Feed, Limits, LostError
 
@@ -40,6 +40,18 @@ BOOTSTRAP = (
 T = TypeVar("T")
 
 
+def _program() -> Sequence[str]:
+    """Return the ssh program that the environment names.
+
+    Raises:
+        UsageError: The variable is not a command line.
+    """
+    try:
+        return shlex.split(os.environ.get("XEDGE_SSH", "")) or ["ssh"]
+    except ValueError as error:
+        raise UsageError(f"XEDGE_SSH is not a command line ({error}); correct it, or unset it") from error
+
+
 def _nothing(pipe: IO[bytes]) -> None:
     del pipe
 
@@ -57,7 +69,7 @@ class Ssh:
     """
 
     destination: str
-    program: Sequence[str] = field(default_factory=lambda: shlex.split(os.environ.get("XEDGE_SSH", "")) or ["ssh"])
+    program: Sequence[str] = field(default_factory=_program)
     python: str = "python3"
     limits: Limits = field(default_factory=Limits.from_environment)
 
