@@ -11,6 +11,7 @@ FloatArray = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]
 Int8Array = npt.NDArray[np.int8]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 Shape = tuple[int, ...]
 Tensor = npt.NDArray[Any]

@@ -29,14 +29,19 @@ PATIENCE_S = 5.0
 def program() -> int:
     """Run the command line of this process and return its exit code."""
     _keep_standard_streams()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup lets a program outlive its terminal
-            signal.signal(number, _Interruption())
+    interruptible()
     code = main()
     # What remains is the end of the interpreter, where an exception would be a traceback.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     return code
+
+
+def interruptible() -> None:
+    """Let the signals that ask a program to end interrupt it, so that it can tidy up; ignored ones stay ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup lets a program outlive its terminal
+            signal.signal(number, _Interruption())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

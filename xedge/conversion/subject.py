@@ -10,6 +10,7 @@ import numpy as np
 
 from xedge.conversion.reference import Reference, read_reference
 from xedge.conversion.request import Request
+from xedge.conversion.scaling import check_scaling
 from xedge.conversion.stages import Stages
 from xedge.converters import Pixels
 from xedge.errors import InputError, UnsupportedError, parameter
@@ -94,6 +95,8 @@ def read_subject(request: Request, scratch: Path, stages: Stages) -> Subject:
     if photos is not None:
         _note_photos(photos, preprocessing, stages)
     labels = _labels(request, reference, photos)
+    if photos is not None and request.options.preprocess is None and request.source.scheme is None:
+        check_scaling(reference, preprocessing, photos, truth_of(photos, labels, reference.classes), stages)
     _note_shared_names(labels or (), stages)
     if reference.output_kind in ("probability", "logit"):
         second = (labels or _numbered(reference.classes))[1]
@@ -152,7 +155,7 @@ def _note_photos(photos: PhotoSet, preprocessing: Preprocessing, stages: Stages)
         if turned:
             stages.note(
                 f"{turned} of {len(looked_at)} photos in {photos.root} have an EXIF orientation; as in Keras, they are "
-                f"taken as they are stored: give {parameter('exif')} if the model was trained on upright ones"
+                "taken as they are stored; if the model was trained on upright ones, convert with the option exif"
             )
 
 

@@ -39,9 +39,11 @@ def open_photo(path: Path) -> Image.Image:
     if not path.is_file():  # Reading a pipe may never end.
         raise InputError(f"{path}: not a plain file; give the file of a photo")
     try:
-        with warnings.catch_warnings():
+        # A file that Pillow opens itself may stay open, because more pictures could be read from it.
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large photos and of odd metadata.
-            image = Image.open(path)
+            image = Image.open(file)
+            image.filename = str(path)
             image.load()
     except MemoryError as error:
         raise InputError(f"{path}: is too large for the memory of this machine; make it smaller") from error
@@ -96,7 +98,7 @@ def with_eight_bits(image: Image.Image, mode: str) -> Image.Image:
     try:
         if image.mode in ("RGBa", "La"):
             image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-        elif image.mode in ("P", "PA") and mode == "L":
+        elif image.mode in ("P", "PA", "LAB") and mode == "L":
             image = image.convert("RGB")
         return image.convert(mode)
     except ValueError as error:
