@@ -7,7 +7,6 @@ import io
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,9 +28,6 @@ from xedge.cli.main import main
 from xedge.models.compact import embedded
 from xedge.photos.sets import CalibrationSet
 from xedge.types import UInt8Array
-
-# As commands do for themselves: OpenVINO would send statistics of its use from a process that it forks.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Once = Callable[[str, Callable[[Path], object]], Path]
@@ -83,7 +79,7 @@ def run_xedge(*arguments: object, cwd: Path | None = None, timeout: float = 1200
 def run_here(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command in this process, which saves the seconds that importing Keras takes."""
     words, out, err = [str(argument) for argument in arguments], io.StringIO(), io.StringIO()
-    with _in_folder(cwd or Path.cwd()), _signals_kept(), redirect_stdout(out), redirect_stderr(err):
+    with _in_folder(cwd or Path.cwd()), redirect_stdout(out), redirect_stderr(err):
         code = main(words)
     return subprocess.CompletedProcess(["xedge", *words], code, out.getvalue(), err.getvalue())
 
@@ -104,16 +100,6 @@ def _in_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Put back what a command does with the signal that ends programs."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

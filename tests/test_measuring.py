@@ -23,6 +23,7 @@ from xedge.device.readings import Reading
 from xedge.device.system import System
 from xedge.device.throttling import Throttling
 from xedge.errors import ResourceError, UsageError
+from xedge.measuring import latency
 from xedge.measuring.latency import Latency, Schedule, in_turns, measure, summarize
 from xedge.measuring.series import throttled_at_s, time_series
 from xedge.measuring.verdict import judge
@@ -274,3 +275,23 @@ def test_another_program_beside_it_makes_it_invalid(xedge: Command, bundles: Pat
     assert run["contention"]["processes"] > 0.2
     assert any(reason.startswith("load: ") for reason in run["verdict"]["reasons"])
     assert "of the cores' time" in done.stdout
+
+
+def test_a_run_of_any_length_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later samples stand for several, but the slowest of them is kept."""
+    monkeypatch.setattr(latency, "MOST_SAMPLES", 64)
+    clock, warm = Clock(), [1.0] * 3
+    milliseconds = iter([*warm, *(50.0 if number == 801 else 1 + number % 7 / 10 for number in range(1000))])
+
+    def inference() -> None:
+        clock.now += int(next(milliseconds) * 1e6)
+
+    measured = measure(inference, Schedule(runs=1000, warmup_s=0.0), clock)
+    assert measured.inferences == 1000
+    assert 32 <= len(measured.samples_ns) < 64
+    assert len(measured.samples_ns) == len(measured.ends_ns) == len(measured.slowest_ns)
+    assert max(measured.slowest_ns) >= 50e6 > max(measured.samples_ns)
+    assert sorted(measured.ends_ns) == list(measured.ends_ns)
+    windows = time_series(measured, [fabricated.reading()])
+    assert sum(window.inferences for window in windows) == pytest.approx(1000, rel=0.05)
+    assert max(window.max_ms or 0.0 for window in windows) == pytest.approx(50.0, rel=0.05)

@@ -21,6 +21,8 @@ from xedge.models.compact import embedded
 from xedge.photos.sets import read_folder
 from xedge.vocabulary import PRECISIONS
 
+MINUS = keras.initializers.Constant(-1.0)
+
 
 def _small(variance: float = 1.0, weight: float = 0.1) -> Any:
     photo = keras.Input((24, 24, 3))
@@ -102,3 +104,26 @@ def test_float_answers_unlike_the_models_are_refused_in_fp32_and_told_in_fp16() 
     for precision in PRECISIONS:
         with pytest.raises(CheckError, match="no numbers"):
             _check_answers(stages, target, Form(precision=precision), answers * np.float32("nan"), expected)
+
+
+def test_a_scaling_that_was_assumed_wrongly_stops_before_the_work(tmp_path: Path) -> None:
+    """The compact default behind a layer by which it takes pixels from 0 to 1, which no name or layer tells."""
+    photo = keras.Input((128, 128, 3))
+    spread = layers.DepthwiseConv2D(1, depthwise_initializer=keras.initializers.Constant(2.0), bias_initializer=MINUS)
+    model = keras.Model(photo, keras.models.load_model(embedded.MODEL, compile=False)(spread(photo)))
+    model.save(tmp_path / "mine.keras")
+    make = {"target": "tflite", "data": embedded.test_photos().root, "output": tmp_path / "out"}
+    with pytest.raises(InputError, match=r"with the assumed preprocessing, and 4\d with unit; give preprocess unit"):
+        convert(tmp_path / "mine.keras", **make)
+    told: list[str] = []
+    convert(tmp_path / "mine.keras", **make, preprocess="tf", report=told.append)
+    assert not any(line.startswith("scaling") for line in told)
+
+
+def test_a_scaling_that_was_assumed_rightly_is_kept(tmp_path: Path) -> None:
+    shutil.copy(embedded.MODEL, tmp_path / "mine.keras")
+    told: list[str] = []
+    data = embedded.test_photos().root
+    convert(tmp_path / "mine.keras", target="tflite", data=data, output=tmp_path / "out", report=told.append)
+    (line,) = (line for line in told if line.startswith("scaling"))
+    assert "of 50 photos are right with the assumed preprocessing" in line

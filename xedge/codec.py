@@ -128,12 +128,19 @@ def _plain(kind: Any, data: Any, path: str) -> Any:
 def _tuple(arguments: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...]:
     _checked(data, isinstance(data, list), path, "a list")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
-        if arguments[0] in (int, str) and all(type(item) is arguments[0] for item in data):
+        if arguments[0] in (int, str) and all(type(item) is arguments[0] for item in data) and _harmless(data):
             # Lists of a number or a name for every photo or class are long, and nothing in them needs converting.
             return tuple(data)
         return tuple(_parse(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(data))
     _checked(data, len(data) == len(arguments), path, f"a list of {len(arguments)}")
     return tuple(_parse(kind, item, f"{path}[{i}]") for i, (kind, item) in enumerate(zip(arguments, data, strict=True)))
+
+
+def _harmless(data: list[Any]) -> bool:
+    """Whether each number of a list fits 64 bits, or each text is Unicode; one look at the whole list is enough."""
+    if data and isinstance(data[0], str):
+        return is_unicode("".join(data))
+    return not data or -LARGEST < min(data) <= max(data) < LARGEST
 
 
 def _dataclass(kind: Any, data: Any, path: str) -> Any:

@@ -53,6 +53,10 @@ def run_python(arguments: Sequence[str], seconds: float | None = None, **variabl
     """
     # Its own children look for no modules in the working folder either, and a message may have any character.
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8", **variables}
+    # An empty entry is the working folder, from which even the interpreter's own modules would be taken.
+    places = [place for place in environment.pop("PYTHONPATH", "").split(os.pathsep) if place]
+    if places:
+        environment["PYTHONPATH"] = os.pathsep.join(places)
     command = [sys.executable, *arguments]
     try:
         return subprocess.run(
