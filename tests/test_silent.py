@@ -111,12 +111,12 @@ def test_a_scaling_that_was_assumed_wrongly_stops_before_the_work(tmp_path: Path
     photo = keras.Input((128, 128, 3))
     spread = layers.DepthwiseConv2D(1, depthwise_initializer=keras.initializers.Constant(2.0), bias_initializer=MINUS)
     model = keras.Model(photo, keras.models.load_model(embedded.MODEL, compile=False)(spread(photo)))
-    model.save(tmp_path / "mine.keras")
-    make = {"target": "tflite", "data": embedded.test_photos().root, "output": tmp_path / "out"}
+    file, data, out = tmp_path / "mine.keras", embedded.test_photos().root, tmp_path / "out"
+    model.save(file)
     with pytest.raises(InputError, match=r"with the assumed preprocessing, and 4\d with unit; give preprocess unit"):
-        convert(tmp_path / "mine.keras", **make)
+        convert(file, target="tflite", data=data, output=out)
     told: list[str] = []
-    convert(tmp_path / "mine.keras", **make, preprocess="tf", report=told.append)
+    convert(file, target="tflite", data=data, output=out, preprocess="tf", report=told.append)
     assert not any(line.startswith("scaling") for line in told)
 
 
