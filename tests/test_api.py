@@ -43,6 +43,7 @@ def test_every_name_is_there_and_says_what_it_is() -> None:
 ONLY_COMMANDS = {
     "help",
     "json",
+    "force",
     "quiet",
     "verbose",
     "page",  # xedge.report

@@ -22,7 +22,7 @@ from tests.conftest import Command, Once
 from xedge.bundle.reading import CONFUSION, MANIFEST, open_bundle
 from xedge.cli.run_text import text
 from xedge.errors import BundleError
-from xedge.metrics import accuracy, confusion, ranks
+from xedge.metrics import Accuracy, accuracy, confusion, ranks
 from xedge.photos.sets import PhotoSet
 from xedge.photos.truth import truth_of
 from xedge.reporting.gather import gather
@@ -181,7 +181,9 @@ def test_of_many_classes_a_terminal_shows_the_worst() -> None:
     answers = truth.copy()
     answers[truth == 41] = 7
     answers[truth == 17] = [17, 17, 17, 3]
-    told = replace(run, confusion=confusion(answers, truth, LABELS))
+    top1 = float((answers == truth).mean())
+    scored = Accuracy(photos=len(truth), top1=top1, top5=None, interval95=(0.9, 1.0))
+    told = replace(run, accuracy=scored, answers=None, confusion=confusion(answers, truth, LABELS))
     words = text(told)
     rows = [line.split() for line in words.splitlines() if line.startswith("kind ")]
     assert len(rows) == 10

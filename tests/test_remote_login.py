@@ -410,7 +410,7 @@ def test_a_run_that_is_longer_than_the_limit_is_no_silence(machine: Machine) -> 
 def test_an_interruption_leaves_no_process_there(machine: Machine, number: signal.Signals) -> None:
     code = (
         "import sys\nfrom xedge.remote.answers import Ran\nfrom xedge.remote.ssh import Ssh\n"
-        "import signal\nfrom xedge.cli.main import _terminated\nsignal.signal(signal.SIGTERM, _terminated)\n"
+        "from xedge.cli.main import interruptible\ninterruptible()\n"
         f"ssh = Ssh(destination='pi', program={machine.ssh.program!r}, python={machine.ssh.python!r})\n"
         "try:\n    ssh.ask(Ran, {'do': 'run', 'arguments': ['sleep', '603']})\n"
         "except KeyboardInterrupt:\n    sys.exit(130)\n"

@@ -61,17 +61,19 @@ def refusals_explained(path: Path) -> Iterator[None]:
         raise
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, named: Path | None = None) -> None:
     """Fail if files cannot be made in a folder, or in the nearest one above it if it does not exist yet.
 
     Args:
         folder: The folder, which is left as it is.
+        named: What the messages name; None names the folder.
 
     Raises:
         ResourceError: There is no space or no permission.
         InputError: Something above the folder is not a folder.
     """
-    with refusals_explained(folder):
+    named = named or folder
+    with refusals_explained(named):
         nearest = folder
         while not nearest.exists():
             nearest = nearest.parent
@@ -81,7 +83,7 @@ def check_writable(folder: Path) -> None:
             with tempfile.TemporaryFile(dir=nearest):
                 pass
         except FileNotFoundError as error:  # An example is /proc.
-            raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
+            raise InputError(f"{named}: cannot be written ({error.strerror}); choose another place") from error
 
 
 def check_file_writable(path: Path) -> None:
@@ -93,7 +95,7 @@ def check_file_writable(path: Path) -> None:
             if not os.access(path, os.W_OK):
                 raise ResourceError(f"{path}: no permission to write here; write elsewhere")
             return
-    check_writable(path.parent)
+    check_writable(path.parent, path)
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from xedge.bundle.opening import opened, photos_for
 from xedge.bundle.reading import Bundle
-from xedge.errors import InputError
+from xedge.errors import InputError, parameter
 from xedge.inspection.verification import (
     BundleMember,
     KerasMember,
@@ -35,7 +36,7 @@ def verify(
     data: Pathlike | None = None,
     limit: int | None = None,
     model: Pathlike | None = None,
-    min_agreement: float = 0.95,
+    min_agreement: float | None = None,
     max_difference: float | None = None,
     threads: int | None = None,
     provider: str | None = None,
@@ -49,7 +50,7 @@ def verify(
         data: The photos to compare on; None takes the golden photos in the bundle, or the embedded model's own.
         limit: The number of photos to take, chosen by a fixed seed; None takes all.
         model: The model's file, where it is not beside the bundles.
-        min_agreement: The share of photos on which every pair must have the same first class, 0 to 1.
+        min_agreement: The share of photos on which every pair must have the same first class, 0 to 1; None takes 0.95.
         max_difference: The greatest difference of a probability that is allowed, 0 to 1; None allows any.
         threads: The number of threads for one inference; None takes the number of cores, at most 4.
         provider: The processor or backend of the runtime; None takes its CPU.
@@ -60,7 +61,8 @@ def verify(
         The comparison. Its ``failures`` say in words what misses a threshold.
 
     Raises:
-        InputError: The bundles are not of one model, or prepare photos differently.
+        InputError: The bundles are not of one model, or prepare photos differently, or something is demanded of pairs
+            and there is none.
     """
     with ExitStack() as stack:
         open_ones = [stack.enter_context(opened(Path(path))) for path in bundles]
@@ -70,8 +72,16 @@ def verify(
         options = RunOptions(threads=threads, provider=provider)
         named = zip(names_of(open_ones), open_ones, strict=True)
         members = [*keras, *(BundleMember(name, bundle, options) for name, bundle in named)]
+        if len(members) < 2 and (min_agreement is not None or max_difference is not None):
+            demanded = "min_agreement" if min_agreement is not None else "max_difference"
+            raise InputError(
+                f"{bundles[0]}: there is nothing to compare it with, as {parameter(demanded)} demands; give another "
+                f"bundle, or the model's file by {parameter('model')}"
+            )
         pixels, source, truth = _photos(open_ones[0], None if data is None else Path(data), limit)
-        thresholds = Thresholds(min_agreement=min_agreement, max_difference=max_difference)
+        thresholds = Thresholds(max_difference=max_difference)
+        if min_agreement is not None:
+            thresholds = replace(thresholds, min_agreement=min_agreement)
         return compare_members(members, pixels, source, truth, thresholds, progress)
 
 

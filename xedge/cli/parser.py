@@ -188,7 +188,6 @@ def _add_verify(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument(
         "--min-agreement",
         type=percent,
-        default=95.0,
         metavar="PERCENT",
         help="The agreement that every pair must reach, in percent of the photos (default: 95).",
     )

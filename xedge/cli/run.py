@@ -86,7 +86,7 @@ def _beside(report: RemoteRun) -> str:
                 f"{there.latency.p50_ms:.2f}",
                 "-" if host.ms is None else f"{host.ms:.2f}",
                 "-" if there.accuracy is None else percent(there.accuracy.top1),
-                "-" if host.top1 is None else percent(host.top1),
+                "-" if host.top1 is None or not there.same_photos_as_host else percent(host.top1),
                 f"{there.self_test.max_difference:.2g}",
                 there.verdict.word,
             ]

@@ -170,7 +170,8 @@ def _accuracy(report: RunReport) -> list[str]:
     if scored.top5 is not None:
         lines.append(("top-5", percent(scored.top5)))
     if report.host_top1 is not None:
-        lines.append(("on the host", f"{percent(report.host_top1)} when it was converted"))
+        which = "when it was converted" if report.same_photos_as_host else "when it was converted, on other photos"
+        lines.append(("on the host", f"{percent(report.host_top1)} {which}"))
     if report.confusion is None:
         return [fields(lines), *_left_out(report)]
     return [fields(lines), *_left_out(report), *_classes(report.confusion), *_matrix(report.confusion)]

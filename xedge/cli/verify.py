@@ -19,7 +19,7 @@ def main(options: argparse.Namespace) -> int:
         data=options.data,
         limit=options.limit,
         model=options.model,
-        min_agreement=options.min_agreement / 100,
+        min_agreement=None if options.min_agreement is None else options.min_agreement / 100,
         max_difference=options.max_difference,
         threads=options.threads,
         provider=options.provider,
@@ -41,7 +41,8 @@ def text(report: VerifyReport) -> str:
     audits = [(m.name, m.audit) for m in report.members if m.audit is not None]
     parts.append(table([[name, *audit_cells(found)] for name, found in audits], ["artifact", *AUDIT_HEADER]))
     failures = [f"  - {failure}" for failure in report.failures]
-    parts.append("\n".join(["FAILED", *failures]) if failures else "PASSED")
+    passed = "PASSED" if report.pairs else "NOTHING COMPARED: there is one artifact; the table says how it is computed"
+    parts.append("\n".join(["FAILED", *failures]) if failures else passed)
     return "\n\n".join(parts)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from xedge.device.board import usable_cores
 from xedge.errors import CheckError, XedgeError
 from xedge.measuring.latency import in_turns
 from xedge.memory import caller_set_aside, give_memory_back, return_large_blocks
-from xedge.metrics import accuracy, agreement, confusion
+from xedge.metrics import accuracy, agreement, confusion, wilson
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
 from xedge.types import FloatArray
@@ -71,6 +73,7 @@ def convert(options: ConvertOptions) -> list[Converted]:
         if options.pixels:
             pixels = calibrated.subject.pixels()
             wanted = [(target, replace(form, pixels=pixels)) for target, form in wanted]
+        _note_few_photos(calibrated, wanted)
         ladder, made = Ladder(calibrated), []
         for target, form in wanted:
             try:
@@ -81,6 +84,20 @@ def convert(options: ConvertOptions) -> list[Converted]:
                     raise
                 options.failed(target.name, form.precision, error)
         return made
+
+
+def _note_few_photos(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form]]) -> None:
+    """Tell it before the work if there are too few photos to show that a budget of agreement is met."""
+    demanded = calibrated.subject.request.budget.min_agreement
+    if demanded is None or not any(form.precision == "int8" for _, form in wanted):
+        return
+    photos = len(calibrated.selection.files)
+    if wilson(photos, photos)[0] < demanded:
+        needed = next(number for number in count(photos) if wilson(number, number)[0] >= demanded or demanded >= 1)
+        words = f"at least {needed} are needed" if demanded < 1 else "no number of photos can"
+        calibrated.stages.note(
+            f"even if all {photos} photos agree, they cannot show an agreement of {100 * demanded:g} %; {words}"
+        )
 
 
 def _forms(request: Request) -> list[Form]:

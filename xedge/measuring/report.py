@@ -108,6 +108,7 @@ class RunReport:
         confusion: What was answered to the photos of each class; None without labelled photos.
         answers: The answer to each photo that was scored; None without labelled photos.
         host_top1: The artifact's top-1 accuracy on the host at conversion, 0 to 1; None if it was not measured.
+        host_photos_sha256: The sha256 over the photos on which this was measured; None if it was not measured.
         against: The comparison with another bundle of the same model; None without one.
         budget: The gate's verdict on the budget when the bundle was made; None without a budget.
         verdict: The verdict on whether the latency can be believed.
@@ -141,9 +142,15 @@ class RunReport:
     answers: Answers | None = None
     left_out: tuple[str, ...] = ()
     host_top1: float | None
+    host_photos_sha256: str | None = None
     against: Against | None
     budget: str | None
     verdict: Verdict
+
+    @property
+    def same_photos_as_host(self) -> bool:
+        """Whether the run scored the photos on which the host measured ``host_top1``."""
+        return self.answers is not None and self.answers.photos_sha256 == self.host_photos_sha256
 
     def __post_init__(self) -> None:
         if not self.samples_ns or not self.readings:

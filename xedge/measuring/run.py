@@ -165,6 +165,7 @@ def _identity(bundle: Bundle) -> dict[str, Any]:
         "artifact_bytes": bundle.artifact_bytes,
         "weights_sha256": manifest.model.weights_sha256,
         "host_top1": manifest.accuracy.artifact.top1 if manifest.accuracy else None,
+        "host_photos_sha256": manifest.accuracy.sha256 if manifest.accuracy else None,
         "budget": manifest.gate.verdict if manifest.gate is not None else None,
     }
 

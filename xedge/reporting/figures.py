@@ -21,6 +21,7 @@ from xedge.inspection.analysis import AnalyzeReport
 from xedge.measuring.comparison import board_name
 from xedge.measuring.report import RunReport
 from xedge.reporting.gather import Entry
+from xedge.untrusted import one_line
 
 # These colours stand for variables of the page's style sheet, so that the same chart works in light and dark mode.
 TEXT, GRID, ALARM = "#010101", "#010102", "#010103"
@@ -35,6 +36,7 @@ LAYERS = 20
 APART_X, APART_Y = 18, 14
 STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a dollar in the name of a layer is one
     "font.family": "sans-serif",
     "font.size": 13,
     "text.color": TEXT,
@@ -126,11 +128,11 @@ def numbers(of: Sequence[int]) -> str:
 
 def _legend(axes: Axes, entries: Sequence[Entry]) -> None:
     handles = [
-        axes.plot([], [], "s", color=_colour(target), label=target)[0]
+        axes.plot([], [], "s", color=_colour(target), label=one_line(target))[0]
         for target in dict.fromkeys(entry.run.target for entry in entries)
     ]
     handles += [
-        axes.plot([], [], MARKERS.get(precision, "o"), color=TEXT, fillstyle="none", label=precision)[0]
+        axes.plot([], [], MARKERS.get(precision, "o"), color=TEXT, fillstyle="none", label=one_line(precision))[0]
         for precision in dict.fromkeys(entry.run.precision for entry in entries)
     ]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4, columnspacing=1.2)
@@ -155,7 +157,7 @@ def latency_distributions(entries: Sequence[Entry]) -> str:
                 medianprops={"color": colour, "linewidth": 3},
                 flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour, "alpha": 0.5},
             )
-        axes.set_yticks(range(len(entries)), [f"{one.number}  {one.short}" for one in reversed(entries)])
+        axes.set_yticks(range(len(entries)), [one_line(f"{one.number}  {one.short}") for one in reversed(entries)])
         axes.grid(axis="y", visible=False)
         _milliseconds(
             axes, [sample / 1e6 for one in entries for sample in (min(one.run.samples_ns), max(one.run.samples_ns))]
@@ -207,7 +209,7 @@ def layers(report: AnalyzeReport) -> str:
     noisy = [(layer.alone_db, layer) for layer in report.layers if layer.alone_db is not None]
     shown = [layer for _, layer in sorted(noisy, key=lambda pair: pair[0])[:LAYERS]][::-1]
     timed = any(layer.time is not None for layer in shown)
-    names, places = [layer.layer for layer in shown], range(len(shown))
+    names, places = [one_line(layer.layer) for layer in shown], range(len(shown))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, 1.0 + 0.28 * len(shown)), layout="constrained")
         panels = figure.subplots(1, 2 if timed else 1, sharey=True, squeeze=False)[0]
@@ -268,7 +270,7 @@ def _svg(figure: Figure, title: str, description: str) -> str:
     name = re.sub(r"\W+", "-", title.lower())
     root.set("role", "img")
     root.set("aria-labelledby", f"{name}-title {name}-words")
-    for tag, words in (("desc", description), ("title", title)):
+    for tag, words in (("desc", one_line(description)), ("title", one_line(title))):
         element = ET.Element(f"{{{SVG}}}{tag}", {"id": f"{name}-{'title' if tag == 'title' else 'words'}"})
         element.text = words
         root.insert(0, element)

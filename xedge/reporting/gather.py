@@ -128,7 +128,7 @@ def gather(documents: Sequence[Any], failures: Mapping[str, str] | None = None) 
         raise InputError(
             "none of these documents holds a run, so there is nothing to report; give those of `xedge run`"
         )
-    scored = [run for run in pile.runs if run.accuracy is not None]
+    scored = [run for run in pile.runs if run.accuracy is not None and run.answers is not None]
     first = next((run for run in scored if run.precision == "fp32"), scored[0] if scored else None)
     entries = tuple(
         Entry(

@@ -18,6 +18,7 @@ from xedge.photos.labels import told_apart
 from xedge.reporting import figures
 from xedge.reporting.gather import Entry, Gathered
 from xedge.reporting.photos import changed_photos
+from xedge.untrusted import shown
 
 # A time series with fewer windows shows nothing.
 SHORTEST_SERIES = 5
@@ -36,6 +37,7 @@ def page(found: Gathered, data: Path | None = None, title: str | None = None) ->
     environment = Environment(
         loader=PackageLoader("xedge.reporting", ""),
         autoescape=select_autoescape(default=True),
+        finalize=lambda value: shown(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
