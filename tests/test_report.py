@@ -317,7 +317,15 @@ def test_many_classes_become_a_list(documents: dict[str, Path], tmp_path: Path) 
     confusion = metrics.confusion(answers, truth, labels)
     assert confusions(confusion, labels)[0] == ("class 38", "class 39", 39)
     accuracy = replace(run.accuracy, photos=len(pairs), top1=360 / len(pairs), interval95=(0.2, 0.4), top5=None)
-    text = page(gather([replace(run, confusion=confusion, accuracy=accuracy, answers=None)]))
+    given = replace(
+        run.answers,
+        labels=labels,
+        photos=tuple(f"{number}.jpg" for number in range(len(pairs))),
+        truth=tuple(truth.tolist()),
+        first=tuple(answers.tolist()),
+        probability=(0.5,) * len(pairs),
+    )
+    text = page(gather([replace(run, confusion=confusion, accuracy=accuracy, answers=given)]))
     assert "class 38 taken for class 39: 39" in text
     assert 'class="matrix"' not in text
 
