@@ -21,6 +21,18 @@ from xedge.cli.main import main
 from xedge.errors import ResourceError
 
 
+def test_converting_in_too_little_address_space_is_refused(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2)\n"
+        "from xedge.cli.main import main\nsys.exit(main(['convert', '--target', 'onnx', '--precision', 'int8']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 7
+    assert "the address space is limited to 400 MiB" in done.stderr
+
+
 def on_a_terminal(*arguments: object, **environment: str) -> str:
     """Return what a command prints on a terminal, both streams together."""
     master, slave = pty.openpty()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import mmap
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,10 +13,12 @@ from weakref import WeakSet
 
 import numpy as np
 
+from xedge.errors import ResourceError
 from xedge.types import UInt8Array
 
 # The constant of glibc's malloc.h.
 M_MMAP_THRESHOLD = -3
+LEAST_BYTES = 1 << 30
 _maps: WeakSet[mmap.mmap] = WeakSet()
 
 
@@ -25,6 +28,22 @@ def mapped(file: Path) -> UInt8Array:
         content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     _maps.add(content)
     return np.frombuffer(content, np.uint8)
+
+
+def check_address_space() -> None:
+    """Refuse to convert under a limit of address space (``ulimit -v``) in which libraries cannot start their threads.
+
+    Some of them then wait for these threads forever. The smallest conversion takes 1 GB.
+
+    Raises:
+        ResourceError: The limit is smaller.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit not in (resource.RLIM_INFINITY, -1) and limit < LEAST_BYTES:
+        raise ResourceError(
+            f"the address space is limited to {limit >> 20} MiB (ulimit -v), and converting takes at least "
+            f"{LEAST_BYTES >> 20} MiB; raise the limit"
+        )
 
 
 def return_large_blocks() -> None:

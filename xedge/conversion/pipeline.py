@@ -26,7 +26,7 @@ from xedge.converters import Form, Target, find_target
 from xedge.device.board import usable_cores
 from xedge.errors import CheckError, XedgeError
 from xedge.measuring.latency import in_turns
-from xedge.memory import caller_set_aside, give_memory_back, return_large_blocks
+from xedge.memory import caller_set_aside, check_address_space, give_memory_back, return_large_blocks
 from xedge.metrics import accuracy, agreement, confusion, wilson
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
@@ -65,6 +65,7 @@ def convert(options: ConvertOptions) -> list[Converted]:
             check_destination(_destination(request, target, form), zipped=options.zipped)
             if options.failed is None:
                 target.check(form)
+        check_address_space()
         return_large_blocks()
         stack.enter_context(caller_set_aside())
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
