@@ -128,12 +128,13 @@ def exported(folder: Path, only: list[str], *, dynamo: bool) -> None:
 
 def measured(file: Path) -> dict[str, Any]:
     """Return how one file is read, and how far what is made of it is from ONNX Runtime on the file itself."""
-    from xedge.conversion.reference import parity
-    from xedge.converters import Form, find_target
-    from xedge.errors import XedgeError
-    from xedge.graph.evaluate import Evaluator
-    from xedge.runtimes import Settings, choose_runtime
-    from xedge.sources.finding import find_source
+    # Imported here, for exporting has no xedge.
+    from xedge.conversion.reference import parity  # noqa: PLC0415
+    from xedge.converters import Form, find_target  # noqa: PLC0415
+    from xedge.errors import XedgeError  # noqa: PLC0415
+    from xedge.graph.evaluate import Evaluator  # noqa: PLC0415
+    from xedge.runtimes import Settings, choose_runtime  # noqa: PLC0415
+    from xedge.sources.finding import find_source  # noqa: PLC0415
 
     source = find_source(str(file))
     with tempfile.TemporaryDirectory() as scratch:

@@ -23,7 +23,7 @@ from xedge.types import FloatArray, Shape
 
 DOMAINS = ("", "ai.onnx")
 # A tensor whose values move is a product with a matrix of zeros and ones; larger ones are refused.
-MOST_MOVED = 4096
+MOST_MOVED = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,21 @@ class Normal:
     factor: float = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class Expanded:
+    """A tensor that an Expand repeats; what combines it with a tensor of that shape broadcasts it anyway.
+
+    Args:
+        source: The tensor.
+        shape: The shape that the Expand makes, as ONNX counts it.
+    """
+
+    source: Held
+    shape: Shape
+
+
 # A tensor that is computed, a constant with its batch, a part of an operation, or an input that is left out.
-Value = Held | Normal | FloatArray | None
+Value = Held | Normal | Expanded | FloatArray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,11 +134,11 @@ class NetworkBuilder(Builder):
         inputs = [self._value(one, short) for one in node.input]
         attributes = {one.name: self._attribute(one) for one in node.attribute}
         operator = Operator(node.op_type, short, attributes, self._opset, len(node.output))
-        if not any(isinstance(one, Held | Normal) for one in inputs):
+        if not any(isinstance(one, Held | Normal | Expanded) for one in inputs):
             results: Any = self._of_constants(operator, inputs)
         elif operator.kind not in READERS:
             raise UnsupportedError(f"{short}: {operator.kind} is not in the reference graph's set")
-        elif any(isinstance(one, Normal) for one in inputs) and operator.kind not in OF_PARTS:
+        elif any(isinstance(one, Normal | Expanded) for one in inputs) and operator.kind not in OF_PARTS:
             raise UnsupportedError(f"{short}: {operator.kind} of a part of another operation")
         else:
             try:
@@ -164,6 +177,26 @@ class NetworkBuilder(Builder):
                 return array
             self.values[name] = array
         return self.values[name]
+
+    def whole(self, name: str) -> str:
+        """Return the name of a tensor, which is computed now if it was a view.
+
+        Raises:
+            UnsupportedError: Many values would move to other positions.
+        """
+        view = self.view(name)
+        order = view.order.reshape(-1)
+        if view.source != name and not view.lead and len(order) > MOST_MOVED and (np.diff(order) != 1).any():
+            raise UnsupportedError(f"{name}: reads values in another order than they are computed in")
+        return super().whole(name)
+
+    def order_of(self, value: Held) -> list[int]:
+        """Return the axes of ONNX in the order in which the graph has them, or has to have them to be computed."""
+        view = self.view(value.name)
+        if view.source != value.name and not view.lead and len(value.axes) == 4:
+            return [2, 3, 1]
+        places = {axis: at for at, axis in enumerate(value.axes) if axis is not None}
+        return [places[axis] for axis in sorted(places)]
 
     def onnx_shape(self, value: Held) -> Shape:
         """Return the shape that ONNX sees, with the batch."""
@@ -221,7 +254,7 @@ class NetworkBuilder(Builder):
 Reading = Callable[[NetworkBuilder, Operator, list[Any]], "Value | list[Value]"]
 READERS: dict[str, Reading] = {}
 # What may read a part of an operation that exporters write as several.
-OF_PARTS = ("Add", "Mul", "Identity", "Cast")
+OF_PARTS = ("Add", "Sub", "Mul", "Div", "Identity", "Cast")
 
 
 def reads(*kinds: str) -> Callable[[Reading], Reading]:

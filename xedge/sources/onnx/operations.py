@@ -27,7 +27,7 @@ from xedge.graph.ir import (
     same_padding,
 )
 from xedge.graph.taking import permuted, taken
-from xedge.sources.onnx.network import MOST_MOVED, Held, NetworkBuilder, Normal, Operator, Value, reads
+from xedge.sources.onnx.network import MOST_MOVED, Expanded, Held, NetworkBuilder, Normal, Operator, Value, reads
 from xedge.sources.onnx.shapes import bounds, reshaped
 from xedge.types import FloatArray, Shape
 
@@ -311,6 +311,9 @@ def _reformed(builder: NetworkBuilder, name: str, value: Held, shape: Shape) -> 
     for place, one in enumerate(one for _, new in ordered for one in new):
         axes[one] = place
     if order != sorted(order):
+        narrow = [at for at, axis in enumerate(value.axes) if axis is not None and before[at] == 1]
+        if narrow:
+            return _reformed(builder, name, _dropped(builder, f"{name}/narrow", value, narrow), shape)
         if len(ordered) == 1 and len(sizes) <= 1:
             return Held(_flattened(builder, name, tensor, order), tuple(axes))
         tensor = permuted(builder, builder.unique(f"{name}/moved"), tensor, order)
@@ -386,11 +389,31 @@ def _product(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> 
 @reads(*BINARY)
 def _binary(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Value:
     kind = BINARY[operator.kind]
+    if any(isinstance(one, Expanded) for one in inputs):
+        inputs = _spread(builder, operator.name, inputs)
     if any(isinstance(one, Normal) for one in inputs):
         return _gelu_step(builder, operator.name, kind, inputs)
     if operator.opset < 7 and operator.attributes.get("broadcast") and "axis" in operator.attributes:
         raise UnsupportedError(f"{operator.name}: broadcasts as ONNX did before opset 7")
     return _binary_of(builder, operator.name, kind, *inputs)
+
+
+def _spread(builder: NetworkBuilder, name: str, inputs: list[Any]) -> list[Any]:
+    """Return operands without an Expand to the shape that the other one has."""
+    shapes = [builder.onnx_shape(one) for one in inputs if isinstance(one, Held)]
+    shapes += [one.shape for one in inputs if isinstance(one, np.ndarray)]
+    if any(isinstance(one, Expanded) and one.shape not in shapes for one in inputs):
+        raise UnsupportedError(f"{name}: an Expand to a shape that nothing else has")
+    return [one.source if isinstance(one, Expanded) else one for one in inputs]
+
+
+@reads("Expand")
+def _expand(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Value:
+    if not isinstance(inputs[1], np.ndarray):
+        raise UnsupportedError(f"{operator.name}: a shape that depends on the photo")
+    before = builder.onnx_shape(inputs[0])
+    shape = np.broadcast_shapes(before, tuple(int(one) for one in inputs[1]))
+    return inputs[0] if shape == before else Expanded(inputs[0], shape)
 
 
 @reads(*VARIADIC)
@@ -414,7 +437,7 @@ def _binary_of(builder: NetworkBuilder, name: str, kind: str, *operands: Any) ->
     held = sorted((one for one in spread if isinstance(one, Held)), key=lambda one: -prod(builder.shapes[one.name]))
     shapes = [builder.onnx_shape(one) if isinstance(one, Held) else one.shape for one in spread]
     main = held[0]
-    order = sorted((at for at, axis in enumerate(main.axes) if axis is not None), key=lambda at: main.axes[at] or 0)
+    order = builder.order_of(main)
     grown = [at for at in range(rank) if at not in order and any(shape[at] != 1 for shape in shapes)]
     if grown:
         order = [2, 3, 1] if rank == 4 else sorted([*order, *grown])
@@ -618,11 +641,19 @@ def _normalized(builder: NetworkBuilder, name: str, value: Held, axes: tuple[int
 def _instance_normalization(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Value:
     name, value = operator.name, inputs[0]
     inner = tuple(sorted(axis for axis in value.axes[2:] if axis is not None))
-    result = _normalized(builder, name, value, inner, operator.attributes.get("epsilon", 1e-5))
+    view = builder.view(value.name)
+    if view.source != value.name and not view.lead and len(inner) == len(view.order.shape) == 1:
+        # All values of a photo together, in whatever order they are.
+        whole = _normalized(builder, name, Held(view.source, (0,)), (0,), operator.attributes.get("epsilon", 1e-5))
+        result = Held(builder.viewed(f"{name}/flat", whole.name, (), view.order), value.axes)
+    else:
+        result = _normalized(builder, name, value, inner, operator.attributes.get("epsilon", 1e-5))
     shape = (-1, *(1,) * (len(value.axes) - 2))
     scale, offset = (_constant(name, one, "the scale of a normalization").reshape(shape) for one in inputs[1:3])
-    result = _binary_of(builder, f"{name}/scale", "multiply", result, scale)
-    return _binary_of(builder, f"{name}/offset", "add", result, offset)
+    for kind, constant, neutral in (("multiply", scale, 1.0), ("add", offset, 0.0)):
+        if (constant != neutral).any():
+            result = _binary_of(builder, f"{name}/{kind}", kind, result, constant)
+    return result
 
 
 @reads("Concat")

@@ -88,6 +88,22 @@ def _filled(inputs: list[Any], given: dict[str, Any]) -> Any:
     return np.full(_limited(inputs[0]), value[0], value.dtype)
 
 
+def _normalized(inputs: list[Any], given: dict[str, Any]) -> Any:
+    """A normalization of weights, as networks without normalization have it: by the weights' own statistics."""
+    values, scale, offset, mean, variance = inputs
+    others = tuple(axis for axis in range(values.ndim) if axis != 1)
+    if given.get("training_mode"):
+        mean, variance = values.mean(others), values.var(others)
+    shape = (-1, *(1,) * (values.ndim - 2))
+    factor = scale / np.sqrt(variance + given.get("epsilon", 1e-5))
+    return values * factor.reshape(shape) + (offset - mean * factor).reshape(shape)
+
+
+def _clipped(inputs: list[Any], given: dict[str, Any]) -> Any:
+    low, high = (*inputs[1:], None, None)[:2]
+    return np.clip(inputs[0], given.get("min") if low is None else low, given.get("max") if high is None else high)
+
+
 def _range(inputs: list[Any], given: dict[str, Any]) -> Any:
     del given
     start, end, step = (one.reshape(-1)[0] for one in inputs)
@@ -113,6 +129,7 @@ def _of_two(function: Callable[..., Any]) -> Callable[[list[Any], dict[str, Any]
 
 
 OF_CONSTANTS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
+    "BatchNormalization": _normalized,
     "Constant": _constant,
     "ConstantOfShape": _filled,
     "Identity": lambda inputs, given: inputs[0],
@@ -141,6 +158,7 @@ OF_CONSTANTS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     "Mod": _of_two(np.mod),
     "Min": lambda inputs, given: np.minimum.reduce(np.broadcast_arrays(*inputs)),
     "Max": lambda inputs, given: np.maximum.reduce(np.broadcast_arrays(*inputs)),
+    "Clip": _clipped,
     "Neg": _of_two(np.negative),
     "Abs": _of_two(np.abs),
     "Sqrt": _of_two(np.sqrt),
