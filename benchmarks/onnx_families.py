@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("only", nargs="*", help="the families; all if none is named")
     parser.add_argument("--dynamo", action="store_true", help="use PyTorch's newer exporter")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if given.what == "export":
         exported(given.folder, given.only, dynamo=given.dynamo)
         return
