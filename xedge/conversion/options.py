@@ -100,7 +100,8 @@ class ModelOptions:
 
     model: Any = option(
         "A .keras or .h5 file, a SavedModel folder, an .onnx file, or a built-in name (xception, inception_v3, "
-        "resnet50) with weights; in Python also a Keras model in memory. Without it, the compact Xception that comes with xedge.",
+        "resnet50) with weights; in Python also a Keras model in memory. Without it, the compact Xception that comes "
+        "with xedge.",
         default=None,
         kw_only=False,
         metavar="MODEL",

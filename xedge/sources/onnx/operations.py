@@ -216,9 +216,34 @@ def _pool(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Val
         begun = NO_PADDING
     if given.get("ceil_mode"):
         padding = _up(builder.shapes[photo], size, strides, padding, begun)
-    kind = "max" if operator.kind == "MaxPool" else "average"
-    node = Pool(name=name, inputs=(photo,), kind=kind, size=size, strides=strides, padding=padding)  # type: ignore[arg-type]
-    return Held(builder.add(node), PHOTO)
+    if operator.kind == "MaxPool":
+        node = Pool(name=name, inputs=(photo,), kind="max", size=size, strides=strides, padding=padding)
+        return Held(builder.add(node), PHOTO)
+    return Held(_average(builder, name, photo, size, strides, padding), PHOTO)
+
+
+def _average(
+    builder: NetworkBuilder,
+    name: str,
+    photo: str,
+    size: tuple[int, int],
+    strides: tuple[int, int],
+    padding: Padding,
+) -> str:
+    """Add an average that does not count its padding, which TFLite only has for TensorFlow's own padding."""
+    shape = builder.shapes[photo]
+    if padding in (NO_PADDING, same_padding(shape, size, strides)):
+        node = Pool(name=name, inputs=(photo,), kind="average", size=size, strides=strides, padding=padding)
+        return builder.add(node)
+    counts = []
+    for axis in (0, 1):
+        starts = np.arange((shape[axis] + sum(padding[axis]) - size[axis]) // strides[axis] + 1) * strides[axis]
+        starts = starts - padding[axis][0]
+        counts.append(np.minimum(starts + size[axis], shape[axis]) - np.maximum(starts, 0))
+    factor = prod(size) / np.maximum(1, np.outer(*counts))[..., None]
+    padded = builder.add(Pad(name=builder.unique(f"{name}/pad"), inputs=(photo,), padding=padding))
+    pool = Pool(name=builder.unique(f"{name}/pool"), inputs=(padded,), kind="average", size=size, strides=strides)
+    return builder.elementwise("multiply", name, builder.add(pool), factor)
 
 
 def _up(shape: Shape, size: tuple[int, int], strides: tuple[int, int], padding: Padding, inside: Padding) -> Padding:
