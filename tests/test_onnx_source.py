@@ -336,7 +336,7 @@ def test_an_onnx_file_is_converted_in_int8(xedge: Command, tmp_path: Path) -> No
 
 
 def shape_of(graph: Graph) -> list[Any]:
-    """Return everything of a graph but its names, in an order that does not depend on how nodes stand beside another."""
+    """Return everything of a graph but its names, from the input on as the output needs it."""
     places: dict[str, int] = {}
     found: list[Any] = []
 
