@@ -110,7 +110,10 @@ def test_a_kind_of_model_is_found_read_checked_and_converted(tmp_path: Path, pre
     assert run("source", "-m", "xedge", "run", bundles[0], "--runs", 3, cwd=tmp_path).returncode == 0
     unknown = run("target", "-m", "xedge", *arguments, cwd=tmp_path)
     assert unknown.returncode == 3
-    assert "is not a model that xedge reads; give a .keras, .h5 or .hdf5 file, or a SavedModel folder" in unknown.stderr
+    assert (
+        "is not a model that xedge reads; give a .keras, .h5 or .hdf5 file, or a SavedModel folder, or an .onnx file"
+        in unknown.stderr
+    )
 
 
 def test_a_package_that_cannot_be_imported_is_named_and_left_out(tmp_path: Path) -> None:

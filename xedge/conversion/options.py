@@ -99,8 +99,9 @@ class ModelOptions:
     """Which model, and how its photos are prepared."""
 
     model: Any = option(
-        "A .keras or .h5 file, a SavedModel folder, or a built-in name (xception, inception_v3, resnet50) with "
-        "weights; in Python also a Keras model in memory. Without it, the compact Xception that comes with xedge.",
+        "A .keras or .h5 file, a SavedModel folder, an .onnx file, or a built-in name (xception, inception_v3, "
+        "resnet50) with weights; in Python also a Keras model in memory. Without it, the compact Xception that comes "
+        "with xedge.",
         default=None,
         kw_only=False,
         metavar="MODEL",

@@ -89,6 +89,7 @@ MAX_POOL = Operator("MAX_POOL_2D", options=schema.Pool2DOptionsT)
 MEAN = Operator("MEAN", options=schema.ReducerOptionsT)
 MUL = Operator("MUL", options=schema.MulOptionsT)
 PAD = Operator("PAD", options=schema.PadOptionsT)
+PAD_WITH = Operator("PADV2", options=schema.PadV2OptionsT)
 RESHAPE = Operator("RESHAPE", int8_version=1, options=schema.ReshapeOptionsT)
 SOFTMAX = Operator("SOFTMAX", int8_version=None, options=schema.SoftmaxOptionsT)
 ACTIVATIONS = {
@@ -302,7 +303,19 @@ class Writer:
         (top, bottom), (left, right) = padding
         larger = (shape[0] + top + bottom, shape[1] + left + right, shape[2])
         output = self.new(f"{node.name}#padded", larger, source.held)
+        if isinstance(node, Pool) and node.kind == "max" and not self.graph[node.inputs[0]].is_never_negative:
+            return self._pad_with_least(source, padding, output), schema.Padding.VALID
         return self.pad(source, padding, output), schema.Padding.VALID
+
+    def _pad_with_least(self, source: Value, padding: Padding, output: Value) -> Value:
+        """Put the least value around a tensor, which no maximum takes."""
+        amounts = self.constant(f"#pads{output.index}", np.array([(0, 0), *padding, (0, 0)], np.int32))
+        if (affine := source.held.affine) is None:
+            least = self.constant(f"#least{output.index}", np.array(np.finfo(np.float32).min, np.float32))
+        else:
+            same = Quantization(scales=np.array([affine.scale]), zero_points=np.array([affine.zero_point]))
+            least = self.constant(f"#least{output.index}", np.array(-128, np.int8), same)
+        return self.emit(PAD_WITH, [source, amounts, least], output)
 
     def kernel_and_bias(self, node: Weighted, held: Held) -> tuple[Value, Value, int]:
         """Return the kernel, the bias and the version of the convolution that reads them."""
