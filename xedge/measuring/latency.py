@@ -16,8 +16,8 @@ Clock = Callable[[], int]
 MINIMUM_SAMPLES = samples_needed(0.90)
 # This number is enough for every percentile that is reported. More samples would only cost the user's time.
 ENOUGH_SAMPLES = samples_needed(0.99)
-# Of longer runs fewer samples are kept, which together take 3 MB while the latency is measured.
-MOST_SAMPLES = 1 << 17
+# Of longer runs fewer samples are kept, so that they take a few megabytes however long a run is.
+MOST_SAMPLES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Latency:
     """Figures that are derived from the samples. A percentile is None if there are too few samples for it.
 
     Args:
-        samples: The number of timed inferences.
+        samples: The number of timed inferences from which the figures are derived.
         min_ms: The lowest latency in milliseconds.
         mean_ms: The mean latency in milliseconds.
         p50_ms: The median latency in milliseconds.

@@ -94,7 +94,7 @@ class RunReport:
         phases: The times of the steps around the steady state.
         latency: The latency in the steady state.
         warmup_inferences: The number of inferences in the warm-up.
-        samples_ns: The latency of every timed inference in nanoseconds; of a run with more than 131,072, every second
+        samples_ns: The latency of every timed inference in nanoseconds; of a run with more than 65,536, every second
             one, or fewer.
         frames: What became of the frames; None without a frame rate.
         series: The timing as a time series.
