@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from xedge.errors import BundleError
+from xedge.errors import BundleError, MissingRuntimeError, ResourceError, XedgeError
 from xedge.files import cache_folder
 from xedge.processes import SIGNALS
 from xedge.runtimes import Runtime, Settings
@@ -40,6 +40,8 @@ def tried(artifact: Path, contents: str, runtime: Runtime, settings: Settings, a
 
     Raises:
         BundleError: The attempt ended in a crash, or not at all.
+        ResourceError: It was killed, most likely because there was too little memory.
+        MissingRuntimeError: The runtime was built for a newer processor.
     """
     start = time.perf_counter()
     mark = _mark(contents, runtime)
@@ -52,16 +54,21 @@ def tried(artifact: Path, contents: str, runtime: Runtime, settings: Settings, a
     if status is None:
         raise BundleError(f"{artifact}: {runtime.package} did not end within {SECONDS:g} s on it; convert again")
     if os.WIFSIGNALED(status):
-        number = signal.Signals(os.WTERMSIG(status))
-        raise BundleError(
-            f"{artifact}: {runtime.package} {SIGNALS.get(number, 'ended')} on it, {number.name}; do not trust it, and "
-            "convert again"
-        )
+        raise _crashed(artifact, runtime, signal.Signals(os.WTERMSIG(status)))
     if mark is not None and os.WEXITSTATUS(status) == PASSED:
         with suppress(OSError):
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
     return time.perf_counter() - start
+
+
+def _crashed(artifact: Path, runtime: Runtime, number: signal.Signals) -> XedgeError:
+    words = f"{artifact}: {runtime.package} {SIGNALS.get(number, 'ended')}, {number.name}"
+    if number == signal.SIGKILL:
+        return ResourceError(f"{words}; close other programs, or take a smaller artifact")
+    if number == signal.SIGILL:
+        return MissingRuntimeError(f"{words}; xedge doctor says which runtimes work here")
+    return BundleError(f"{words}; do not trust it, and convert again")
 
 
 def _attempted(attempt: Callable[[], object]) -> None:
@@ -112,6 +119,9 @@ def _mark(contents: str, runtime: Runtime) -> Path | None:
     folder = cache_folder()
     if folder is None:
         return None
-    version = importlib.metadata.version(runtime.package)
+    try:
+        version = importlib.metadata.version(runtime.package)
+    except importlib.metadata.PackageNotFoundError:  # A build for a board may have another name.
+        return None
     name = hashlib.sha256(f"{contents} {runtime.package} {version}".encode()).hexdigest()
     return folder / "opened" / name[:32]
