@@ -410,6 +410,8 @@ def test_a_run_that_is_longer_than_the_limit_is_no_silence(machine: Machine) -> 
 def test_an_interruption_leaves_no_process_there(machine: Machine, number: signal.Signals) -> None:
     code = (
         "import sys\nfrom xedge.remote.answers import Ran\nfrom xedge.remote.ssh import Ssh\n"
+        # A shell may have started these tests in the background, where it ignores the signal.
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from xedge.cli.main import interruptible\ninterruptible()\n"
         f"ssh = Ssh(destination='pi', program={machine.ssh.program!r}, python={machine.ssh.python!r})\n"
         "try:\n    ssh.ask(Ran, {'do': 'run', 'arguments': ['sleep', '603']})\n"

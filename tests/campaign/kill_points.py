@@ -55,6 +55,8 @@ def ended_at(step: int, number: int, new: Bundle, destination: Path) -> int:
                     os.kill(os.getpid(), number)
                 seen += 1
 
+        for known in SIGNALS[1:]:  # A shell may have started this in the background, where it ignores some.
+            signal.signal(known, signal.SIG_DFL)
         interruptible()
         sys.addaudithook(hook)
         replace(new, destination)

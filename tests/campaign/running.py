@@ -88,6 +88,8 @@ def _prepare(call: Call) -> None:
 
 def _fresh(call: Call, cwd: Path, out: Path, err: Path, environment: Mapping[str, str]) -> int:
     def prepare() -> None:
+        for known in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # A shell may have ignored them in the background.
+            signal.signal(known, signal.SIG_DFL)
         _prepare(call)
         for number in call.closed:
             os.close(number)
