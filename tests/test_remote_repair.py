@@ -301,7 +301,13 @@ def test_a_second_failure_is_told_in_one_line(
 @pytest.mark.installs
 def test_an_installation_that_is_interrupted_is_made_again(machine: Machine, here: Command, bundles: Path) -> None:
     command: list[str | Path] = [sys.executable, "-m", "xedge", "deploy", "pi", bundles / "tflite_int8"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as host:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - as a terminal starts it
+    ) as host:
         # In the middle: pip is there, and what it installs is not.
         until(lambda: venv_python(machine).exists() and (packages(machine) / "pip" / "__main__.py").exists())
         os.killpg(host.pid, signal.SIGINT)
