@@ -17,7 +17,7 @@ from tests.campaign.rule import Outcome
 from tests.conftest import Once
 
 SEED = 1
-QUICK, QUICK_PARTS = 160, 2
+QUICK, QUICK_PARTS = 120, 2
 # The quick part has the first cases, the slow part all of them.
 WHOLE, WHOLE_PARTS = 2600, 13
 

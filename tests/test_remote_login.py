@@ -124,6 +124,7 @@ STUCK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "words"), STUCK.values(), ids=STUCK.keys())
 def test_a_login_shell_that_is_in_the_way_is_told(
     machine: Machine,
@@ -297,6 +298,7 @@ def test_answers_of_others_are_told(pretending: Callable[..., Ssh], data: bytes,
     assert str(error.value).startswith("pi: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("then", "words"),
     [
@@ -385,6 +387,7 @@ def test_a_session_that_is_killed_is_told(machine: Machine) -> None:
     assert hasty(machine).ask(Ran, {"do": "run", "arguments": ["true"]}).code == 0
 
 
+@pytest.mark.slow
 def test_an_agent_that_hangs_is_told(machine: Machine) -> None:
     thread, errors = asking(hasty(machine), ["sleep", "602"])
     until(lambda: bool(running(machine, "sleep 602")))
@@ -401,6 +404,7 @@ def test_an_agent_that_hangs_is_told(machine: Machine) -> None:
     until(lambda: not machine.processes())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_longer_than_the_limit_is_no_silence(machine: Machine) -> None:
     ssh = hasty(machine, silence_s=2)
     assert ssh.ask(Ran, {"do": "run", "arguments": ["sleep", "5"]}).code == 0

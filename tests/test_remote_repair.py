@@ -99,6 +99,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_environment_is_noticed(machine: Machine, ssh: Ssh, damage: str) -> None:
     folder = sealed(machine, ssh)
