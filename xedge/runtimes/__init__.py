@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -120,6 +121,51 @@ class Session(Protocol):
         """Return milliseconds of each executed operation, by its name; empty where the runtime does not tell."""
 
 
+class _Guarded:
+    """A session whose answers about a damaged artifact are xedge's errors; ``run`` is the session's own, for its time.
+
+    Args:
+        session: The session.
+        artifact: The artifact, for messages.
+        words: What did not work, for messages.
+    """
+
+    def __init__(self, session: Session, artifact: Path, words: str) -> None:
+        self._session, self._artifact, self._words = session, artifact, words
+        self.run = session.run
+
+    def input_shape(self) -> tuple[int, ...]:
+        """Return the input's shape, batch included."""
+        with _refusals(self._artifact, self._words):
+            return self._session.input_shape()
+
+    def execution(self) -> Execution:
+        """Return what the runtime really does."""
+        with _refusals(self._artifact, self._words):
+            return self._session.execution()
+
+    def operations(self) -> list[Operation]:
+        """Return the operations that are really executed; constants that are unpacked once do not count."""
+        with _refusals(self._artifact, self._words):
+            return self._session.operations()
+
+    def times(self, photo: Tensor) -> dict[str, float]:
+        """Return milliseconds of each executed operation, by its name; empty where the runtime does not tell."""
+        with _refusals(self._artifact, self._words):
+            return self._session.times(photo)
+
+
+@contextmanager
+def _refusals(artifact: Path, words: str) -> Iterator[None]:
+    """Turn what a runtime raises for a damaged artifact, which has no common base, into xedge's errors."""
+    try:
+        yield
+    except (XedgeError, MemoryError):
+        raise
+    except Exception as error:
+        raise refusal(artifact, words, error) from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wheel:
     """What is known of a runtime's wheels, as found in November 2026 by importing them where a tag is wrong.
@@ -178,12 +224,9 @@ class Runtime:
                 f"{parameter('provider')} {settings.provider}: {self.package} has {', '.join(self.providers)}"
             )
         opener: Callable[[Path, Settings], Session] = self.load().open_session
-        try:
-            return opener(artifact, settings)
-        except (XedgeError, MemoryError):
-            raise
-        except Exception as error:  # what a runtime raises for a damaged artifact has no common base
-            raise refusal(artifact, f"{self.package} does not load it", error) from error
+        with _refusals(artifact, f"{self.package} does not load it"):
+            session = opener(artifact, settings)
+        return _Guarded(session, artifact, f"{self.package} cannot describe it")
 
     def tensors(self, artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
         """Return the tensors of one inference by name, as real values, NHWC.
@@ -192,7 +235,8 @@ class Runtime:
             MissingRuntimeError: A package that is needed for looking inside cannot be imported.
         """
         reader: Callable[[Path, Tensor], dict[str, FloatArray]] = self.load().read_tensors
-        return reader(artifact, photo)
+        with _refusals(artifact, f"{self.package} cannot look inside"):
+            return reader(artifact, photo)
 
     def load(self) -> ModuleType:
         """Import the runtime.
