@@ -354,7 +354,8 @@ def photo_folders(place: Place, draw: random.Random) -> Trial:
             inside.chmod(0)
         elif way == "empty":
             for file in inside.glob("*.png"):
-                file.unlink()
+                if not file.is_dir():
+                    file.unlink()
         else:
             shutil.rmtree(inside)
     bundle = str(draw.choice(place.material.bundles))
