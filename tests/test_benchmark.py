@@ -140,8 +140,8 @@ def test_bundles_are_kept_where_asked_and_a_single_one_too(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_page_that_cannot_be_written_takes_no_figures_with_it(xedge: Command, tmp_path: Path) -> None:
-    path, turns = tmp_path / "benchmark.json", ("--rounds", 1, "--runs", 5, "--limit", 5)
-    done = xedge("benchmark", "--target", "tflite", "--precision", "fp16", *turns, "--json", path, "--report", "/dev/full")
+    path, turns = tmp_path / "benchmark.json", ("--rounds", 1, "--runs", 5, "--limit", 5, "--report", "/dev/full")
+    done = xedge("benchmark", "--target", "tflite", "--precision", "fp16", *turns, "--json", path)
     assert done.returncode == 7
     assert "no space left" in done.stderr
     assert "On this machine take tflite fp16" in done.stdout
