@@ -16,6 +16,7 @@ from tests.campaign.material import made
 from tests.campaign.rule import Outcome
 from tests.conftest import Once
 
+ROOT = Path(__file__).parent.parent
 SEED = 2
 QUICK, QUICK_PARTS = 120, 2
 # The quick part has the first cases, the slow part all of them.
@@ -77,3 +78,12 @@ BROKEN = {
 def test_the_rule_sees_what_breaks_it(words: str, outcome: Outcome) -> None:
     assert words in str(rule.broken(outcome))
     assert rule.broken(GOOD) is None
+
+
+def test_the_page_about_it_lists_the_kinds() -> None:
+    whole = sum(kind.share for kind in KINDS.values())
+    page = (ROOT / "docs" / "safety.md").read_text()
+    for kind in KINDS.values():
+        words = str(kind.make.__doc__).strip().splitlines()[0]
+        assert f"| `{kind.name}` | {round(1000 * kind.share / whole)} | {words} |" in page
+    assert f"--cases {WHOLE} --seed {SEED} " in page

@@ -14,7 +14,9 @@ import pytest
 
 from tests.conftest import Command
 from xedge.bundle.reading import open_bundle
-from xedge.cli.parser import parsed
+from xedge.bundle.writing import is_file_name
+from xedge.cli.outputs import INPUTS
+from xedge.cli.parser import commands_of, parsed, parser
 from xedge.errors import BundleError, InputError
 from xedge.files import NEW, OLD, new_folder, set_aside
 from xedge.models.compact import embedded
@@ -176,3 +178,29 @@ def test_a_closed_stream_gets_no_file_of_the_users(closed: int, mine: Path) -> N
     else:
         assert done.returncode == 0
         assert json.loads((mine / "out.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a\x1b[31mb", "a\nb", "caf\udce9", "é" * 100])
+def test_a_model_of_any_name_makes_a_bundle_that_opens(name: str, here: Command, tmp_path: Path) -> None:
+    shutil.copy(embedded.MODEL, tmp_path / f"{name}.keras")
+    done = here("convert", f"{name}.keras", "--target", "tflite", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (made,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert is_file_name(made.name)
+    assert is_file_name(open_bundle(made).artifact.name)
+    assert here("predict", made, PHOTO).returncode == 0
+
+
+# Paths that are neither read nor checked as outputs of the command line: folders of bundles, which converting checks.
+NOT_INPUTS = {"output", "page", "json"}
+
+
+def test_every_path_of_the_command_line_is_known_as_an_input_or_an_output() -> None:
+    paths = {
+        action.dest
+        for command in commands_of(parser()).values()
+        for action in command._actions
+        if action.type is Path or action.metavar in ("MODEL", "MODEL|ARTIFACT|BUNDLE", "imagenet|FILE")
+    }
+    assert paths - NOT_INPUTS <= set(INPUTS)
+    assert {"model", "bundle", "photos", "documents", "weights"} <= paths

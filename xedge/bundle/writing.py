@@ -30,6 +30,9 @@ from xedge.files import check_writable, new_folder, read_text, refusals_explaine
 from xedge.types import FloatArray
 from xedge.untrusted import shown
 
+# The names of a bundle and its files are made of the name of the model, and are allowed 255 bytes.
+LONGEST_STEM = 120
+
 
 def write_bundle(
     destination: Path,
@@ -107,6 +110,16 @@ def check_destination(destination: Path, *, zipped: bool = False) -> None:
 def is_file_name(name: str) -> bool:
     """Whether a file in a bundle, or the bundle itself, can have this name on every system and in every zip."""
     return shown(name) == name and not set("\\/\n\t") & set(name)
+
+
+def file_name(text: str) -> str:
+    """Return a text, such as the name of a model, as a name that a file in a bundle can have everywhere.
+
+    Args:
+        text: The text; characters that a name cannot have become ``_``, and of a long text the beginning is taken.
+    """
+    kept = "".join(one if is_file_name(one) else "_" for one in text)
+    return kept.encode()[:LONGEST_STEM].decode(errors="ignore") or "_"
 
 
 def _reason_to_keep(path: Path, *, zipped: bool) -> str | None:

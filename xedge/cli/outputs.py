@@ -78,7 +78,7 @@ def _is_document(path: Path, command: str) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     if isinstance(data, list):
-        return all(isinstance(one, dict) and LISTS.get(command) in one for one in data)
+        return bool(data) and all(isinstance(one, dict) and LISTS.get(command) in one for one in data)
     return isinstance(data, dict) and str(data.get("schema")).startswith(f"xedge.{command}")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from xedge.bundle.manifest import HostAccuracy, HostConfusion, Manifest, Speed
 from xedge.bundle.reading import GoldenData
-from xedge.bundle.writing import check_destination, write_bundle
+from xedge.bundle.writing import check_destination, file_name, write_bundle
 from xedge.conversion.calibrated import Calibrated
 from xedge.conversion.describe import manifest_of
 from xedge.conversion.ladder import Ladder
@@ -112,7 +112,7 @@ def _forms(request: Request) -> list[Form]:
 def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *, last: bool) -> Converted:
     """Convert to one target and form, run it here, write the bundle; after the last one no statistics are kept."""
     subject, stages = calibrated.subject, calibrated.stages
-    stem = f"{subject.request.source.name}_{form.precision}"
+    stem = f"{file_name(subject.request.source.name)}_{form.precision}"
     if subject.photos is not None:
         _ = calibrated.reference_rows
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
@@ -246,6 +246,6 @@ def _note_loss(calibrated: Calibrated, manifest: Manifest, scored: HostAccuracy)
 def _destination(request: Request, target: Target, form: Form) -> Path:
     output = request.options.output
     if output is None:
-        return Path(f"{request.source.name}_{target.name}_{form.precision}")
+        return Path(f"{file_name(request.source.name)}_{target.name}_{form.precision}")
     several = len(request.targets) * len(request.precisions) > 1
     return Path(output) / f"{target.name}_{form.precision}" if several else Path(output)

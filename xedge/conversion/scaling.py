@@ -43,7 +43,7 @@ def check_scaling(
             return
         others = {name: _right(reference, other, few, classes) for name, other in _others(assumed).items()}
         best = max(others, key=lambda name: int(others[name].sum()))
-        words.append(f", {others[best].sum()} with {best}, the best of the others")
+        words.append(f"and {others[best].sum()} with {best}, the best of the others")
     lost, won = int((right & ~others[best]).sum()), int((others[best] & ~right).sum())
     if won - lost >= MORE_SHARE * len(classes) and mcnemar(lost, won) < MOST_P:
         raise InputError(

@@ -24,7 +24,7 @@ from xedge.measuring.latency import Clock, Latency, Measured, Schedule, measure,
 from xedge.measuring.report import Frames, Phases, RunReport, SelfTest
 from xedge.measuring.series import throttled_at_s, time_series
 from xedge.measuring.verdict import judge
-from xedge.metrics import Answers, accuracy, confusion
+from xedge.metrics import Accuracy, Answers, Confusion, accuracy, confusion
 from xedge.photos.sets import PhotoSet
 from xedge.photos.truth import truth_of
 from xedge.runtimes import Settings, choose_runtime
@@ -103,7 +103,8 @@ def run_bundle(
     """
     if other is not None:
         check_same_model(bundle, other)
-    truth = bundle_truth(bundle, photos) if photos is not None and photos.labelled else None
+    if photos is not None and photos.labelled:
+        bundle_truth(bundle, photos)  # refuses other classes before anything is measured
     system = system or System()
     board = read_board(system)
     cooled_s = cool_down(options.cooldown, system) if options.cooldown is not None else None
@@ -114,15 +115,11 @@ def run_bundle(
     self_test = check_golden(bundle, [started.first, *(classifier.classify(one) for one in pixels[1:])])
     progress("latency")
     timing = _timed(classifier, pixels[0], options.schedule, clock, system)
-    scored, answered, answers, decode_ms = None, None, None, None
-    if photos is not None and truth is not None:
+    scores = None
+    if photos is not None and photos.labelled:
         progress(f"accuracy on {len(photos.files)} photos")
-        labels = bundle.labels if bundle.manifest.labels_known else photos.classes
-        probabilities, photos, decode_ms = _classify_files(classifier, photos, clock)
-        truth = bundle_truth(bundle, photos)
-        scored = accuracy(probabilities, truth)
-        answered = confusion(probabilities.argmax(1), truth, labels)
-        answers = _answers(probabilities, truth, labels, photos)
+        scores = _scored(bundle, classifier, photos, clock)
+        photos = scores.photos
     against = None
     if other is not None:
         progress(f"in turns with {other.root.name}")
@@ -135,7 +132,7 @@ def run_bundle(
         contention=timing.contention,
         energy_j=_energy_j(timing.latency, timing.readings),
         self_test=self_test,
-        phases=_phases(started, decode_ms, pixels[0], clock),
+        phases=_phases(started, scores.decode_ms if scores is not None else None, pixels[0], clock),
         latency=timing.latency,
         warmup_inferences=timing.measured.warmups,
         samples_ns=timing.measured.samples_ns,
@@ -146,11 +143,36 @@ def run_bundle(
         peak_memory_bytes=timing.peak_memory_bytes,
         data=str(photos.root) if photos is not None else None,
         left_out=photos.left_out if photos is not None else (),
-        accuracy=scored,
-        confusion=answered,
-        answers=answers,
+        accuracy=scores.accuracy if scores is not None else None,
+        confusion=scores.confusion if scores is not None else None,
+        answers=scores.answers if scores is not None else None,
         against=against,
         verdict=judge(timing.latency, board, timing.readings, timing.contention, options.thread_count()),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scores:
+    """What the artifact answered to labelled photos, and the photos that could be read."""
+
+    photos: PhotoSet
+    accuracy: Accuracy
+    confusion: Confusion
+    answers: Answers
+    decode_ms: float
+
+
+def _scored(bundle: Bundle, classifier: Classifier, photos: PhotoSet, clock: Clock) -> _Scores:
+    """Classify labelled photos."""
+    labels = bundle.labels if bundle.manifest.labels_known else photos.classes
+    probabilities, readable, decode_ms = _classify_files(classifier, photos, clock)
+    truth = bundle_truth(bundle, readable)
+    return _Scores(
+        photos=readable,
+        accuracy=accuracy(probabilities, truth),
+        confusion=confusion(probabilities.argmax(1), truth, labels),
+        answers=_answers(probabilities, truth, labels, readable),
+        decode_ms=decode_ms,
     )
 
 

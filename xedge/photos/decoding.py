@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from xedge.errors import InputError
 
@@ -45,6 +45,8 @@ def open_photo(path: Path) -> Image.Image:
             image = Image.open(file)
             image.filename = str(path)
             image.load()
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: not a readable photo (Pillow knows no such format); remove or replace it") from error
     except MemoryError as error:
         raise InputError(f"{path}: is too large for the memory of this machine; make it smaller") from error
     except Exception as error:  # Pillow's readers raise errors of many kinds for damaged files

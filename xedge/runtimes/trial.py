@@ -20,7 +20,7 @@ from xedge.files import cache_folder
 from xedge.processes import SIGNALS
 from xedge.runtimes import Runtime, Settings
 
-SECONDS = 300.0
+SECONDS = 120.0
 PASSED, UNDECIDED = 0, 1
 
 
