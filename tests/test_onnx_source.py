@@ -366,3 +366,18 @@ def test_the_compact_default_is_the_same_graph_from_its_onnx_file(tmp_path: Path
     for one, other in zip(graph, expected, strict=True):
         for part in ("kernel", "bias"):
             np.testing.assert_array_equal(getattr(one, part, 0), getattr(other, part, 0))
+
+
+def test_a_name_that_is_no_text_and_a_stride_of_zero_are_refused(tmp_path: Path) -> None:
+    """Fuzzing found both."""
+    arrays: dict[str, Any] = {"w": weights(6, 3, 3, 3)}
+    path = written(tmp_path / "model.onnx", ops(("Conv", "xw", "a"), ("Flatten", "a", "y")), arrays)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"Flatten", b"Fl\xfften"))
+    with pytest.raises(InputError, match="a name that is not UTF-8"):
+        read(path, tmp_path)
+    model = onnx.load_from_string(whole)
+    model.graph.node[0].attribute.append(helper.make_attribute("strides", [0, 1]))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UnsupportedError, match="this use of Conv"):
+        read(path, tmp_path)

@@ -109,7 +109,18 @@ def _loaded(path: Path) -> Any:
         raise InputError(f"{path}: is no ONNX file, or a damaged one ({brief(error)})") from error
     if not model.graph.node or not model.graph.output:
         raise InputError(f"{path}: is no ONNX file, or a damaged one (it has no operators)")
+    if any(isinstance(text, bytes) for text in _names(model)):
+        raise InputError(f"{path}: is a damaged ONNX file (it has a name that is not UTF-8)")
     return model
+
+
+def _names(model: Any) -> Iterator[Any]:
+    """Return the names in a model; protobuf gives those that are not UTF-8 as bytes."""
+    for graph in _graphs(model.graph):
+        yield from (one.name for one in (*graph.input, *graph.output, *graph.initializer))
+        for node in graph.node:
+            yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+            yield from (attribute.name for attribute in node.attribute)
 
 
 def _check_locations(path: Path, model: Any) -> None:

@@ -143,7 +143,7 @@ class NetworkBuilder(Builder):
         else:
             try:
                 results = READERS[operator.kind](self, operator, inputs)
-            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
                 raise UnsupportedError(
                     f"{short}: this use of {operator.kind} is not in the reference graph's set ({error})"
                 ) from error
@@ -156,7 +156,7 @@ class NetworkBuilder(Builder):
             raise UnsupportedError(f"{operator.name}: {operator.kind} of constants is not in the reference graph's set")
         try:
             return np.asarray(OF_CONSTANTS[operator.kind](inputs, operator.attributes))
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError, MemoryError) as error:
+        except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError, MemoryError) as error:
             raise UnsupportedError(f"{operator.name}: this {operator.kind} of constants fails ({error})") from error
 
     def _attribute(self, attribute: Any) -> Any:

@@ -118,7 +118,7 @@ class FunctionBuilder(Builder):
             raise UnsupportedError(f"{short}: {kind} is channels_first; save the model with channels_last")
         try:
             result = reader(self, short, inputs, operation["attributes"], kind)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             # A use of the operation that its reader does not know; the libraries may take it.
             raise UnsupportedError(
                 f"{short}: this use of {kind} is not in the reference graph's set ({error})"
