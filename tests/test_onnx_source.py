@@ -373,7 +373,7 @@ def test_a_name_that_is_no_text_and_a_stride_of_zero_are_refused(tmp_path: Path)
     arrays: dict[str, Any] = {"w": weights(6, 3, 3, 3)}
     path = written(tmp_path / "model.onnx", ops(("Conv", "xw", "a"), ("Flatten", "a", "y")), arrays)
     whole = path.read_bytes()
-    path.write_bytes(whole.replace(b"Flatten", b"Fl\xfften"))
+    path.write_bytes(whole.replace(b"Flatten", b"Fl\xfftten"))
     with pytest.raises(InputError, match="a name that is not UTF-8"):
         read(path, tmp_path)
     model = onnx.load_from_string(whole)
