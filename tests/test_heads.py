@@ -15,7 +15,7 @@ from PIL import Image
 from xedge import convert, run
 from xedge.conversion.reference import parity
 from xedge.converters import target_names
-from xedge.errors import UnsupportedError
+from xedge.errors import UnsupportedError, UsageError
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.ir import Conv
 from xedge.sources.keras.layers import read_keras
@@ -72,6 +72,39 @@ def test_one_output_is_a_classifier_of_two_classes(
 def test_several_sigmoids_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="multi-label"):
         convert(binary("sigmoid", 4), target="onnx", precision="fp32", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def _halved_softmax(scale: float) -> Any:
+    """A model whose outputs are probabilities times a scale, after which no last layer tells what they are."""
+    inner = binary("softmax", 3)
+    return keras.Model(inner.input, layers.Rescaling(scale)(layers.Reshape((3,))(inner.output)))
+
+
+def test_what_the_user_says_of_the_output_decides_where_values_may_mislead(tmp_path: Path) -> None:
+    lines: list[str] = []
+    for kind in (None, "logits"):
+        (made,) = convert(
+            _halved_softmax(0.9998), target="onnx", output=tmp_path / str(kind), output_kind=kind, report=lines.append
+        )
+        assert made.manifest.output_kind == (kind or "probabilities")
+    assert sum(line.startswith("output") and "softmax" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "words"),
+    [
+        (lambda: binary("softmax", 3), "logits", "last layer gives probabilities, but output_kind is logits"),
+        (lambda: binary("sigmoid"), "logit", "last layer gives probability, but output_kind is logit"),
+        (lambda: binary(None, 3), "probability", "has 3 outputs, but output_kind is probability"),
+        (lambda: binary(None), "logits", "has 1 output, but output_kind is logits"),
+        (lambda: binary(None, 3), "probabilities", "its output has values from"),
+        (lambda: _halved_softmax(0.5), "probabilities", "do not add up to 1"),
+    ],
+)
+def test_what_the_output_cannot_be_is_refused(model: Any, kind: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        convert(model(), target="onnx", output=tmp_path / "out", output_kind=kind)
     assert not (tmp_path / "out").exists()
 
 

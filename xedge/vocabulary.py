@@ -13,6 +13,7 @@ Batch = int | Literal["dynamic"]
 Crop = Literal["none", "center"]
 # What a model's output holds: a value for each class, or one value for the second of two classes.
 OutputKind = Literal["probabilities", "logits", "probability", "logit"]
+OUTPUT_KINDS: tuple[OutputKind, ...] = ("probabilities", "logits", "probability", "logit")
 
 # Stands in artifacts between the name of a node of the reference graph and what is only a part of it.
 PART = "#"

@@ -589,6 +589,23 @@ def models(place: Place, draw: random.Random) -> Trial:
     return Trial(call=Call(words=words, fresh=True))
 
 
+@kind(60)
+def networks(place: Place, draw: random.Random) -> Trial:
+    """An ONNX file that is damaged, or whose operators, tensors and shapes do not fit one another."""
+    path = place.work / "tiny.onnx"
+    data = place.material.network.read_bytes()
+    path.write_bytes(hostile.damaged(data, draw) if draw.random() < 0.3 else hostile.wrong_network(data, draw))
+    words = draw.choice(
+        (
+            ("info", path.name),
+            ("info", path.name, "--json"),
+            ("cost", path.name, "--json"),
+            ("convert", path.name, "--target", draw.choice(("tflite", "onnx", "openvino")), "--output", "made"),
+        )
+    )
+    return Trial(call=Call(words=words, fresh=True))
+
+
 @kind(20)
 def arrays(place: Place, draw: random.Random) -> Trial:
     """Calibration photos in an array that is damaged, of another shape or type, or far too large."""

@@ -158,6 +158,55 @@ def text(data: Any, draw: random.Random) -> bytes:
     return whole
 
 
+def wrong_network(data: bytes, draw: random.Random) -> bytes:
+    """Return an ONNX file that is well-formed, and in which one to three things are wrong."""
+    import onnx
+
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        node = draw.choice(graph.node)
+        tensor = draw.choice(graph.initializer)
+        way = draw.randrange(12)
+        if way == 0:
+            tensor.dims[:] = [draw.choice((0, -1, 1, 3, 1 << 40)) for _ in tensor.dims]
+        elif way == 1:
+            tensor.raw_data = damaged(tensor.raw_data, draw)
+        elif way == 2:
+            tensor.data_type = draw.choice((0, 1, 3, 7, 8, 10, 16, 99))
+        elif way == 3:
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            where = draw.choice(("../outside", "/etc/passwd", "missing.bin", "", "/dev/zero", "tiny.onnx"))
+            for key, value in (("location", where), ("offset", draw.choice(("0", "-1", "x", "9" * 30)))):
+                tensor.external_data.add(key=key, value=value)
+        elif way == 4:
+            node.op_type = draw.choice((*NAMES[:20], "Loop", "If", "NonMaxSuppression", "LSTM", "Einsum", "Conv"))
+        elif way == 5:
+            names = [draw.choice([*NAMES[:28], tensor.name, node.output[0]]) for _ in range(draw.randrange(4))]
+            node.input[:] = [name for name in names if name != "\ud800"]
+        elif way == 6:
+            node.output[:] = [draw.choice(graph.node).output[0]]
+        elif way == 7:
+            graph.node.remove(node)
+        elif way == 8 and node.attribute:
+            attribute = draw.choice(node.attribute)
+            attribute.ints[:] = [draw.choice((0, -1, 1, 2, 3, 1 << 40)) for _ in range(draw.randrange(6))]
+            attribute.i = draw.choice((0, -1, 1, 2, 1 << 62))
+            attribute.f = draw.choice((float("nan"), float("inf"), -1e30, 0.0))
+        elif way == 9:
+            shape = graph.input[0].type.tensor_type.shape
+            for dim in shape.dim:
+                if draw.random() < 0.5:
+                    dim.dim_value = draw.choice((0, -1, 1, 3, 1 << 40))
+        elif way == 10:
+            model.opset_import[0].version = draw.choice((0, -1, 6, 11, 999))
+        else:
+            draw.choice((graph.input, graph.output)).add().CopyFrom(draw.choice((*graph.input, *graph.output)))
+        if not graph.node:
+            break
+    return bytes(model.SerializeToString())
+
+
 def flipped(data: bytes, draw: random.Random, count: int) -> bytes:
     """Return bytes of which a few bits are flipped."""
     found = bytearray(data)

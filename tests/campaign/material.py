@@ -32,6 +32,7 @@ model = keras.Sequential([
 model.save(sys.argv[1] + "/tiny.keras")
 model.save(sys.argv[1] + "/tiny.h5")
 model.export(sys.argv[1] + "/saved", verbose=False)
+model.export(sys.argv[1] + "/tiny.onnx", format="onnx", verbose=False)
 """
 
 
@@ -54,6 +55,11 @@ class Material:
     def models(self) -> tuple[Path, ...]:
         """The same model in each kind of file."""
         return tuple(self.root / name for name in ("tiny.keras", "tiny.h5", "saved"))
+
+    @property
+    def network(self) -> Path:
+        """The same model as an ONNX file."""
+        return self.root / "tiny.onnx"
 
     @property
     def bundles(self) -> tuple[Path, ...]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from xedge.converters import Target, targets
 from xedge.errors import XedgeError
-from xedge.vocabulary import PRECISIONS, SCHEMES, Batch, Crop, IoType, Precision
+from xedge.vocabulary import OUTPUT_KINDS, PRECISIONS, SCHEMES, Batch, Crop, IoType, OutputKind, Precision
 
 Pathlike = str | Path
 Report = Callable[[str], None]
@@ -133,6 +133,12 @@ class ModelOptions:
         default=None,
         kind="size",
         metavar="HxW",
+    )
+    output_kind: OutputKind | None = option(
+        "What the output holds: probabilities or logits of all classes, or the probability or logit of the second of "
+        "two classes. Without it, xedge finds out by the model's last layers or by its values.",
+        default=None,
+        choices=OUTPUT_KINDS,
     )
     allow_code: bool = option(
         "Run code that the model file brings, such as Lambda layers.", default=False, kind="switch"

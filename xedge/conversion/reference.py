@@ -20,7 +20,15 @@ from xedge.conversion.stages import Stages
 from xedge.converters import Form, Target, find_library
 from xedge.converters.tflite import library as tensorflow
 from xedge.device.board import usable_cores
-from xedge.errors import CheckError, InputError, UnsuitableModelError, UnsupportedError, XedgeError, parameter
+from xedge.errors import (
+    CheckError,
+    InputError,
+    UnsuitableModelError,
+    UnsupportedError,
+    UsageError,
+    XedgeError,
+    parameter,
+)
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_head
 from xedge.graph.ir import Activation, Graph, Reshape, Weighted
@@ -39,6 +47,8 @@ Layout = Literal["NHWC", "NCHW"]
 # How far the reference graph may be from the original model: noise over signal of the logits, and on top of that what
 # float32 itself loses, as a share of the largest logit. A kernel that is wrong by 1 % is far beyond it.
 PARITY, ROUNDING = 1e-4, 2e-6
+# How far the sum of a photo's probabilities may be from 1.
+SUMS = 1e-3
 # The largest number in half precision (IEEE 754 binary16).
 HALF = 65504.0
 
@@ -184,23 +194,27 @@ class GraphReference:
 
     @cached_property
     def output_kind(self) -> OutputKind:
-        """What the output holds, by how the graph ends or else by the values that it gives.
+        """What the output holds, as the user says, by how the graph ends or else by the values that it gives.
 
         Raises:
             UnsupportedError: The graph ends in several sigmoids, which are not the classes of one answer.
+            UsageError: It is not what the user says.
         """
         single = self.graph.shape(self.graph.output) == (1,)
         if without_head(self.graph) is not self.graph:
-            return "probability" if single else "probabilities"
+            certain: OutputKind = "probability" if single else "probabilities"
+            return _as_asked(self.source, certain, f"the model's last layer gives {certain}")
         last = self.graph[self.graph.output]
         while isinstance(last, Reshape):
             last = self.graph[last.inputs[0]]
         if isinstance(last, Activation) and last.kind in ("sigmoid", "hard_sigmoid"):
             raise _multi_label(self.source, self.graph.shape(self.graph.output)[0])
-        if single:
+        if single and self.source.output_kind is None:
             return "logit"
         # An average of probabilities, or what else sums to one for photos of any kind.
         rows = self._output(_noise(self.input_shape), few=True)
+        if self.source.output_kind is not None:
+            return _fitting(self.source, self.source.output_kind, rows)
         return "probabilities" if _are_probabilities(rows) else "logits"
 
     @cached_property
@@ -578,8 +592,31 @@ def _classes(source: Source, shape: tuple[int, ...]) -> int:
     return max(shape[0], 2)
 
 
+def _as_asked(source: Source, found: OutputKind, reason: str) -> OutputKind:
+    """Return what an output certainly holds, if it is what the user says."""
+    if source.output_kind not in (None, found):
+        raise UsageError(f"{source}: {reason}, but {parameter('output_kind')} is {source.output_kind}")
+    return found
+
+
+def _fitting(source: Source, asked: OutputKind, rows: FloatArray) -> OutputKind:
+    """Return the kind that the user says, if outputs (N, width) can be that."""
+    width, single = rows.shape[1], asked in ("probability", "logit")
+    given = f"{parameter('output_kind')} is {asked}"
+    if single != (width == 1):
+        raise UsageError(f"{source}: has {width} output{'s' if width > 1 else ''}, but {given}")
+    low, high = float(rows.min()), float(rows.max())
+    if asked in ("probabilities", "probability") and not (low >= 0 and high <= 1 + SUMS):
+        raise UsageError(f"{source}: its output has values from {low:.3g} to {high:.3g}, but {given}")
+    if asked == "probabilities" and not _are_probabilities(rows):
+        raise UsageError(f"{source}: its outputs for a photo do not add up to 1, but {given}")
+    return asked
+
+
 def _kind_of_values(source: Source, rows: FloatArray) -> OutputKind:
-    """What outputs (N, width) hold, by their values."""
+    """What outputs (N, width) hold, as the user says or else by their values."""
+    if source.output_kind is not None:
+        return _fitting(source, source.output_kind, rows)
     single, bounded = rows.shape[1] == 1, bool(rows.min() >= 0 and rows.max() <= 1)
     if single:
         return "probability" if bounded else "logit"
@@ -591,7 +628,7 @@ def _kind_of_values(source: Source, rows: FloatArray) -> OutputKind:
 
 
 def _are_probabilities(rows: FloatArray) -> bool:
-    return bool(rows.min() >= 0) and float(np.abs(rows.sum(1) - 1).max()) < 1e-3
+    return bool(rows.min() >= 0) and float(np.abs(rows.sum(1) - 1).max()) < SUMS
 
 
 def _noise(shape: tuple[int, int, int]) -> list[FloatArray]:

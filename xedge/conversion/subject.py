@@ -101,6 +101,8 @@ def read_subject(request: Request, scratch: Path, stages: Stages) -> Subject:
     if reference.output_kind in ("probability", "logit"):
         second = (labels or _numbered(reference.classes))[1]
         stages.tell("output", f"one {reference.output_kind}, which is taken for that of the second class, {second}")
+    elif reference.output_kind == "logits":
+        stages.tell("output", "logits, from which probabilities are computed by a softmax")
     pixels = _golden_pixels(preprocessing, photos)
     return Subject(
         request=request,

@@ -17,6 +17,7 @@ from xedge.plugins import parts
 if TYPE_CHECKING:
     from xedge.graph.ir import Graph
     from xedge.types import FloatArray
+    from xedge.vocabulary import OutputKind
 
 
 class FloatModel(Protocol):
@@ -119,6 +120,7 @@ class Source:
         embedded: Whether it is the embedded default.
         weights: Where the weights come from, for a built-in name.
         size: The height and width of photos that the user asks for; None takes the model's own.
+        output_kind: What the output holds, as the user says; None finds out.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Source:
     embedded: bool = False
     weights: str | None = None
     size: tuple[int, int] | None = None
+    output_kind: OutputKind | None = None
 
     def __str__(self) -> str:
         return self.name if self.path is None or self.embedded else self.path.name
