@@ -30,6 +30,18 @@ def test_a_bundle_is_timed_in_turns_with_its_float_sibling(xedge: Command, bundl
     assert "pay here" in words or "pays here" in words
 
 
+def test_photos_without_labels_that_cannot_be_read_are_left_out(here: Command, bundles: Path, tmp_path: Path) -> None:
+    for index, photo in enumerate(sorted(TEST.glob("*/*"))[:3]):
+        shutil.copy(photo, tmp_path / f"{index}{photo.suffix}")
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    words = ("--against", bundles / "tflite_fp32", "--data", tmp_path, "--runs", 5, "--json")
+    done = here("run", bundles / "tflite_int8", *words)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["against"]["agreement"]["photos"] == 3
+    assert any("broken.jpg" in one for one in report["left_out"])
+
+
 def test_another_model_is_no_sibling(here: Command, bundles: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(bundles / "tflite_fp32", tmp_path / "other"))
     manifest = json.loads((other / "manifest.json").read_text())

@@ -16,7 +16,7 @@ from tests.conftest import CALIBRATION, Command
 from tests.networks import known, xception_variant
 from xedge.cli.analyze import text
 from xedge.converters import find_target
-from xedge.errors import UsageError
+from xedge.errors import InputError, UsageError
 from xedge.inspection.analysis import _times
 
 
@@ -55,6 +55,12 @@ def test_times_go_to_the_nodes_that_operations_are_named_after(monkeypatch: pyte
     assert shares == pytest.approx(expected)
     times.clear()
     assert _times(calibrated, find_target("onnx"), artifact, known("padded")[1]) == {}
+
+
+def test_an_error_of_analyze_names_an_option_of_analyze(here: Command, few_photos: Path) -> None:
+    done = here("analyze", "--calibration", few_photos, "--data", few_photos)
+    assert done.returncode == InputError.exit_code
+    assert "every photo is calibrated on or reported; give others with --data" in done.stderr
 
 
 def test_analyze_of_tflite_takes_its_plan_and_knows_no_times(here: Command, tmp_path: Path) -> None:

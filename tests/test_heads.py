@@ -102,7 +102,7 @@ def test_what_the_user_says_of_the_output_decides_where_values_may_mislead(tmp_p
         (lambda: _halved_softmax(0.5), "probabilities", "do not add up to 1"),
     ],
 )
-def test_what_the_output_cannot_be_is_refused(model: Any, kind: str, words: str, tmp_path: Path) -> None:
+def test_what_the_output_cannot_be_is_refused(model: Any, kind: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):
         convert(model(), target="onnx", output=tmp_path / "out", output_kind=kind)
     assert not (tmp_path / "out").exists()

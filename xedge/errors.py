@@ -35,6 +35,10 @@ class XedgeError(Exception):
         """
         return re.sub(f"{_OPEN}(.*?){_CLOSE}", lambda found: called(found.group(1)), super().__str__())
 
+    def about(self, name: str, other: str) -> XedgeError:
+        """Return the same error for a function whose parameter of one name has another name."""
+        return type(self)(super().__str__().replace(parameter(name), parameter(other)))
+
     def within(self, place: str) -> XedgeError:
         """Return the same error with a place, such as a file or a layer, in front of its message."""
         return type(self)(f"{place}: {super().__str__()}")

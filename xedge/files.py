@@ -35,11 +35,13 @@ def refusals_explained(path: Path) -> Iterator[None]:
     """Turn errors of the system inside the context into errors whose message names the path.
 
     Raises:
-        ResourceError: There is no space or no permission.
+        ResourceError: There is no space or no permission, or the system fails otherwise.
         InputError: The path cannot be written.
     """
     try:
         yield
+    except BrokenPipeError:  # Whoever was to read it does not want more.
+        raise
     except UnicodeEncodeError as error:
         raise InputError(f"{path}: the file system cannot store this name; choose another one") from error
     except OSError as error:
@@ -58,7 +60,7 @@ def refusals_explained(path: Path) -> Iterator[None]:
             errno.ENXIO,
         ):
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-        raise
+        raise ResourceError(f"{path}: cannot be written ({error.strerror or error}); write elsewhere") from error
 
 
 def check_writable(folder: Path, named: Path | None = None) -> None:
@@ -111,8 +113,11 @@ def new_folder(destination: Path) -> Iterator[Path]:
             destination = Path(os.path.realpath(destination))
         destination.parent.mkdir(parents=True, exist_ok=True)
         _recover(destination)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{_prefix(destination, NEW)}{os.getpid()}.", dir=destination.parent))
+        temporary: Path | None = None
         try:
+            with signals_deferred():
+                prefix = f"{_prefix(destination, NEW)}{os.getpid()}."
+                temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=destination.parent))
             with _held(temporary):
                 # mkdtemp makes private folders, but a bundle should be as readable as any other new folder.
                 temporary.chmod(0o777 & ~_umask())
@@ -123,7 +128,8 @@ def new_folder(destination: Path) -> Iterator[Path]:
         finally:
             # This is what is new if something failed, and otherwise what was there before.
             with signals_deferred():
-                shutil.rmtree(temporary, ignore_errors=True)
+                if temporary is not None:
+                    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _umask() -> int:
@@ -293,13 +299,10 @@ def write_file(path: Path, data: bytes) -> None:
             return
         if path.is_symlink():
             path = Path(os.path.realpath(path))
+        name: str | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _recover(path)
-            handle, name = tempfile.mkstemp(prefix=f"{_prefix(path, NEW)}{os.getpid()}.", dir=path.parent)
-        except FileNotFoundError as error:  # An example is a path below /proc.
-            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-        try:
+            with signals_deferred():
+                handle, name = _beside(path)
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
@@ -308,7 +311,18 @@ def write_file(path: Path, data: bytes) -> None:
             Path(name).replace(path)
         finally:
             with signals_deferred():
-                Path(name).unlink(missing_ok=True)
+                if name is not None:
+                    Path(name).unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    """Return the handle and the name of a new file that is to take the place of a path."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _recover(path)
+        return tempfile.mkstemp(prefix=f"{_prefix(path, NEW)}{os.getpid()}.", dir=path.parent)
+    except FileNotFoundError as error:  # An example is a path below /proc.
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
 
 def read_bytes(path: Path, most: int) -> bytes:

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import random
+import resource
 import shutil
 import sys
 import tempfile
@@ -55,10 +56,10 @@ def main() -> int:
     part, parts = map(int, options.part.split("/"))
     with tempfile.TemporaryDirectory(prefix="campaign-") as scratch:
         material = made((options.material or Path(scratch) / "material").resolve())
-        if options.only is not None:
-            return _show(options.only, options.seed, Path(scratch), material)
         for module in IMPORTED:
             importlib.import_module(module)
+        if options.only is not None:
+            return _show(options.only, options.seed, Path(scratch), material)
         numbers = [number for number in range(options.cases) if number % parts == part - 1]
         return _all(numbers, options.seed, set(options.kinds), Path(scratch), material)
 
@@ -110,8 +111,13 @@ def one(number: int, seed: int, folder: Path, material: Material) -> tuple[str, 
     outcome = run(trial.call, work, logs)
     changed = sorted(set(before.items()) ^ set(_outside(around, material).items()))
     outcome = replace(outcome, changed=tuple(dict.fromkeys(name for name, _ in changed)), ran=(logs / "ran").exists())
-    wrong = rule.broken(outcome, signals=trial.signals, encoding=trial.encoding, silent=2 in trial.call.closed)
+    wrong = rule.broken(outcome, signals=trial.signals, encoding=trial.encoding, silent=_silent(trial))
     return " ".join(map(repr, trial.call.words)), wrong or trial.check(outcome), outcome
+
+
+def _silent(trial: Trial) -> bool:
+    """Whether nothing can be written to standard error."""
+    return 2 in trial.call.closed or trial.call.limits.get(resource.RLIMIT_FSIZE) == 0
 
 
 def _outside(around: Path, material: Material) -> dict[str, tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import resource
 import shutil
 import signal
 import stat
+import subprocess
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from tests.campaign import hostile
 from tests.campaign.material import CLASSES, SIZE, Material, mend
 from tests.campaign.rule import Outcome, valid_json
 from tests.campaign.running import Call
+from xedge.bundle.reading import open_bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -489,7 +492,7 @@ def circumstances(place: Place, draw: random.Random) -> Trial:
     way = draw.choice(
         (
             *("closed", "closed", "closed", "full", "no home", "no name", "encoding", "encoding", "files", "memory"),
-            *("temporary", "gone", "cache", "size", "processes", "variables"),
+            *("temporary", "gone", "cache", "size", "processes", "variables", "threads"),
         )
     )
     call: dict[str, Any] = {}
@@ -520,6 +523,10 @@ def circumstances(place: Place, draw: random.Random) -> Trial:
         call["limits"] = {resource.RLIMIT_NOFILE: draw.choice((6, 9, 12, 20, 40))}
     elif way == "memory":
         call |= {"limits": {resource.RLIMIT_AS: draw.choice((300, 600, 900, 1500)) << 20}, "fresh": True}
+    elif way == "threads":
+        # The limit of the system, RLIMIT_NPROC, does not hold for root.
+        refused = f"inject=?clone,?clone3:error=EAGAIN:when={draw.choice((1, 2, 3, 5, 8))}+"
+        call |= {"fresh": True, "under": ("strace", "-f", "-qq", "-o", os.devnull, "-e", refused)}
     elif way == "temporary":
         call["variables"] = {"TMPDIR": draw.choice(("/nowhere", "/proc", str(place.work / "bundle" / "labels.txt")))}
     elif way == "gone":
@@ -562,6 +569,58 @@ def _nobody() -> None:
         os.chmod(".", 0o777)  # noqa: PTH101
         os.setgid(54321)
         os.setuid(54321)
+
+
+@kind(30)
+def disks(place: Place, draw: random.Random) -> Trial:
+    """Outputs on a disk that is too small or read-only; what was there stays whole."""
+    disk = place.work / "disk"
+    disk.mkdir()
+    size = draw.choice((4, 8, 16, 32, 64, 128, 512))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", disk], capture_output=True)
+    bundle = place.bundle(draw)
+    there = draw.choice(("nothing", "nothing", "file", "bundle", "much"))
+    if there == "file":
+        shutil.copy(place.material.root / "documents" / "cost.json", disk / "out.json")
+    elif there == "bundle" and size >= 128:
+        shutil.copytree(draw.choice(place.material.bundles), disk / "made")
+    elif there == "much":
+        with contextlib.suppress(OSError):
+            (disk / "filler").write_bytes(bytes((size << 10) - draw.choice((0, 4096, 12288))))
+    if draw.random() < 0.3:
+        subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True, check=False)
+    model = str(place.material.root / "tiny.keras")
+    data = ("--data", str(place.material.photos))
+    run_json = str(place.material.root / "documents" / "run.json")
+    words = draw.choice(
+        (
+            ("info", bundle.name, "--json=disk/out.json"),
+            ("run", bundle.name, "--runs", "3", *data, "--json=disk/out.json"),
+            ("report", run_json, "-o", "disk/page.html"),
+            ("convert", model, "--target", "tflite", "--output", "disk/made"),
+            ("convert", model, "--target", "tflite", "--output", "disk/made", "--zip"),
+        )
+    )
+    before = {path: path.read_bytes() for path in disk.rglob("*") if path.is_file()}
+
+    def whole(outcome: Outcome) -> str | None:
+        try:
+            left = [path.name for path in disk.iterdir() if ".xedge-" in path.name]
+            if left:
+                return f"left {left}"
+            changed = [str(path) for path, content in before.items() if path.read_bytes() != content]
+            if changed and outcome.code:
+                return f"changed {changed} and failed"
+            if (disk / "made").exists():
+                open_bundle(disk / "made")
+        except Exception as error:
+            return f"not whole: {error}"
+        finally:
+            if not mounted.returncode:
+                subprocess.run(["umount", disk], check=True)
+        return None
+
+    return Trial(call=Call(words=words, fresh=words[0] == "convert"), check=whole)
 
 
 @kind(40)
@@ -681,8 +740,6 @@ def interrupted(place: Place, draw: random.Random) -> Trial:
     words = ("convert", model, "--target", "tflite", "--output", old.name)
 
     def whole(outcome: Outcome) -> str | None:
-        from xedge.bundle.reading import open_bundle
-
         try:
             open_bundle(old)
         except Exception as error:

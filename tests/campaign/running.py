@@ -21,10 +21,12 @@ from typing import NoReturn
 from tests.campaign.rule import Outcome
 
 SECONDS = 90.0
-# Modules that commands import; runtimes are left out, because some start threads.
+# Modules that commands import, and a codec that a user without a name may not be allowed to load. Runtimes are left
+# out, because some start threads.
 IMPORTED = (
     *("xedge.cli.info", "xedge.cli.predict", "xedge.cli.run", "xedge.cli.verify", "xedge.cli.compare"),
     *("xedge.cli.report", "xedge.cli.doctor", "xedge.cli.main", "xedge.cli.parser", "xedge.api.documents"),
+    "encodings.utf_8_sig",
 )
 
 
@@ -39,6 +41,7 @@ class Call:
         limits: Limits of the system, by the constant of ``resource``.
         variables: Environment variables; None removes one.
         fresh: Whether it needs a process from the beginning.
+        under: The words of a program that runs it, such as strace, if it is fresh.
         send: Signals to send, each after so many seconds.
         inside: Is called in the process before the command, for a case that no other field makes.
     """
@@ -49,6 +52,7 @@ class Call:
     limits: Mapping[int, int] = field(default_factory=dict)
     variables: Mapping[str, str | None] = field(default_factory=dict)
     fresh: bool = False
+    under: tuple[str, ...] = ()
     send: tuple[tuple[int, float], ...] = ()
     inside: Callable[[], None] | None = None
 
@@ -96,7 +100,7 @@ def _fresh(call: Call, cwd: Path, out: Path, err: Path, environment: Mapping[str
 
     with out.open("wb") as to_out, err.open("wb") as to_err:
         child = subprocess.Popen(
-            [str(Path(sys.executable).with_name("xedge")), *call.words],
+            [*call.under, str(Path(sys.executable).with_name("xedge")), *call.words],
             cwd=cwd,
             env=dict(environment),
             stdin=subprocess.DEVNULL,

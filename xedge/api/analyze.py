@@ -17,6 +17,7 @@ from xedge.conversion.options import (
     taking,
 )
 from xedge.conversion.request import resolved
+from xedge.errors import XedgeError
 from xedge.inspection import analysis, costing
 from xedge.inspection.analysis import AnalyzeReport
 from xedge.inspection.costing import Cost
@@ -39,7 +40,10 @@ def analyze(options: AnalyzeOptions) -> AnalyzeReport:
     }
     wanted = ConvertOptions(**shared, target=options.target, precision="int8", selection=options.data)
     with ExitStack() as stack:
-        return analysis.analyze(resolved(wanted, stack), options.photos)
+        try:
+            return analysis.analyze(resolved(wanted, stack), options.photos)
+        except XedgeError as error:
+            raise error.about("selection", "data") from error
 
 
 def cost(model: str | Path | None = None, *, size: tuple[int, int] | None = None, allow_code: bool = False) -> Cost:

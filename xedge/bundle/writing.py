@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -66,16 +66,16 @@ def write_bundle(
         contents[CHANGES] = _npz({name: np.stack(change) for name, change in changes.items()})
     if confusion is not None:
         contents[CONFUSION] = confusion.dumps().encode()
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    hashes |= {name: sha256(file) for name, file in files.items()}
+    contents[MANIFEST] = replace(manifest, files=dict(sorted(hashes.items()))).dumps().encode()
     if zipped:
         path = destination.with_name(destination.name + ".zip")
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / destination.name
-            _write_folder(folder, manifest, files, contents)
-            write_file(path, _zip(folder))
+        write_file(path, _zip(destination.name, files, contents))
         return path
     check_destination(destination)
     with new_folder(destination) as folder:
-        _write_folder(folder, manifest, files, contents)
+        _write_folder(folder, files, contents)
     return destination
 
 
@@ -152,16 +152,13 @@ def _is_bundle_zip(path: Path) -> bool:
         return False
 
 
-def _write_folder(folder: Path, manifest: Manifest, files: Mapping[str, Path], contents: dict[str, bytes]) -> None:
-    folder.mkdir(exist_ok=True)
+def _write_folder(folder: Path, files: Mapping[str, Path], contents: Mapping[str, bytes]) -> None:
     for name, file in files.items():
         shutil.copyfile(file, folder / name)
     for name, data in contents.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    hashes = {name: sha256(folder / name) for name in sorted([*files, *contents])}
-    (folder / MANIFEST).write_text(replace(manifest, files=hashes).dumps())
 
 
 def _golden_files(manifest: Manifest, golden: GoldenData) -> dict[str, bytes]:
@@ -180,10 +177,9 @@ def _npz(arrays: Mapping[str, FloatArray]) -> bytes:
     return buffer.getvalue()
 
 
-def _zip(folder: Path) -> bytes:
+def _zip(folder: str, files: Mapping[str, Path], contents: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.rglob("*")):
-            if file.is_file():
-                archive.write(file, file.relative_to(folder.parent).as_posix())
+        for name in sorted([*files, *contents]):
+            archive.writestr(f"{folder}/{name}", contents[name] if name in contents else files[name].read_bytes())
     return buffer.getvalue()

@@ -185,6 +185,9 @@ def _explained(error: BaseException, command: str | None) -> tuple[str, int]:
             return "interrupted; nothing half-made was left", INTERRUPTED
         case MemoryError():
             return "out of memory; close other programs, or use a smaller model", ResourceError.exit_code
+        case RuntimeError() if "can't start new thread" in str(error):
+            words = "the system allows no more threads (ulimit -u); close other programs, or raise the limit"
+            return words, ResourceError.exit_code
         case UnicodeEncodeError():
             return f"{error.object[:200]!r}: this name cannot be encoded here; use another one", InputError.exit_code
         case OSError():

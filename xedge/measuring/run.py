@@ -120,6 +120,8 @@ def run_bundle(
         progress(f"accuracy on {len(photos.files)} photos")
         scores = _scored(bundle, classifier, photos, clock)
         photos = scores.photos
+    elif photos is not None and other is not None:
+        _, photos, _ = _classify_files(classifier, photos, clock)  # leaves out what cannot be read
     against = None
     if other is not None:
         progress(f"in turns with {other.root.name}")
