@@ -17,7 +17,7 @@ from xedge.converters.tensorrt.trtexec import trtexec
 from xedge.device.accelerator import accelerator_name, engine_key, tensorrt_version
 from xedge.device.system import System
 from xedge.errors import UnsupportedError
-from xedge.measuring.run import RunOptions
+from xedge.measuring.starting import RunOptions
 from xedge.runtimes import Settings
 from xedge.runtimes.onnxruntime.session import PROVIDERS, OnnxSession, placement, provider_options
 

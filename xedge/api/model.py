@@ -14,7 +14,7 @@ from PIL import Image
 from xedge.bundle.manifest import Manifest
 from xedge.bundle.reading import Bundle, open_bundle
 from xedge.errors import InputError
-from xedge.measuring.run import RunOptions
+from xedge.measuring.starting import RunOptions
 from xedge.runtimes import Execution
 from xedge.runtimes.classifier import open_bundle_classifier
 from xedge.types import FloatArray, UInt8Array

@@ -13,7 +13,8 @@ from xedge.bundle.reading import open_bundle
 from xedge.device.cooldown import Cooldown
 from xedge.measuring.latency import Schedule
 from xedge.measuring.report import RunReport
-from xedge.measuring.run import RunOptions, run_bundle
+from xedge.measuring.run import run_bundle
+from xedge.measuring.starting import RunOptions
 from xedge.remote.run import RemoteRun, run_there
 from xedge.remote.ssh import Ssh
 
@@ -31,6 +32,8 @@ def run(
     rate: float | None = None,
     cooldown: Cooldown | None = None,
     against: Pathlike | None = None,
+    streams: int | None = None,
+    cold_starts: int | None = None,
     threads: int | None = None,
     runtime: str | None = None,
     provider: str | None = None,
@@ -49,6 +52,8 @@ def run(
             frame when the last one is done.
         cooldown: What to wait for before the run; None does not wait.
         against: Another bundle of the same model, to time in turns with this one.
+        streams: The number of photos at once, for MLPerf's multistream and offline scenarios; None leaves these out.
+        cold_starts: The number of fresh processes whose start to the first answer is timed; None starts none.
         threads: The number of threads for one inference; None takes the number of cores, at most 4.
         runtime: The name of the runtime; None takes the first installed one that opens the artifact.
         provider: The processor or backend of the runtime; None takes its CPU.
@@ -63,6 +68,8 @@ def run(
         provider=provider,
         schedule=Schedule(runs=runs, duration_s=duration_s, rate=rate),
         cooldown=cooldown,
+        streams=streams,
+        cold_starts=cold_starts,
     )
     with ExitStack() as stack:
         one = stack.enter_context(opened(Path(bundle)))

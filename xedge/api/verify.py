@@ -24,7 +24,8 @@ from xedge.inspection.verification import (
     same_model,
 )
 from xedge.inspection.verification import verify as compare_members
-from xedge.measuring.run import RunOptions, bundle_truth
+from xedge.measuring.run import bundle_truth
+from xedge.measuring.starting import RunOptions
 from xedge.types import UInt8Array
 
 Report = Callable[[str], None]

@@ -14,7 +14,7 @@ from xedge.cli.verify import audit_text
 from xedge.codec import to_json
 from xedge.errors import InputError
 from xedge.files import sha256
-from xedge.measuring.run import RunOptions
+from xedge.measuring.starting import RunOptions
 from xedge.runtimes import Session, Settings, choose_runtime, runtimes
 from xedge.runtimes.audit import audit
 from xedge.runtimes.classifier import open_bundle_classifier

@@ -153,6 +153,18 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
         metavar="BUNDLE",
         help="Another bundle of the same model, usually its fp32, to time in turns with this one.",
     )
+    p.add_argument(
+        "--streams",
+        type=positive,
+        metavar="N",
+        help="Also time N photos at once: MLPerf's multistream scenario, and its offline scenario.",
+    )
+    p.add_argument(
+        "--cold-starts",
+        type=positive,
+        metavar="N",
+        help="Also time N fresh processes, each from its start to its first answer, with its memory.",
+    )
     _add_execution(p)
     _add_reporting(p)
 

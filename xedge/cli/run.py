@@ -31,6 +31,8 @@ def main(options: argparse.Namespace) -> int:
         rate=options.rate,
         cooldown=Cooldown(**dict([options.cooldown])) if options.cooldown else None,
         against=options.against,
+        streams=options.streams,
+        cold_starts=options.cold_starts,
         threads=options.threads,
         runtime=options.runtime,
         provider=options.provider,
@@ -66,6 +68,7 @@ def _arguments(options: argparse.Namespace) -> list[str]:
     arguments = []
     named = {"--runs": options.runs, "--threads": options.threads, "--rate": options.rate}
     named |= {"--runtime": options.runtime, "--provider": options.provider}
+    named |= {"--streams": options.streams, "--cold-starts": options.cold_starts}
     if options.duration is not None:
         named["--duration"] = f"{options.duration}s"
     if options.cooldown is not None:

@@ -19,7 +19,7 @@ LARGEST_MATRIX = 12
 def text(report: RunReport) -> str:
     """Return the report as a person reads it."""
     parts = [fields(_what(report)), *_board(report), fields(_latency(report)), fields(_phases(report))]
-    parts += [*_series(report), *_accuracy(report)]
+    parts += [*_streams(report), *_cold_starts(report), *_series(report), *_accuracy(report)]
     return "\n\n".join([*parts, *_against(report), _verdict(report)])
 
 
@@ -154,6 +154,39 @@ def _phases(report: RunReport) -> list[tuple[str, str]]:
         ("start to result", f"{phases.start_to_first_result_ms:.0f} ms"),
         ("around inference", f"{decode}scale {phases.preprocess_ms:.2f} ms, output {phases.postprocess_ms:.2f} ms"),
     ]
+
+
+def _streams(report: RunReport) -> list[str]:
+    streams = report.streams
+    if streams is None:
+        return []
+    each = f"{streams.sessions} session{'s' if streams.sessions > 1 else ''} of {streams.threads} threads"
+    queries = streams.queries
+    late = f"p90 {milliseconds(queries.p90_ms)}, p99 {milliseconds(queries.p99_ms)}"
+    lines = [
+        (f"{streams.photos} at once", f"p50 {queries.p50_ms:.2f} ms, {late}   ({queries.samples} queries, {each})"),
+        ("multistream", f"{streams.multistream_per_second:.1f} photos/s"),
+        ("offline", f"{streams.offline_per_second:.1f} photos/s over {streams.offline_s:.1f} s"),
+    ]
+    return [fields(lines)]
+
+
+def _cold_starts(report: RunReport) -> list[str]:
+    cold = report.cold_starts
+    if cold is None:
+        return []
+    rows = [
+        [
+            name,
+            f"{one.import_ms:.0f}",
+            f"{one.load_ms:.0f}",
+            f"{one.first_ms:.1f}",
+            f"{one.start_to_first_result_ms:.0f}",
+            megabytes(one.peak_memory_bytes),
+        ]
+        for name, one in (*((str(n), one) for n, one in enumerate(cold.starts, 1)), ("median", cold.median))
+    ]
+    return [table(rows, ["cold start", "import ms", "load ms", "first ms", "start to result ms", "peak memory"])]
 
 
 def _accuracy(report: RunReport) -> list[str]:

@@ -14,7 +14,7 @@ from xedge.bundle.manifest import Manifest
 from xedge.bundle.reading import Bundle
 from xedge.errors import InputError, parameter
 from xedge.files import sha256
-from xedge.measuring.run import RunOptions
+from xedge.measuring.starting import RunOptions
 from xedge.metrics import Accuracy, Agreement, Confusion, accuracy, agreement, confusion
 from xedge.models.compact import embedded
 from xedge.photos.preprocess import Preprocessing

@@ -9,8 +9,10 @@ from xedge.device.board import Board
 from xedge.device.contention import Contention
 from xedge.device.readings import Reading
 from xedge.measuring.against import Against
+from xedge.measuring.cold import ColdStarts
 from xedge.measuring.latency import Latency
 from xedge.measuring.series import Window
+from xedge.measuring.streams import Streams
 from xedge.measuring.verdict import Verdict
 from xedge.metrics import ROUNDING, Accuracy, Answers, Confusion
 from xedge.runtimes import Execution
@@ -110,6 +112,8 @@ class RunReport:
         host_top1: The artifact's top-1 accuracy on the host at conversion, 0 to 1; None if it was not measured.
         host_photos_sha256: The sha256 over the photos on which this was measured; None if it was not measured.
         against: The comparison with another bundle of the same model; None without one.
+        streams: The multistream and offline scenarios; None if they were not asked for.
+        cold_starts: Starts in fresh processes; None if they were not asked for.
         budget: The gate's verdict on the budget when the bundle was made; None without a budget.
         verdict: The verdict on whether the latency can be believed.
     """
@@ -144,6 +148,8 @@ class RunReport:
     host_top1: float | None
     host_photos_sha256: str | None = None
     against: Against | None
+    streams: Streams | None = None
+    cold_starts: ColdStarts | None = None
     budget: str | None
     verdict: Verdict
 

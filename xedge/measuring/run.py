@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import mean, median
 from typing import Any
 
@@ -12,68 +12,28 @@ import numpy as np
 
 from xedge._version import __version__
 from xedge.bundle.reading import Bundle
-from xedge.device.board import read_board, usable_cores
+from xedge.device.board import read_board
 from xedge.device.contention import Contention, contention_between, read_ticks
-from xedge.device.cooldown import Cooldown, cool_down
-from xedge.device.process import age_ms, peak_memory_bytes
+from xedge.device.cooldown import cool_down
+from xedge.device.process import peak_memory_bytes
 from xedge.device.readings import Reading, watching
 from xedge.device.system import System
-from xedge.errors import CheckError, InputError, UsageError, parameter
+from xedge.errors import CheckError, InputError, parameter
 from xedge.measuring.against import check_same_model, hold_against
+from xedge.measuring.cold import cold_starts
 from xedge.measuring.latency import Clock, Latency, Measured, Schedule, measure, summarize
 from xedge.measuring.report import Frames, Phases, RunReport, SelfTest
 from xedge.measuring.series import throttled_at_s, time_series
+from xedge.measuring.starting import RunOptions, Started, start
+from xedge.measuring.streams import check_streams, measure_streams
 from xedge.measuring.verdict import judge
 from xedge.metrics import Accuracy, Answers, Confusion, accuracy, confusion
 from xedge.photos.sets import PhotoSet
 from xedge.photos.truth import truth_of
-from xedge.runtimes import Settings, choose_runtime
-from xedge.runtimes.classifier import Classifier, open_bundle_classifier
+from xedge.runtimes.classifier import Classifier
 from xedge.types import FloatArray, IntArray, UInt8Array
 
-MOST_DEFAULT_THREADS = 4
-MOST_THREADS = 1024
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What the user can choose for a run.
-
-    Args:
-        threads: The number of threads for one inference; None takes the number of usable cores, but at most four.
-        runtime: The name of the runtime; None takes the first one that is installed and opens the artifact.
-        provider: The processor or backend of the runtime; None takes its CPU.
-        schedule: The duration of the warm-up and of the measurement, and the frame rate.
-        cooldown: The temperature for which the run waits before it begins; None does not wait.
-    """
-
-    threads: int | None = None
-    runtime: str | None = None
-    provider: str | None = None
-    schedule: Schedule = field(default_factory=Schedule)
-    cooldown: Cooldown | None = None
-
-    def thread_count(self) -> int:
-        """Return the number of threads to use.
-
-        Raises:
-            UsageError: So many threads could not even be started.
-        """
-        if self.threads is not None and self.threads > MOST_THREADS:
-            raise UsageError(f"{parameter('threads')} {self.threads}: give at most {MOST_THREADS}")
-        return self.threads or min(usable_cores(), MOST_DEFAULT_THREADS)
-
-    def settings(self, bundle: Bundle) -> Settings:
-        """Return the settings with which a bundle's artifact is run; an fp32 artifact computes in float32."""
-        precision = bundle.manifest.precision
-        return Settings(
-            threads=self.thread_count(),
-            provider=self.provider,
-            exact=precision == "fp32",
-            integers=precision == "int8",
-            engines=bundle.engines,
-        )
 
 
 def run_bundle(
@@ -103,13 +63,15 @@ def run_bundle(
     """
     if other is not None:
         check_same_model(bundle, other)
+    if options.streams is not None:
+        check_streams(bundle, options.streams)
     if photos is not None and photos.labelled:
         bundle_truth(bundle, photos)  # refuses other classes before anything is measured
     system = system or System()
     board = read_board(system)
     cooled_s = cool_down(options.cooldown, system) if options.cooldown is not None else None
     pixels = bundle.golden().pixels
-    started = _start(bundle, pixels[0], options, clock)
+    started = start(bundle, pixels[0], options, clock)
     classifier = started.classifier
     progress("self-test with the golden photos")
     self_test = check_golden(bundle, [started.first, *(classifier.classify(one) for one in pixels[1:])])
@@ -126,6 +88,12 @@ def run_bundle(
     if other is not None:
         progress(f"in turns with {other.root.name}")
         against = hold_against(bundle, classifier, other, photos, options.settings(other), clock)
+    settings, runtime = options.settings(bundle), options.runtime
+    streams = None
+    if options.streams is not None:
+        progress(f"{options.streams} photos at once")
+        streams = measure_streams(bundle, pixels[0], options.streams, settings, runtime, options.schedule, clock)
+    cold = cold_starts(bundle, options, options.cold_starts, progress) if options.cold_starts else None
     return RunReport(
         **_identity(bundle),
         execution=classifier.session.execution(),
@@ -149,6 +117,8 @@ def run_bundle(
         confusion=scores.confusion if scores is not None else None,
         answers=scores.answers if scores is not None else None,
         against=against,
+        streams=streams,
+        cold_starts=cold,
         verdict=judge(timing.latency, board, timing.readings, timing.contention, options.thread_count()),
     )
 
@@ -234,37 +204,7 @@ def _energy_j(latency: Latency, readings: Sequence[Reading]) -> float | None:
     return mean(watts) * latency.mean_ms / 1000 if watts else None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Started:
-    """A classifier that has given its first result, and the time of each step up to that result."""
-
-    classifier: Classifier
-    first: FloatArray
-    import_ms: float
-    load_ms: float
-    first_ms: float
-    start_to_first_result_ms: float
-
-
-def _start(bundle: Bundle, pixels: UInt8Array, options: RunOptions, clock: Clock) -> _Started:
-    """Import the runtime, load the artifact and classify one photo; each step is timed separately."""
-    begin = clock()
-    choose_runtime(bundle.artifact, options.runtime).load()
-    imported = clock()
-    classifier, tried_s = open_bundle_classifier(bundle, options.settings(bundle), options.runtime)
-    loaded = clock()
-    first = classifier.classify(pixels)
-    return _Started(
-        classifier=classifier,
-        first=first,
-        import_ms=(imported - begin) / 1e6,
-        load_ms=(loaded - imported) / 1e6 - 1000 * tried_s,
-        first_ms=(clock() - loaded) / 1e6,
-        start_to_first_result_ms=age_ms() - 1000 * tried_s,
-    )
-
-
-def _phases(started: _Started, decode_ms: float | None, pixels: UInt8Array, clock: Clock) -> Phases:
+def _phases(started: Started, decode_ms: float | None, pixels: UInt8Array, clock: Clock) -> Phases:
     preprocess_ms, postprocess_ms = _sides(started.classifier, pixels, clock)
     return Phases(
         import_ms=started.import_ms,
