@@ -1,15 +1,20 @@
-"""Cold starts, and several photos at once, on the real runtimes."""
+"""Cold starts and several photos at once, on the real runtimes; energy by a board's meter."""
 
 from __future__ import annotations
 
+from math import sqrt
 from pathlib import Path
 
 import pytest
 
+from tests import fabricated
 from tests.conftest import Command
 from xedge import convert, run
+from xedge.device.power import Power
+from xedge.device.system import System
 from xedge.errors import UsageError
 from xedge.measuring.cold import ColdStart
+from xedge.measuring.energy import energy_of, idle_watts
 
 
 @pytest.mark.parametrize("target", ["tflite", "onnx", "openvino"])
@@ -37,12 +42,46 @@ def test_photos_at_once_and_cold_starts_are_told(target: str, bundles: Path) -> 
 
 def test_an_artifact_for_several_photos_gets_them_in_one_call(tmp_path: Path) -> None:
     for batch in (2, "dynamic"):
-        (made,) = convert(target="onnx", batch=batch, output=tmp_path / str(batch))  # type: ignore[arg-type]
+        (made,) = convert(target="onnx", batch=batch, output=tmp_path / str(batch))
         report = run(made.path, data=None, runs=5, threads=2, streams=2)
         assert report.streams is not None
         assert (report.streams.sessions, report.streams.threads) == (1, 2)
     with pytest.raises(UsageError, match="the artifact takes 2 photos at once; give 2"):
         run(tmp_path / "2", data=None, runs=5, streams=3)
+
+
+IIO = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
+
+
+def test_the_idle_power_is_taken_off(tmp_path: Path) -> None:
+    meter = tmp_path / IIO / "in_power0_input"
+    meter.parent.mkdir(parents=True)
+    (meter.parent / "rail_name_0").write_text("VDD_IN\n")
+    meter.write_text("4000\n")
+    waits: list[float] = []
+
+    def busier(seconds: float) -> None:
+        waits.append(seconds)
+        meter.write_text(f"{4000 + 20 * len(waits)}\n")
+
+    idle = idle_watts(System(root=tmp_path), busier)
+    assert idle == pytest.approx((4.0, 4.02, 4.04, 4.06, 4.08, 4.1))
+    power = [Power(watts=watts, meter="INA3221") for watts in (4.1, 6.0, 6.2, 6.1, 4.2)]
+    found = energy_of(idle, [fabricated.reading(power=one) for one in power], 20.0)
+    assert found is not None
+    assert found.joules == pytest.approx(6.1 * 0.02)
+    assert found.idle_watts == pytest.approx(4.05)
+    assert found.above_idle_j is not None
+    # Student's t for 2 and 5 degrees of freedom, standard deviations 0.1 and 0.0374.
+    half = sqrt((4.303 * 0.1 / sqrt(3)) ** 2 + (2.571 * 0.037417 / sqrt(6)) ** 2)
+    assert found.above_idle_j == pytest.approx([0.02 * watts for watts in (2.05, 2.05 - half, 2.05 + half)], rel=1e-3)
+
+
+def test_a_board_without_a_meter_is_not_waited_for(tmp_path: Path) -> None:
+    waits: list[float] = []
+    assert idle_watts(System(root=tmp_path), waits.append) == ()
+    assert not waits
+    assert energy_of((), [fabricated.reading()] * 4, 20.0) is None
 
 
 def test_the_report_has_a_table_of_cold_starts(here: Command, bundles: Path) -> None:

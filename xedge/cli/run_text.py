@@ -81,6 +81,10 @@ def _board(report: RunReport) -> list[str]:
         lines.append(("other processes", f"{100 * others.processes:.0f} % of the cores' time{stolen}"))
     if last.power is not None:
         energy = "" if report.energy_j is None else f"; {1000 * report.energy_j:.0f} mJ an inference"
+        if report.energy is not None and report.energy.above_idle_j is not None:
+            above, low, high = (1000 * value for value in report.energy.above_idle_j)
+            idle = f"{report.energy.idle_watts:.2f} W of the idle board"
+            energy += f", {above:.0f} [{low:.0f}, {high:.0f}] mJ without the {idle}"
         lines.append(("power", f"{last.power.watts:.2f} W ({last.power.meter}){energy}"))
     return [fields(lines)] if lines else []
 

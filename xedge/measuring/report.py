@@ -10,6 +10,7 @@ from xedge.device.contention import Contention
 from xedge.device.readings import Reading
 from xedge.measuring.against import Against
 from xedge.measuring.cold import ColdStarts
+from xedge.measuring.energy import Energy
 from xedge.measuring.latency import Latency
 from xedge.measuring.series import Window
 from xedge.measuring.streams import Streams
@@ -92,6 +93,7 @@ class RunReport:
         readings: The readings of the board before the timing, about once a second during it, and after it.
         contention: What else the processor did during the timing; None if the system does not report it.
         energy_j: The board's energy for one inference in joules, by its own meter; None without a meter.
+        energy: The same with and without the power of the idle board; None without a meter.
         self_test: How far the outputs for the golden photos are from those on the host.
         phases: The times of the steps around the steady state.
         latency: The latency in the steady state.
@@ -130,6 +132,7 @@ class RunReport:
     readings: tuple[Reading, ...]
     contention: Contention | None
     energy_j: float | None
+    energy: Energy | None = None
     self_test: SelfTest
     phases: Phases
     latency: Latency

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from xedge.device.system import System
 from xedge.errors import CheckError, InputError, parameter
 from xedge.measuring.against import check_same_model, hold_against
 from xedge.measuring.cold import cold_starts
+from xedge.measuring.energy import energy_of, idle_watts
 from xedge.measuring.latency import Clock, Latency, Measured, Schedule, measure, summarize
 from xedge.measuring.report import Frames, Phases, RunReport, SelfTest
 from xedge.measuring.series import throttled_at_s, time_series
@@ -70,6 +71,7 @@ def run_bundle(
     system = system or System()
     board = read_board(system)
     cooled_s = cool_down(options.cooldown, system) if options.cooldown is not None else None
+    idle = idle_watts(system)
     pixels = bundle.golden().pixels
     started = start(bundle, pixels[0], options, clock)
     classifier = started.classifier
@@ -77,6 +79,7 @@ def run_bundle(
     self_test = check_golden(bundle, [started.first, *(classifier.classify(one) for one in pixels[1:])])
     progress("latency")
     timing = _timed(classifier, pixels[0], options.schedule, clock, system)
+    energy = energy_of(idle, timing.readings, timing.latency.mean_ms)
     scores = None
     if photos is not None and photos.labelled:
         progress(f"accuracy on {len(photos.files)} photos")
@@ -100,7 +103,8 @@ def run_bundle(
         board=board,
         readings=timing.readings,
         contention=timing.contention,
-        energy_j=_energy_j(timing.latency, timing.readings),
+        energy_j=energy.joules if energy is not None else None,
+        energy=energy,
         self_test=self_test,
         phases=_phases(started, scores.decode_ms if scores is not None else None, pixels[0], clock),
         latency=timing.latency,
@@ -195,13 +199,6 @@ def _frames(schedule: Schedule, measured: Measured) -> Frames | None:
     if schedule.rate is None or measured.dropped is None or measured.late is None:
         return None
     return Frames(rate=schedule.rate, done=measured.inferences, dropped=measured.dropped, late=measured.late)
-
-
-def _energy_j(latency: Latency, readings: Sequence[Reading]) -> float | None:
-    """Return the energy in joules that the board uses per inference, its idle power included; None without a meter."""
-    # The first and the last reading are left out, because they are taken while no inference runs.
-    watts = [reading.power.watts for reading in readings[1:-1] if reading.power is not None]
-    return mean(watts) * latency.mean_ms / 1000 if watts else None
 
 
 def _phases(started: Started, decode_ms: float | None, pixels: UInt8Array, clock: Clock) -> Phases:
