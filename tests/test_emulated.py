@@ -27,11 +27,22 @@ from xedge.remote.deploy import PYTHON
 
 pytestmark = pytest.mark.emulated
 CORES = {"pi3": "cortex-a53", "pi4": "cortex-a72", "pi5": "cortex-a76"}
-BUNDLES = ("tflite_fp32", "tflite_int8", "integers", "onnx_fp32", "onnx_int8", "openvino_fp32", "openvino_int8")
+BUNDLES = (
+    "tflite_fp32",
+    "tflite_fp16",
+    "tflite_int8",
+    "integers",
+    "onnx_fp32",
+    "onnx_int8",
+    "openvino_fp32",
+    "openvino_int8",
+)
 # OpenVINO 2026.4 compiles no int8 for processors without half precision.
 REFUSED = {("pi3", "openvino_int8"), ("pi4", "openvino_int8")}
 # Largest difference of a probability from x86-64's: float sums in another order, half precision in OpenVINO on A76.
-TOLERANCE = {"tflite_fp32": 2e-5, "onnx_fp32": 2e-5, "openvino_fp32": 2e-5, "integers": 0.0}
+TOLERANCE = {"tflite_fp32": 2e-5, "onnx_fp32": 2e-5, "openvino_fp32": 2e-5, "tflite_fp16": 2e-5, "integers": 0.0}
+# Half-precision arithmetic, which only this processor has.
+HALF = {("pi5", "tflite_fp16"): 0.05}
 CRASH = re.compile(r"uncaught target signal|ended with -|Segmentation fault")
 OUTPUTS = """
 import json, sys
@@ -111,6 +122,8 @@ def test_everything_runs_over_ssh(
         assert any(reason.startswith("emulated") for reason in run["verdict"]["reasons"])
         assert run["self_test"]["max_difference"] <= run["self_test"]["tolerance"]
         assert run["accuracy"]["photos"] == 8
+        halves = run["execution"]["options"].get("arithmetic") == "float16"
+        assert halves == ((name, strip(run["bundle"])) in HALF)
 
 
 def strip(bundle: str) -> str:
@@ -133,7 +146,8 @@ def test_outputs_are_those_of_this_machine(name: str, board: Machine, artifacts:
         assert got["type"] == expected["type"] == ("int8" if bundle.name == "integers" else "float32")
         difference = float(np.abs(np.array(got["rows"]) - np.array(expected["rows"])).max())
         print(f"{name} {bundle.name}: largest difference {difference:.2g}")
-        assert difference <= TOLERANCE[bundle.name]
+        assert difference <= HALF.get((name, bundle.name), TOLERANCE[bundle.name])
+        assert difference > 1e-4 or (name, bundle.name) not in HALF
 
 
 def asked(board: Machine, name: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
+import pytest
+
 from tests.conformance import opened
 from tests.networks import network, photos_for
+from xedge import convert
 from xedge.converters import Form, find_target
+from xedge.device.system import System
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.static import static_int8
+from xedge.runtimes._interpreter import _is_marked, has_half_arithmetic
 from xedge.sources.keras.layers import read_keras
 from xedge.types import UInt8Array
 
@@ -33,6 +39,42 @@ def test_signature_names_are_keras_names(tmp_path: Path) -> None:
     data = find_target("tflite").convert(read_keras(model), Form(precision="fp32"))[".tflite"]
     signature = Interpreter(model_content=data).get_signature_list()["serving_default"]
     assert signature == {"inputs": [model.layers[0].name], "outputs": ["predictions"]}
+
+
+def test_half_precision_is_marked_and_changes_nothing_here(pixels: UInt8Array, tmp_path: Path) -> None:
+    graph, target = read_keras(network("xception")), find_target("tflite")
+    forms = {half: Form(precision="fp16", half=half) for half in (False, True)}
+    sessions = {}
+    for half, form in forms.items():
+        (tmp_path / str(half)).mkdir()
+        sessions[half] = opened(target.convert(graph, form), tmp_path / str(half))
+        (file,) = (tmp_path / str(half)).glob("*.tflite")
+        assert _is_marked(file) == half
+    photo = photos_for(network("xception"), pixels)[:1]
+    if not has_half_arithmetic():
+        assert (sessions[True].run(photo) == sessions[False].run(photo)).all()
+    assert sessions[True].execution().options == ({"arithmetic": "float16"} if has_half_arithmetic() else {})
+
+
+@pytest.mark.parametrize(("features", "expected"), [("fp asimd fphp asimdhp asimddp", True), ("fp asimd", False)])
+def test_half_arithmetic_is_what_the_processor_says(features: str, expected: bool, tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text(f"processor : 0\nFeatures : {features}\n")
+    assert has_half_arithmetic(System(root=tmp_path)) == expected
+
+
+@pytest.mark.parametrize(("bias", "marked"), [(1.0, True), (2e4, False)])
+def test_values_too_large_for_half_precision_leave_it_out(bias: float, marked: bool, tmp_path: Path) -> None:
+    photo = keras.Input((24, 24, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu", bias_initializer=keras.initializers.Constant(bias))(photo)
+    x = keras.layers.Dense(3, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(photo, x)
+    lines: list[str] = []
+    options = {"target": "tflite", "precision": "fp16", "output": tmp_path / "out", "preprocess": "unit"}
+    (made,) = convert(model, report=lines.append, **options)  # type: ignore[arg-type]
+    assert (made.manifest.recipe.activations is not None) == marked
+    assert _is_marked(tmp_path / "out" / made.manifest.artifact) == marked
+    assert any("too near the end of half precision" in line for line in lines) != marked
 
 
 def test_buffers_are_aligned() -> None:

@@ -77,7 +77,8 @@ def _bundle(bundle: Bundle) -> list[tuple[str, str]]:
     if m.recipe.weights:
         lines.append(("weights", m.recipe.weights))
     if m.recipe.activations:
-        lines.append(("activations", f"{m.recipe.activations}; {len(m.recipe.float_nodes)} nodes in float"))
+        left = f"; {len(m.recipe.float_nodes)} nodes in float" if m.precision == "int8" else ""
+        lines.append(("activations", f"{m.recipe.activations}{left}"))
     if m.calibration:
         lines.append(("calibration", f"{m.calibration.photos} photos from {m.calibration.source}"))
     if m.accuracy:

@@ -15,6 +15,7 @@ from xedge.conversion.subject import Subject
 from xedge.converters import Form, Target
 from xedge.errors import InputError, parameter
 from xedge.graph.ir import Graph
+from xedge.memory import give_memory_back
 from xedge.metrics import wilson
 from xedge.models.compact import embedded
 from xedge.photos.sets import CalibrationSet, PhotoSet, read_calibration, read_folder
@@ -29,6 +30,8 @@ from xedge.vocabulary import IoType
 
 # So many of the labelled photos show whether the calibrated ranges fit them.
 COVERAGE_PHOTOS = 16
+# An eighth of what half precision can hold.
+LARGEST_HALF = 8192.0
 
 
 # An array of inputs may leave the range of preprocessed pixels by this share of it, and should cover this share.
@@ -99,6 +102,24 @@ class Calibrated:
             )
             words.append(f"{len(photos)} photos from {photos.source}")
         return seen
+
+    @cached_property
+    def fits_half(self) -> bool:
+        """Whether what the model computes of the golden photos stays far from the end of half precision.
+
+        The sums of a convolution may be larger on the way than in the end.
+        """
+        largest = 0.0
+        for photo in self.subject.preprocessing.scaled(self.subject.golden_pixels[:2]):
+            values = self.subject.reference.tensors(photo[None]).values()
+            largest = max([largest, *(float(np.abs(one).max()) for one in values if one.size)])
+        give_memory_back()
+        if largest > LARGEST_HALF:
+            self.stages.note(
+                f"values in the model reach {largest:.3g}, too near the end of half precision (65504); "
+                "fp16 artifacts compute in fp32"
+            )
+        return largest <= LARGEST_HALF
 
     @cached_property
     def selection(self) -> PhotoSet:

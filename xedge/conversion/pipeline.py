@@ -19,6 +19,7 @@ from xedge.conversion.calibrated import Calibrated
 from xedge.conversion.describe import manifest_of
 from xedge.conversion.ladder import Ladder
 from xedge.conversion.options import ConvertOptions
+from xedge.conversion.reference import GraphReference
 from xedge.conversion.request import Request, resolved
 from xedge.conversion.stages import Stages
 from xedge.conversion.subject import read_subject
@@ -112,6 +113,8 @@ def _forms(request: Request) -> list[Form]:
 def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *, last: bool) -> Converted:
     """Convert to one target and form, run it here, write the bundle; after the last one no statistics are kept."""
     subject, stages = calibrated.subject, calibrated.stages
+    if form.precision == "fp16" and target.marks_half and isinstance(subject.reference, GraphReference):
+        form = replace(form, half=calibrated.fits_half)
     stem = f"{file_name(subject.request.source.name)}_{form.precision}"
     if subject.photos is not None:
         _ = calibrated.reference_rows

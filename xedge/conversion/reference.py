@@ -647,6 +647,8 @@ def _multi_label(source: Source, width: int) -> UnsupportedError:
 def _graph_recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
     """Return how an artifact was made of the reference graph."""
     weights, activations = target.precisions[form.precision]
+    if form.half:
+        activations = "half precision where the processor computes in it (Arm from Cortex-A55 and A75 on), else fp32"
     if plan is not None:
         dynamic = any(plan.is_dynamic(name) for name in plan.kernels)
         activations = ", ".join([str(activations), *int8.activation_words(dynamic=dynamic)])

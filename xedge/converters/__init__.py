@@ -52,12 +52,14 @@ class Form:
         batch: The number of photos that the artifact takes at once, or ``dynamic`` for any number.
         pixels: The preprocessing that the artifact does itself, so that it takes uint8 pixels. None takes what ``io``
             says.
+        half: Whether a processor may compute in half precision; goes with fp16.
     """
 
     precision: Precision
     io: IoType = "float32"
     batch: Batch = 1
     pixels: Pixels | None = None
+    half: bool = False
 
 
 class Convert(Protocol):
@@ -95,6 +97,7 @@ class Target:
         ends: The types that the input and output of an int8 artifact can have besides float32.
         batches: Whether artifacts can take batches other than 1.
         rules: What the target's integer kernels ask of quantization.
+        marks_half: Whether an fp16 artifact computes in half precision on processors that can only if it is marked so.
         freedom: How far a probability may differ from the host's because the runtime chooses its own float type, at all
             precisions but fp32.
         noise: The noise over signal that the conformance suite allows at a precision, where it differs from
@@ -117,6 +120,7 @@ class Target:
     ends: tuple[IoType, ...] = ()
     batches: bool = False
     rules: Rules = field(default_factory=Rules)
+    marks_half: bool = False
     freedom: float = 0.0
     noise: Mapping[Precision, float] = field(default_factory=dict)
     library: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -9,11 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from xedge.device.system import System
 from xedge.errors import BundleError, brief
 from xedge.native_log import native_log
 from xedge.runtimes import Execution, Operation, Settings
 from xedge.types import FloatArray, Tensor
 
+# The name and value of an entry in a file's metadata, without which XNNPACK computes in fp32 even if the processor has
+# half-precision arithmetic (tensorflow/lite/tools/optimize/reduced_precision_metadata.h).
+HALF_MARK = ("reduced_precision_support", b"fp16accfp16")
+# What Linux calls vector arithmetic in half precision on Arm.
+HALF_FEATURE = "asimdhp"
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
@@ -39,6 +46,7 @@ class InterpreterSession:
         self._input: int = self._interpreter.get_input_details()[0]["index"]
         self._output: int = self._interpreter.get_output_details()[0]["index"]
         self._runtime, self._version, self._threads = runtime, version, threads
+        self._artifact = artifact
 
     def run(self, photo: Tensor) -> Tensor:
         """Return the output (1, classes) for an input (1, H, W, C)."""
@@ -54,6 +62,7 @@ class InterpreterSession:
     def execution(self) -> Execution:
         """Return the delegate's share, as far as the interpreter tells."""
         operators, partitions, delegated = _delegation(self._interpreter)
+        halves = bool(partitions) and has_half_arithmetic() and _is_marked(self._artifact)
         return Execution(
             runtime=self._runtime,
             version=self._version,
@@ -62,6 +71,7 @@ class InterpreterSession:
             operators=operators,
             delegated=delegated,
             partitions=partitions,
+            options={"arithmetic": "float16"} if halves else {},
         )
 
     def times(self, photo: Tensor) -> dict[str, float]:
@@ -77,6 +87,20 @@ class InterpreterSession:
         tensors = {t["index"]: t for t in self._interpreter.get_tensor_details()}
         operations = (_operation(op, tensors) for op in details() if op["op_name"] != "DELEGATE")
         return [operation for operation in operations if operation is not None]
+
+
+def has_half_arithmetic(system: System | None = None) -> bool:
+    """Whether this processor is an Arm one with vector arithmetic in half precision.
+
+    Args:
+        system: The system whose files are read; None takes this machine.
+    """
+    return HALF_FEATURE in (system or System()).fields("proc/cpuinfo").get("Features", "").split()
+
+
+def _is_marked(artifact: Path) -> bool:
+    with artifact.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(HALF_MARK[1]) >= 0 and data.find(HALF_MARK[0].encode()) >= 0
 
 
 def _operation(op: Any, tensors: dict[int, Any]) -> Operation | None:

@@ -59,6 +59,7 @@ class TfliteBuilder:
         self._subgraph.name = name
         self._subgraph.tensors, self._subgraph.operators = [], []
         self._buffers: list[Any] = [schema.BufferT()]
+        self._metadata: list[Any] = []
         self._codes: dict[tuple[int, int], int] = {}
         self._shapes: list[tuple[int, ...]] = []
         self._bytes = 0
@@ -104,6 +105,13 @@ class TfliteBuilder:
         self._subgraph.operators.append(operator)
         return output
 
+    def note(self, name: str, value: bytes) -> None:
+        """Add an entry to the file's metadata."""
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        entry.name, entry.buffer, buffer.data = name, len(self._buffers), np.frombuffer(value, np.uint8)
+        self._buffers.append(buffer)
+        self._metadata.append(entry)
+
     def serialized(self, inputs: dict[str, int], outputs: dict[str, int], description: str) -> bytes:
         """Return the file's bytes, with the signature ``serving_default`` over the named tensors."""
         self._subgraph.inputs = np.array(list(inputs.values()), np.int32)
@@ -113,6 +121,7 @@ class TfliteBuilder:
         model.subgraphs, model.buffers = [self._subgraph], self._buffers
         model.operatorCodes = [_operator_code(number, version) for number, version in self._codes]
         model.signatureDefs = [_signature(inputs, outputs)]
+        model.metadata = self._metadata or None
         # Growing would copy the whole file into a buffer of twice its size.
         builder = flatbuffers.Builder(self._bytes + (1 << 20) + 4096 * len(self._shapes))
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")

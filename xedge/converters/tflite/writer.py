@@ -44,6 +44,7 @@ from xedge.graph.ir import (
 from xedge.graph.writing import writer_of, writes
 from xedge.quantization.affine import Affine, QuantizedKernel, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan, fitted
+from xedge.runtimes._interpreter import HALF_MARK
 
 FUSED: dict[Fused, int] = {
     "none": schema.ActivationFunctionType.NONE,
@@ -177,6 +178,8 @@ class Writer:
         self.graph, self.plan = graph, plan
         self.precision, self.io, self.pixels = form.precision, form.io, form.pixels
         self.builder = TfliteBuilder(graph.name)
+        if form.half:
+            self.builder.note(*HALF_MARK)
         # For each tensor of the graph, what holds it so far; the first is what its node made.
         self.made: dict[str, dict[Held, Value]] = {}
         self.photo = Value(-1)
