@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-from xedge.errors import InputError, UnsuitableModelError, UnsupportedError, brief, parameter
+from xedge.errors import InputError, UnsuitableModelError, brief, parameter
 from xedge.types import FloatArray, Shape
 
 # Operators that only quantized models have.
@@ -126,7 +126,7 @@ def _names(model: Any) -> Iterator[Any]:
 def _check_locations(path: Path, model: Any) -> None:
     """Refuse data that is not a file in the model's folder, before anything opens it."""
     folder = path.parent.resolve()
-    for tensor in _tensors(model):
+    for tensor in tensors(model):
         if not external_data_helper.uses_external_data(tensor):
             continue
         location = next((one.value for one in tensor.external_data if one.key == "location"), "")
@@ -139,7 +139,8 @@ def _check_locations(path: Path, model: Any) -> None:
             raise InputError(f"{path}: the values of {tensor.name} are in {location}, which is missing beside it")
 
 
-def _tensors(model: Any) -> Iterator[Any]:
+def tensors(model: Any) -> Iterator[Any]:
+    """Return all tensors with values in a model, those in attributes included."""
     for graph in _graphs(model.graph):
         yield from graph.initializer
         yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
@@ -200,5 +201,7 @@ def _sizes(path: Path, kind: Any, asked: tuple[int, int] | None) -> tuple[Shape,
             f"{path} takes photos of any size; choose one with {parameter('size')}, such as 224x224"
         )
     if prod(given) > MOST_VALUES:
-        raise UnsupportedError(f"{path} takes photos of {tuple(given[1:])}, which is more than any classifier takes")
+        raise UnsuitableModelError(
+            f"{path} takes photos of {tuple(given[1:])}, which is more than any classifier takes"
+        )
     return tuple(given), first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,7 +38,7 @@ class OnnxModel:
         options.enable_cpu_mem_arena = False
         rows = []
         try:
-            given = _in_float(file) if half else str(file.path)
+            given = in_float(file).SerializeToString() if half else str(file.path)
             session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
             for photo in photos:
                 feed = (photo.transpose(2, 0, 1) if file.channels_first else photo)[None]
@@ -48,10 +49,12 @@ class OnnxModel:
         return np.concatenate(rows)
 
 
-def _in_float(file: OnnxFile) -> bytes:
-    """Return a model in half precision with its weights, its types and its casts in float32."""
+def in_float(file: OnnxFile) -> Any:
+    """Return a copy of a model; where it is in half precision, with its weights, its types and its casts in float32."""
     model = onnx.ModelProto()
     model.CopyFrom(file.model)
+    if file.dtype != np.float16:
+        return model
     del model.graph.value_info[:]
     for end in (*model.graph.input, *model.graph.output):
         if end.type.tensor_type.elem_type == TensorProto.FLOAT16:
@@ -66,5 +69,4 @@ def _in_float(file: OnnxFile) -> bytes:
                 attribute.CopyFrom(helper.make_attribute(attribute.name, wide))
             elif attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
                 attribute.i = TensorProto.FLOAT
-    data: bytes = model.SerializeToString()
-    return data
+    return model
