@@ -138,6 +138,12 @@ class ModelOptions:
         kind="size",
         metavar="HxW",
     )
+    dequantize: bool = option(
+        "Restore the float model of an ONNX file that is quantized already; its weights keep the rounding that they "
+        "have.",
+        default=False,
+        kind="switch",
+    )
     allow_code: bool = option(
         "Run code that the model file brings, such as Lambda layers.", default=False, kind="switch"
     )

@@ -84,7 +84,9 @@ def resolved(options: ConvertOptions, stack: ExitStack) -> Request:
         InputError: The model's file is missing or of a kind that is not read, or the file of preprocessing is damaged.
     """
     return Request(
-        source=replace(_source(options.model, options.weights, stack), size=options.size),
+        source=replace(
+            _source(options.model, options.weights, stack), size=options.size, dequantize=options.dequantize
+        ),
         targets=target_names(options.target),
         precisions=precision_names(options.precision),
         options=options,

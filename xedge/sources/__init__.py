@@ -144,6 +144,7 @@ class Source:
         embedded: Whether it is the embedded default.
         weights: Where the weights come from, for a built-in name.
         size: The height and width of photos that the user asks for; None takes the model's own.
+        dequantize: Whether the float model of a file that is quantized already is to be restored.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Source:
     embedded: bool = False
     weights: str | None = None
     size: tuple[int, int] | None = None
+    dequantize: bool = False
 
     def __str__(self) -> str:
         return self.name if self.path is None or self.embedded else self.path.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from xedge.errors import UnsupportedError
 from xedge.sources import FloatFile, Source
@@ -28,12 +28,9 @@ def write_float_file(source: Source, folder: Path) -> FloatFile:
         UnsupportedError: The model is too large for one file.
     """
     assert source.path is not None, "an ONNX model is a file"
-    file = open_file(source.path, source.size)
+    file = open_file(source.path, source.size, dequantize=source.dequantize)
     _check_size(source, file)
     model = in_float(file)
-    for tensor in tensors(model):
-        if tensor.data_location == TensorProto.EXTERNAL:
-            tensor.CopyFrom(numpy_helper.from_array(file.array(tensor), tensor.name))
     _set_input(model, file)
     _set_output(model)
     del model.graph.value_info[:]  # sizes of the batch that was exported
