@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from xedge.errors import UnsuitableModelError
+from xedge.errors import UnsuitableModelError, brief
 from xedge.types import FloatArray
 
 # The end of a tensor's integers that is taken for six: half a percent of it.
@@ -150,7 +150,10 @@ def restored(path: Path, model: Any, array: Array) -> Any:
     photo = next((one.name for one in graph.input if one.name not in constants), "")
     made = _Restoring(path=path, array=array, constants=constants, photo=photo)
     for node in graph.node:
-        _restore(made, node)
+        try:
+            _restore(made, node)
+        except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise made.refused(node, f"does not fit together ({brief(error)})") from error
     (end,) = graph.output if len(graph.output) == 1 else (None,)
     if end is not None and (end.name in made.names or end.name in made.real):
         if end.name in made.names:
