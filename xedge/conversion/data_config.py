@@ -23,6 +23,8 @@ from xedge.vocabulary import SCHEME_FILES, SCHEMES, scheme_file
 
 # Such a file has a few hundred bytes.
 LARGEST_BYTES = 1 << 20
+# Some networks of timm have 1.15, which leaves a border; beyond this the share was probably given in percent.
+LARGEST_SHARE = 2
 # timm's names of ways to crop, and what the manifest calls them.
 CROP_MODES: dict[str, Resized] = {"center": "short", "squash": "squash", "border": "border"}
 
@@ -51,7 +53,7 @@ class TimmConfig:
         interpolation: The filter with which photos are resized.
         mean: The mean of each channel, where pixels are from 0 to 1.
         std: The standard deviation of each channel, where pixels are from 0 to 1.
-        crop_pct: The share of a resized photo's side that the centre has, above 0 and up to 1.
+        crop_pct: The side of the centre over that of the resized photo, above 0 and up to ``LARGEST_SHARE``.
         crop_mode: How photos are fitted; timm takes ``center`` where nothing is said.
         color: The order of the colours, where it is said.
     """
@@ -71,8 +73,8 @@ class TimmConfig:
                 f"input_size is {list(self.input_size)}, and photos have 1 or 3 channels, which come first"
             )
         _check_normalization(self.mean, self.std, channels)
-        if not 0 < self.crop_pct <= 1:
-            raise ValueError(f"crop_pct is {self.crop_pct:g}, and not above 0 and up to 1")
+        if not 0 < self.crop_pct <= LARGEST_SHARE:
+            raise ValueError(f"crop_pct is {self.crop_pct:g}, and not above 0 and up to {LARGEST_SHARE}")
         if self.color is not None and (self.color == "L") != (channels == 1):
             raise ValueError(f"color is {self.color}, which does not go with {channels} channels")
         _ = self.preprocessing((*self.input_size[1:], channels), exif=False)

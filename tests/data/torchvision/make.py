@@ -3,7 +3,8 @@
 Needs PyTorch, torchvision and timm, and of xedge only its sources:
 
     PYTHONPATH=. python tests/data/torchvision/make.py write
-    PYTHONPATH=. python tests/data/torchvision/make.py compare 2000
+    PYTHONPATH=. python tests/data/torchvision/make.py compare 1500
+    PYTHONPATH=. python tests/data/torchvision/make.py known
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import numpy as np
 import timm
 import torchvision
 from PIL import Image
-from timm.data import create_transform, resolve_model_data_config
+from timm.data import create_transform, resolve_data_config, resolve_model_data_config
 from timm.models import save_for_hf
 from torchvision import models
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms._presets import ImageClassification
 
 from tests.patterns import digest, pattern
 
@@ -40,6 +43,8 @@ CONFIGS = [
     ((3, 95, 95), 0.965, "center", "lanczos"),
     ((3, 96, 96), 1.0, "center", "nearest"),
     ((3, 224, 224), 0.888, "center", "bicubic"),
+    ((3, 96, 96), 1.15, "center", "bicubic"),
+    ((3, 64, 97), 1.15, "squash", "bilinear"),
     ((3, 64, 96), 0.875, "center", "bilinear"),
     ((3, 97, 64), 0.9, "center", "bicubic"),
     ((3, 64, 65), 0.5, "center", "bilinear"),
@@ -96,8 +101,11 @@ def by_torchvision(transforms: Any, photo: Image.Image) -> np.ndarray:
 
 
 def presets() -> list[Any]:
-    """Return the presets of all classifiers of torchvision, each once."""
+    """Return the presets of all classifiers of torchvision, each once, and some whose centre is beyond the photo."""
     found = {}
+    for crop, side in ((96, 64), (97, 64), (96, 95)):
+        small = ImageClassification(crop_size=crop, resize_size=side, interpolation=InterpolationMode.BICUBIC)
+        found[json.dumps(preset(small))] = small
     for name in models.list_models(models):
         for one in models.get_model_weights(name):
             transforms = one.transforms()
@@ -140,7 +148,7 @@ def compare(count: int) -> None:
         photo = pattern(int(2 ** choose.uniform(0, 10)), int(2 ** choose.uniform(0, 10)), 3)
         if choose.random() < 0.8:
             sides = choose.choice([(96, 96), (choose.randint(8, 240),) * 2, (choose.randint(8, 99), 64)])
-            share = choose.choice([0.875, 0.9, 0.95, 1.0, choose.uniform(0.4, 1)])
+            share = choose.choice([0.875, 0.9, 0.95, 1.0, 1.15, choose.uniform(0.4, 1.5)])
             mode = choose.choice(["center", "squash", "border"])
             kind, values = "timm", config((3, *sides), share, mode, choose.choice(FILTERS))
             shape = (*sides, 3)
@@ -162,5 +170,27 @@ def compare(count: int) -> None:
     print(f"{count - refused} photos are equal in every pixel; {refused} are too narrow for xedge")
 
 
+def known() -> None:
+    """Compare two photos with what xedge makes of them by each data config of the weights that timm has."""
+    from xedge.conversion.data_config import read_data_config
+
+    choose, found = random.Random(0), {}
+    for name in timm.list_pretrained():
+        values = resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+        found[json.dumps(values, sort_keys=True)] = values
+    file = Path(tempfile.mkdtemp()) / "config.json"
+    for text, values in found.items():
+        file.write_text(text)
+        read = read_data_config(f"timm:{file}", "none")
+        assert read is not None
+        channels, height, width = values["input_size"]
+        for size in choose.sample([one for one in PHOTOS if min(one) > 10], 2):
+            photo = pattern(*size, channels)
+            got = read.preprocessing((height, width, channels), exif=False).pixels(photo)
+            if not np.array_equal(got, by_timm(values, photo)):
+                raise SystemExit(f"{size} differs with {values}")
+    print(f"{2 * len(found)} photos are equal in every pixel, by all {len(found)} data configs of timm")
+
+
 if __name__ == "__main__":
-    write() if sys.argv[1] == "write" else compare(int(sys.argv[2]))
+    {"write": write, "known": known, "compare": lambda: compare(int(sys.argv[2]))}[sys.argv[1]]()
