@@ -151,6 +151,7 @@ def test_bash_completes_commands_options_and_choices(xedge: Command, tmp_path: P
     assert completed("xedge", "con") == ["convert"]
     assert "--precision" in completed("xedge", "convert", "--prec")
     assert set(completed("xedge", "convert", "--io", "")) >= {"float32", "int8", "uint8"}
+    assert set(completed("xedge", "convert", "--preprocess", "")) >= {"tf", "torch", "caffe"}
 
 
 def test_json_is_json_whatever_else_is_said(xedge: Command, bundles: Path, few_photos: Path, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ OUTPUT_KINDS: tuple[OutputKind, ...] = ("probabilities", "logits", "probability"
 PART = "#"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "dynamic", "int8")
 SCHEMES = ("tf", "torch", "caffe", "unit", "raw")
+# Kinds of files that say how photos are prepared, by the library that writes them; a colon and the path follow.
+SCHEME_FILES = ("timm", "torchvision")
 COMPACT = "xception_compact"
 # Built-in networks, and the preprocessing that their published weights were trained with.
 BUILT_IN = {"xception": "tf", "inception_v3": "tf", "resnet50": "caffe"}
@@ -36,3 +38,26 @@ def precision_names(named: str | Sequence[str]) -> tuple[Precision, ...]:
             raise UsageError(not_known("precision", word.strip(), [*PRECISIONS, "all"]))
         names += PRECISIONS if word.strip() == "all" else [word.strip()]
     return cast("tuple[Precision, ...]", tuple(dict.fromkeys(names)))
+
+
+def scheme_file(named: str) -> tuple[str, str]:
+    """Return the kind and the path of a file that says how photos are prepared, given as ``timm:FILE``.
+
+    Raises:
+        UsageError: It is no such file, and no scheme either.
+    """
+    kind, _, path = named.partition(":")
+    if kind not in SCHEME_FILES or not path:
+        raise UsageError(not_known("preprocessing", named, [*SCHEMES, *(f"{one}:FILE.json" for one in SCHEME_FILES)]))
+    return kind, path
+
+
+def scheme_name(text: str) -> str:
+    """Return the name of a preprocessing scheme, or a kind of file with its path, as it was given.
+
+    Raises:
+        UsageError: There is no such scheme or kind of file.
+    """
+    if text not in SCHEMES:
+        scheme_file(text)
+    return text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xedge.cli.parser import parser
 from xedge.errors import MissingRuntimeError
+from xedge.vocabulary import SCHEMES
 
 try:
     import shtab
@@ -29,3 +30,5 @@ def _complete_paths(of: argparse.ArgumentParser) -> None:
                 _complete_paths(command)
         elif action.type is Path or action.metavar in ("MODEL", "MODEL|ARTIFACT|BUNDLE"):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
+        elif action.dest == "preprocess":
+            action.choices = SCHEMES  # besides the files, which begin with their kind

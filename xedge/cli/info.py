@@ -98,8 +98,7 @@ def _end(spec: TensorSpec) -> str:
 def _preprocessing(bundle: Bundle) -> str:
     p = bundle.manifest.preprocessing
     scale, offset = (", ".join(f"{value:.6g}" for value in values) for values in (p.scale, p.offset))
-    turned = "turned by EXIF, " if p.exif else ""
-    return f"{turned}{p.resize} to {p.height}x{p.width}, crop {p.crop}, {p.colour}, pixel * ({scale}) + ({offset})"
+    return f"{p.fitting}, {p.colour}, pixel * ({scale}) + ({offset})"
 
 
 def _session(artifact: Path) -> Session:

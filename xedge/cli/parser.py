@@ -264,7 +264,7 @@ def _add_benchmark(commands: Commands) -> None:  # type: ignore[valid-type]
         "benchmark", help="convert to every target and precision, measure all in turns, and say which to take here"
     )
     only = ("model", "target", "precision", "output", "weights", "calibration", "data", "labels", "preprocess")
-    add_options(p, ConvertOptions, (*only, "size", "allow_code"), EVERYTHING)
+    add_options(p, ConvertOptions, (*only, "size", "dequantize", "allow_code"), EVERYTHING)
     p.add_argument("--limit", type=positive, metavar="N", help="Score what runs on N of the photos.")
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
     _add_rounds(p)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from xedge.converters import target_names
 from xedge.errors import UsageError
-from xedge.vocabulary import Batch, precision_names
+from xedge.vocabulary import Batch, precision_names, scheme_name
 
-__all__ = ["precision_names", "target_names"]  # also what text on the command line becomes
+__all__ = ["precision_names", "scheme_name", "target_names"]  # also what text on the command line becomes
 
 
 def one_target(text: str) -> str:

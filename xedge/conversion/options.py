@@ -112,12 +112,16 @@ class ModelOptions:
         metavar="imagenet|FILE",
     )
     preprocess: str | None = option(
-        "How photos were scaled when the model was trained. Without it, xedge guesses and says what it assumes.",
+        "How photos were prepared when the model was trained: one of {schemes}, or a file. timm:FILE.json is the data "
+        "config of a network of timm, or the config.json of one on Hugging Face; torchvision:FILE.json has the values "
+        "of the transforms of weights of torchvision. Without it, xedge guesses and says what it assumes.",
         default=None,
-        choices=SCHEMES,
+        kind="scheme_name",
+        metavar="SCHEME|KIND:FILE",
     )
     crop: Crop = option(
-        "How photos are fitted to the input: stretched (none), or cut to its aspect ratio (center).",
+        "How photos are fitted to the input: stretched (none), or cut to its aspect ratio (center). A file of "
+        "preprocessing says this itself.",
         default="none",
         choices=("none", "center"),
     )
@@ -139,6 +143,12 @@ class ModelOptions:
         "two classes. Without it, xedge finds out by the model's last layers or by its values.",
         default=None,
         choices=OUTPUT_KINDS,
+    )
+    dequantize: bool = option(
+        "Restore the float model of an ONNX file that is quantized already; its weights keep the rounding that they "
+        "have.",
+        default=False,
+        kind="switch",
     )
     allow_code: bool = option(
         "Run code that the model file brings, such as Lambda layers.", default=False, kind="switch"
@@ -293,10 +303,10 @@ def documented(options: type) -> dict[str, Option]:
 
 
 def filled(words: str) -> str:
-    """Return an option's documentation with the names of targets and precisions that there are."""
+    """Return an option's documentation with the names of targets, precisions and schemes that there are."""
     if "{targets}" in words:
         words = words.replace("{targets}", ", ".join(_called(target) for target in targets()))
-    return words.replace("{precisions}", ", ".join(PRECISIONS))
+    return words.replace("{precisions}", ", ".join(PRECISIONS)).replace("{schemes}", ", ".join(SCHEMES))
 
 
 def _called(target: Target) -> str:

@@ -10,25 +10,30 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from xedge.bundle.manifest import Recipe, TensorSpec
 from xedge.conversion.artifact import Artifact, Calibration, written
+from xedge.conversion.routes import FileRoute, Layout, Route, SavedModelRoute, in_layout
 from xedge.conversion.stages import Stages
-from xedge.converters import Form, Target, find_library
+from xedge.converters import Form, Target
 from xedge.converters.tflite import library as tensorflow
 from xedge.device.board import usable_cores
 from xedge.errors import (
     CheckError,
     InputError,
+    MissingRuntimeError,
+    ResourceError,
     UnsuitableModelError,
     UnsupportedError,
     UsageError,
     XedgeError,
+    brief,
     parameter,
 )
+from xedge.files import sha256
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_head
 from xedge.graph.ir import Activation, Graph, Reshape, Weighted
@@ -38,12 +43,12 @@ from xedge.quantization import recipe as int8
 from xedge.quantization.affine import Affine
 from xedge.quantization.plan import Plan
 from xedge.runtimes import Session, Settings, choose_runtime
+from xedge.runtimes.trial import tried
 from xedge.sources import FloatModel, OutsideSetError, ReadModel, Source
 from xedge.sources._tensorflow import TensorFlowModel
 from xedge.types import FloatArray
 from xedge.vocabulary import OutputKind, Precision
 
-Layout = Literal["NHWC", "NCHW"]
 # How far the reference graph may be from the original model: noise over signal of the logits, and on top of that what
 # float32 itself loses, as a share of the largest logit. A kernel that is wrong by 1 % is far beyond it.
 PARITY, ROUNDING = 1e-4, 2e-6
@@ -309,14 +314,14 @@ class GraphReference:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LibraryReference:
-    """A model that a library's converter takes; its float TFLite artifact is the reference.
+    """A model that a library's converter takes; the float artifact of its route is the reference.
 
     Args:
         source: The model as the user named it.
-        folder: Where the library's files lie, as long as the reference is used.
+        route: How libraries convert it.
         reason: Why the model is not in the reference graph.
         scheme: The preprocessing scheme that the model suggests, and the reason; None if it suggests none.
-        original: The model as TensorFlow computes it.
+        original: The model as its own framework computes it.
         session: The float artifact, loaded.
         classes: The number of classes; one output stands for two.
         output_kind: What the output holds, found out by its values.
@@ -325,7 +330,7 @@ class LibraryReference:
     """
 
     source: Source
-    folder: Path
+    route: Route
     reason: str
     scheme: tuple[str, str] | None
     original: FloatModel
@@ -348,22 +353,17 @@ class LibraryReference:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """The shape of a photo: (height, width, channels)."""
-        height, width, channels = self.session.input_shape()[1:]
-        return height, width, channels
+        return _photo_shape(self.source, self.session, self.route)
 
     @cached_property
     def weights_sha256(self) -> str:
         """The sha256 of the float artifact."""
-        return hashlib.sha256(self._file.read_bytes()).hexdigest()
+        return hashlib.sha256(self.route.float_file.read_bytes()).hexdigest()
 
     @property
     def parameters(self) -> int:
         """The number of float32 values that the artifact has room for, which is about that of its parameters."""
-        return self._file.stat().st_size // 4
-
-    @property
-    def _file(self) -> Path:
-        return self.folder / "fp32.tflite"
+        return self.route.float_file.stat().st_size // 4
 
     def predict(self, photos: Iterable[FloatArray]) -> FloatArray:
         """Return the float artifact's probabilities (N, classes) for preprocessed photos (H, W, C), one at a time."""
@@ -376,11 +376,12 @@ class LibraryReference:
     def checked_predict(self, photos: FloatArray) -> tuple[FloatArray, float]:
         """Return the float artifact's probabilities, and its distance from the original; as ``Reference`` says."""
         got, expected = self._output(photos), self.original.output(photos)
-        _check_parity(self.name, tensorflow.WAY, got, expected, self.output_kind)
+        _check_parity(self.name, self.route.made_by, got, expected, self.output_kind)
         return class_probabilities(got, self.output_kind), float(np.abs(got - expected).max())
 
     def _output(self, photos: Iterable[FloatArray]) -> FloatArray:
-        return np.concatenate([self.session.run(photo[None]) for photo in photos]).astype(np.float32)
+        layout = self.route.layout
+        return np.concatenate([self.session.run(in_layout(photo, layout)) for photo in photos]).astype(np.float32)
 
     def tensors(self, photo: FloatArray) -> Mapping[str, FloatArray]:
         """Return nothing: a library's tensors have names of their own."""
@@ -400,7 +401,7 @@ class LibraryReference:
     ) -> Artifact:
         """Have the target's library write an artifact; as ``Reference`` says."""
         del in_float
-        library = find_library(target)
+        way, quantizer = self._words(target)
         for name, asked in (
             ("io", form.io != "float32"),
             ("batch", form.batch != 1),
@@ -413,16 +414,21 @@ class LibraryReference:
                 )
         with stages.stage("convert") as words:
             try:
-                files = written(path, library.convert(self.folder, form, calibration.inputs))
+                files = written(path, self.route.convert(target, form, calibration.inputs))
             except XedgeError:
                 raise
             except Exception as error:  # the libraries have no exceptions in common
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
-                raise UnsupportedError(f"{self.source}: {library.WAY} fails for {target.name} ({reason})") from error
-            words.append(f"{_sized(target, form, files)}, by {library.WAY}")
-        quantized = form.precision in ("int8", "dynamic")
-        way = f"{library.WAY} and {library.QUANTIZER}" if quantized else library.WAY
+                raise UnsupportedError(f"{self.source}: {way} fails for {target.name} ({reason})") from error
+            words.append(f"{_sized(target, form, files)}, by {way}")
+        way = f"{way} and {quantizer}" if form.precision in ("int8", "dynamic") else way
         return Artifact(form=form, files=files, recipe=Recipe(way=way, reason=self.reason))
+
+    def _words(self, target: Target) -> tuple[str, str]:
+        try:
+            return self.route.words(target)
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{self.reason}; {error.worded(parameter)}") from error
 
     def float_sibling(self, target: Target, form: Form, path: Path) -> Path | None:
         """Return nothing: what libraries make of a model differs in more than its precision."""
@@ -432,7 +438,7 @@ class LibraryReference:
     def input_spec(self, target: Target, form: Form, plan: Plan | None) -> TensorSpec:
         """Return what a library's artifact takes."""
         del plan
-        return _input_spec("input", self.input_shape, find_library(target).LAYOUT, form, None)
+        return _input_spec("input", self.input_shape, self.route.artifact_layout(target), form, None)
 
     def output_spec(self, form: Form, plan: Plan | None) -> TensorSpec:
         """Return what a library's artifact gives."""
@@ -448,7 +454,7 @@ def read_reference(
     precisions: tuple[Precision, ...] = ("fp32",),
     allow_code: bool = False,
 ) -> Reference:
-    """Read a model into the reference graph, or have TensorFlow's converter prepare it.
+    """Read a model into the reference graph, or prepare it for libraries' converters.
 
     Args:
         source: The model as the user named it.
@@ -465,15 +471,19 @@ def read_reference(
     except UnsuitableModelError:
         raise
     except UnsupportedError as error:
-        if source.path is None or source.kind.library is None:
+        if source.path is None or (source.kind.library is None and source.kind.float_file is None):
             raise
+        seen = error if isinstance(error, OutsideSetError) else OutsideSetError(str(error))
+        if source.kind.float_file is not None:
+            file = source.kind.float_file(source, scratch)
+            return _library_reference(source, FileRoute(file=file), seen, file.original)
+        assert source.kind.library is not None
         original = TensorFlowModel(source.kind.library, source, allow_code=allow_code)
         integers = original.export(scratch / tensorflow.SAVED_MODEL)
         tensorflow.prepare(source, scratch, precisions)
-        seen = error if isinstance(error, OutsideSetError) else OutsideSetError(str(error))
         if integers:
             seen.scheme = "raw", "the model takes integers"
-        return _library_reference(source, scratch, seen, original)
+        return _library_reference(source, SavedModelRoute(folder=scratch), seen, original)
 
 
 def _graph_reference(source: Source, read: ReadModel) -> GraphReference:
@@ -522,16 +532,28 @@ def _check_half(source: Source, graph: Graph) -> None:
             )
 
 
-def _library_reference(source: Source, folder: Path, seen: OutsideSetError, original: FloatModel) -> LibraryReference:
-    artifact = folder / "fp32.tflite"
-    session = choose_runtime(artifact).open(artifact, Settings(threads=usable_cores()))
-    shape = session.input_shape()[1:]
-    if len(shape) != 3 or min(shape) < 1:
-        raise UnsupportedError(f"{source}: takes {shape}, not photos of a fixed (height, width, channels)")
-    rows = np.concatenate([session.run(sample[None]) for sample in _noise((shape[0], shape[1], shape[2]))])
+def _library_reference(source: Source, route: Route, seen: OutsideSetError, original: FloatModel) -> LibraryReference:
+    artifact, settings = route.float_file, Settings(threads=usable_cores())
+    runtime = choose_runtime(artifact)
+
+    def answered() -> tuple[Session, FloatArray]:
+        session = runtime.open(artifact, settings)
+        samples = _noise(_photo_shape(source, session, route))
+        return session, np.concatenate([session.run(in_layout(sample, route.layout)) for sample in samples])
+
+    try:
+        runtime.load()
+        tried(artifact, sha256(artifact), runtime, settings, answered)
+        session, rows = answered()
+    except (MissingRuntimeError, ResourceError, UnsupportedError):
+        raise
+    except Exception as error:  # what computes it may raise anything
+        words = error.worded(parameter) if isinstance(error, XedgeError) else brief(error)
+        words = words.removeprefix(f"{artifact}: ").replace(f"{artifact.parent}/", "")
+        raise UnsupportedError(f"{seen.worded(parameter)}; nor can a library take it ({words})") from error
     return LibraryReference(
         source=source,
-        folder=folder,
+        route=route,
         reason=str(seen),
         scheme=seen.scheme,
         notes=seen.notes,
@@ -541,6 +563,14 @@ def _library_reference(source: Source, folder: Path, seen: OutsideSetError, orig
         classes=_classes(source, rows.shape[1:]),
         output_kind=_kind_of_values(source, rows),
     )
+
+
+def _photo_shape(source: Source, session: Session, route: Route) -> tuple[int, int, int]:
+    """Return the shape of a photo, (height, width, channels), that a float artifact takes."""
+    shape = session.input_shape()[1:]
+    if len(shape) != 3 or min(shape) < 1:
+        raise UnsupportedError(f"{source}: takes {shape}, not photos of a fixed (height, width, channels)")
+    return shape if route.layout == "NHWC" else (shape[1], shape[2], shape[0])
 
 
 def parity(got: FloatArray, expected: FloatArray, kind: OutputKind) -> float:

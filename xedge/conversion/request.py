@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xedge.conversion.data_config import DataConfig, read_data_config
 from xedge.conversion.options import ConvertOptions
 from xedge.converters import target_names
 from xedge.errors import InputError, UsageError, parameter
@@ -26,12 +27,14 @@ class Request:
         targets: The names of the targets; each pair of target and precision becomes a bundle.
         precisions: The precisions.
         options: Everything else, as the user gave it.
+        data_config: What the file says that the option ``preprocess`` names; None if it names none.
     """
 
     source: Source
     targets: tuple[str, ...]
     precisions: tuple[Precision, ...]
     options: ConvertOptions
+    data_config: DataConfig | None = None
 
     @property
     def budget(self) -> Budget:
@@ -77,16 +80,20 @@ def resolved(options: ConvertOptions, stack: ExitStack) -> Request:
             because converting starts from what a file holds.
 
     Raises:
-        UsageError: A model, target or precision is not known.
-        InputError: The model's file is missing or of a kind that is not read.
+        UsageError: A model, target, precision or preprocessing is not known, or two options contradict each other.
+        InputError: The model's file is missing or of a kind that is not read, or the file of preprocessing is damaged.
     """
     return Request(
         source=replace(
-            _source(options.model, options.weights, stack), size=options.size, output_kind=options.output_kind
+            _source(options.model, options.weights, stack),
+            size=options.size,
+            output_kind=options.output_kind,
+            dequantize=options.dequantize,
         ),
         targets=target_names(options.target),
         precisions=precision_names(options.precision),
         options=options,
+        data_config=read_data_config(options.preprocess, options.crop),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from xedge.conversion.reference import Reference
@@ -57,9 +59,10 @@ def _others(assumed: Preprocessing) -> dict[str, Preprocessing]:
     found = {}
     for name in SCHEMES:
         try:
-            other = scheme(name, assumed.height, assumed.width, assumed.channels, assumed.crop, exif=assumed.exif)
+            given = scheme(name, assumed.height, assumed.width, assumed.channels)
         except UsageError:  # It is for colour photos only.
             continue
+        other = replace(assumed, colour=given.colour, scale=given.scale, offset=given.offset)
         if other != assumed:
             found[name] = other
     return found

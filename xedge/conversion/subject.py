@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xedge.conversion.data_config import applied
 from xedge.conversion.reference import Reference, read_reference
 from xedge.conversion.request import Request
 from xedge.conversion.scaling import check_scaling
@@ -121,6 +122,14 @@ def _preprocessing(request: Request, reference: Reference, stages: Stages) -> Pr
     if channels not in (1, 3):
         raise UnsupportedError(f"{request.source}: takes {channels} channels; photos have 1 or 3")
     options = request.options
+    size = f" ({reference.size_reason})" if reference.size_reason else ""
+    if request.data_config is not None:
+        assert options.preprocess is not None
+        prepared = applied(request.data_config, options.preprocess, reference.input_shape, exif=options.exif)
+        stages.tell(
+            "input", f"{height}x{width}x{channels}{size}, preprocessing {options.preprocess}: {prepared.fitting}"
+        )
+        return prepared
     if options.preprocess is not None:
         name, reason = options.preprocess, "as asked"
     elif request.source.scheme is not None:
@@ -130,7 +139,6 @@ def _preprocessing(request: Request, reference: Reference, stages: Stages) -> Pr
             "tf",
             "assumed, for nothing in the model tells; name the scheme if it is another",
         )
-    size = f" ({reference.size_reason})" if reference.size_reason else ""
     stages.tell("input", f"{height}x{width}x{channels}{size}, preprocessing {name}: {reason}")
     return scheme(name, height, width, channels, options.crop, exif=options.exif)
 

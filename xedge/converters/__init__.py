@@ -80,6 +80,16 @@ class Library(Protocol):
         """Return the artifact's files by suffix, the one that a runtime opens first."""
 
 
+class FileLibrary(Protocol):
+    """A module that converts, with a library, an ONNX file that the reference graph cannot hold."""
+
+    WAY: str
+    QUANTIZER: str
+
+    def convert(self, file: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]) -> Mapping[str, bytes]:
+        """Return the artifact's files by suffix, the one that a runtime opens first."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """A format that xedge converts to.
@@ -104,6 +114,8 @@ class Target:
             ``CONFORMANCE_NOISE``.
         library: The module of the way around for models outside the reference graph, which has what ``Library`` says.
             None if there is no such way.
+        file_library: The module of the way around for ONNX files, which has what ``FileLibrary`` says. None if there is
+            no such way.
         colours: The colours of the target in charts, on a light and on a dark page.
         next_steps: A function that returns lines to print after a conversion, from the bundle's path and its manifest.
     """
@@ -124,6 +136,7 @@ class Target:
     freedom: float = 0.0
     noise: Mapping[Precision, float] = field(default_factory=dict)
     library: str | None = None
+    file_library: str | None = None
     colours: tuple[str, str] = ("#57606a", "#a3adb8")
     next_steps: Callable[[Path, Manifest], Sequence[str]] | None = None
 
@@ -203,3 +216,17 @@ def find_library(target: Target) -> Library:
             f"{target.name} takes operations of the reference graph only; these targets take others: {others}"
         )
     return cast("Library", importlib.import_module(target.library))
+
+
+def find_file_library(target: Target) -> FileLibrary:
+    """Return the module that converts to a target what the reference graph cannot hold of an ONNX file.
+
+    Raises:
+        UnsupportedError: There is no such way to the target.
+    """
+    if target.file_library is None:
+        others = ", ".join(one.name for one in targets() if one.file_library is not None)
+        raise UnsupportedError(
+            f"{target.name} takes ONNX operators of the reference graph only; these targets take others: {others}"
+        )
+    return cast("FileLibrary", importlib.import_module(target.file_library))

@@ -373,4 +373,4 @@ def names_of(bundles: list[Bundle]) -> list[str]:
 def _prepared(manifest: Manifest) -> str:
     """Describe what happens to a photo before its pixels are scaled; the scaling may be a part of the artifact."""
     p = manifest.preprocessing
-    return f"{p.height}x{p.width} {p.colour}, crop {p.crop}, {p.resize}{', turned by EXIF' if p.exif else ''}"
+    return f"{p.colour}, {p.fitting}"

@@ -71,7 +71,7 @@ def upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except Exception as error:  # The metadata may be damaged in many ways
-        raise InputError(f"{_named(image)}: its EXIF orientation cannot be read ({error}); remove it") from error
+        raise InputError(f"{named(image)}: its EXIF orientation cannot be read ({error}); remove it") from error
 
 
 def with_eight_bits(image: Image.Image, mode: str) -> Image.Image:
@@ -109,9 +109,10 @@ def with_eight_bits(image: Image.Image, mode: str) -> Image.Image:
 
 def _not_taken(image: Image.Image) -> InputError:
     return InputError(
-        f"{_named(image)}: has pixels of mode {image.mode}, whose values have no fixed range; save it with 8 or 16 bits"
+        f"{named(image)}: has pixels of mode {image.mode}, whose values have no fixed range; save it with 8 or 16 bits"
     )
 
 
-def _named(image: Image.Image) -> str:
+def named(image: Image.Image) -> str:
+    """Return the name of a photo's file for messages, or words for a photo without one."""
     return str(getattr(image, "filename", "") or "the photo")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 from PIL import Image
 
 from xedge.errors import UsageError, parameter
 from xedge.photos.decoding import open_photo, upright, with_eight_bits
+from xedge.photos.fitting import Filter, Resized, center_cut, resized
 from xedge.types import FloatArray, Int8Array, UInt8Array
 from xedge.vocabulary import Crop
 
@@ -21,15 +23,23 @@ LARGEST_SIDE = 1 << 14
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a photo becomes the input: crop, resize, colour order, then pixel * scale + offset.
+    """How a photo becomes the input: it is resized and cropped, its colours ordered, then pixel * scale + offset.
 
     Args:
         height: The height of the input in pixels.
         width: The width of the input in pixels.
         colour: The order of the colour channels; ``L`` is a single grey channel.
         crop: ``none`` resizes the whole photo to the shape of the input; ``center`` first crops the centre of the photo
-            to the aspect ratio of the input.
-        resize: The filter with which the photo is resized.
+            to the aspect ratio of the input. The others resize the photo to ``resized`` first and then cut the centre
+            in the shape of the input, as torchvision and timm do: ``short`` keeps the aspect ratio and covers
+            ``resized`` (torchvision's Resize and CenterCrop, timm's crop_mode center), ``squash`` stretches the photo
+            to it, and ``border`` keeps the aspect ratio and fits the photo into it. What the centre has beyond the
+            photo is filled.
+        resize: The filter of Pillow with which the photo is resized, always with antialiasing.
+        resized: The height and width that the photo is resized to before its centre is cut; None for ``none`` and
+            ``center``.
+        fill: The value 0 to 255 of each channel around a photo with the crop ``border``; None for the others, which
+            fill with 0.
         scale: The factors for the pixels, one per channel or one for all channels.
         offset: The values that are added after scaling, one per channel or one for all channels.
         exif: Whether photos are first turned and mirrored as their EXIF orientation says, which Keras does not do.
@@ -38,11 +48,13 @@ class Preprocessing:
     height: int
     width: int
     colour: Colour = "RGB"
-    crop: Crop = "none"
-    resize: Literal["bilinear"] = "bilinear"
+    crop: Crop | Resized = "none"
+    resize: Filter = "bilinear"
     scale: tuple[float, ...] = (1 / 127.5,)
     offset: tuple[float, ...] = (-1.0,)
     exif: bool = False
+    resized: tuple[int, int] | None = None
+    fill: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         channels = self.channels
@@ -50,6 +62,14 @@ class Preprocessing:
             raise ValueError(f"scale and offset need 1 or {channels} values, but got {self.scale} and {self.offset}")
         if not (1 <= self.height <= LARGEST_SIDE and 1 <= self.width <= LARGEST_SIDE):
             raise ValueError(f"photos of {self.height}x{self.width} pixels; a side has 1 to {LARGEST_SIDE}")
+        if (self.resized is not None) != (self.crop in get_args(Resized)):
+            raise ValueError(f"resized is {self.resized}, which does not go with the crop {self.crop}")
+        if self.resized is not None and not all(1 <= side <= LARGEST_SIDE for side in self.resized):
+            raise ValueError(f"resized is {self.resized}; a side has 1 to {LARGEST_SIDE}")
+        if (self.fill is not None) != (self.crop == "border"):
+            raise ValueError(f"fill is {self.fill}, which does not go with the crop {self.crop}")
+        if self.fill is not None and not (len(self.fill) == channels and all(0 <= one <= 255 for one in self.fill)):
+            raise ValueError(f"fill is {self.fill}; it needs {channels} values from 0 to 255")
 
     @property
     def channels(self) -> int:
@@ -69,6 +89,19 @@ class Preprocessing:
             return self.scale[0], self.offset[0]
         return None
 
+    @property
+    def fitting(self) -> str:
+        """How a photo is brought to the shape of the input, in words."""
+        size, turned = f"{self.height}x{self.width}", "turned by EXIF, " if self.exif else ""
+        if self.resized is None:
+            return f"{turned}{self.resize} to {size}, crop {self.crop}"
+        high, wide = self.resized
+        covered = "the short side to" if high == wide else "to cover"
+        ways = {"short": covered, "squash": "stretched to", "border": "to fit into"}
+        to = f"{high}" if self.crop == "short" and high == wide else f"{high}x{wide}"
+        filled = f" filled with {', '.join(map(str, self.fill))}" if self.fill is not None else ""
+        return f"{turned}{self.resize} {ways[self.crop]} {to}, then the centre of {size}{filled}"
+
     def pixels(self, photo: Path | Image.Image) -> UInt8Array:
         """Return the pixels of a photo (height, width, channels) uint8 after cropping and resizing.
 
@@ -76,16 +109,23 @@ class Preprocessing:
             photo: The file of the photo, or the decoded photo.
 
         Raises:
-            InputError: The file is missing, or it is not a photo.
+            InputError: The file is missing, it is not a photo, or its sides differ too much to be resized.
         """
         image = open_photo(photo) if isinstance(photo, Path) else photo
         if self.exif:
             image = upright(image)
         image = with_eight_bits(image, "L" if self.colour == "L" else "RGB")
-        box = _center_box(image.size, self.width / self.height) if self.crop == "center" else None
-        image = image.resize((self.width, self.height), Image.Resampling.BILINEAR, box=box)
+        image = self._fitted(image)
         pixels = np.asarray(image, np.uint8).reshape(self.height, self.width, self.channels)
         return pixels[:, :, ::-1] if self.colour == "BGR" else pixels
+
+    def _fitted(self, image: Image.Image) -> Image.Image:
+        if self.resized is not None:
+            how = cast("Resized", self.crop)  # as __post_init__ checks
+            image = resized(image, self.resized, how, self.resize)
+            return center_cut(image, self.height, self.width, self.fill or (0,) * self.channels)
+        box = _center_box(image.size, self.width / self.height) if self.crop == "center" else None
+        return image.resize((self.width, self.height), Image.Resampling[self.resize.upper()], box=box)
 
     def scaled(self, pixels: UInt8Array) -> FloatArray:
         """Return pixel * scale + offset as (..., height, width, channels) float32.
@@ -125,17 +165,25 @@ def _center_box(size: tuple[int, int], aspect: float) -> tuple[float, float, flo
     return left, top, left + wide, top + high
 
 
+def normalization(mean: Sequence[float], deviation: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the scale and the offset that do to pixels what torchvision's ToTensor and Normalize do.
+
+    Args:
+        mean: The mean of each channel, where pixels are from 0 to 1.
+        deviation: The standard deviation of each channel, where pixels are from 0 to 1.
+    """
+    scale = tuple(1 / 255 / one for one in deviation)
+    return scale, tuple(-m / one for m, one in zip(mean, deviation, strict=True))
+
+
 # The names of the schemes are those of ``preprocess_input(mode=...)`` in Keras Applications, plus ``unit`` and ``raw``.
-_IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_IMAGENET_SCALE, _IMAGENET_OFFSET = normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SCHEMES: dict[str, dict[str, object]] = {
     "tf": {"scale": (1 / 127.5,), "offset": (-1.0,)},
     "unit": {"scale": (1 / 255,), "offset": (0.0,)},
     "raw": {"scale": (1.0,), "offset": (0.0,)},
     "caffe": {"colour": "BGR", "scale": (1.0,) * 3, "offset": (-103.939, -116.779, -123.68)},
-    "torch": {
-        "scale": tuple(1 / 255 / d for d in _IMAGENET_DEVIATION),
-        "offset": tuple(-m / d for m, d in zip(_IMAGENET_MEAN, _IMAGENET_DEVIATION, strict=True)),
-    },
+    "torch": {"scale": _IMAGENET_SCALE, "offset": _IMAGENET_OFFSET},
 }
 
 

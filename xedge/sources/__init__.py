@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from xedge.errors import UnsupportedError
 from xedge.plugins import parts
@@ -46,6 +46,28 @@ class ReadModel:
     scheme: tuple[str, str] | None = None
     size_reason: str | None = None
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FloatFile:
+    """A model outside the reference graph, as an ONNX file that libraries' converters take.
+
+    Args:
+        path: The file: one float32 photo in a batch of one, and one float32 row.
+        layout: The layout of the photo.
+        original: The model as ONNX Runtime computes it from the user's own file.
+    """
+
+    path: Path
+    layout: Literal["NHWC", "NCHW"]
+    original: FloatModel
+
+
+class WritesFloat(Protocol):
+    """A function that writes a model as an ONNX file."""
+
+    def __call__(self, source: Source, folder: Path) -> FloatFile:
+        """Return the file, which is written into a folder; errors are those of ``Reader``."""
 
 
 class OutsideSetError(UnsupportedError):
@@ -98,6 +120,8 @@ class SourceKind:
         rank: The kind's place in messages, and among kinds that take the same path; smaller numbers come first.
         library: The module that TensorFlow's process runs for such models outside the reference graph, for libraries'
             converters (``_tensorflow``); None if there is no such way.
+        float_file: A function that writes such models as ONNX files, for libraries' converters of these; None if there
+            is no such way.
     """
 
     name: str
@@ -106,6 +130,7 @@ class SourceKind:
     read: Reader
     rank: int = 100
     library: str | None = None
+    float_file: WritesFloat | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,6 +146,7 @@ class Source:
         weights: Where the weights come from, for a built-in name.
         size: The height and width of photos that the user asks for; None takes the model's own.
         output_kind: What the output holds, as the user says; None finds out.
+        dequantize: Whether the float model of a file that is quantized already is to be restored.
     """
 
     name: str
@@ -131,6 +157,7 @@ class Source:
     weights: str | None = None
     size: tuple[int, int] | None = None
     output_kind: OutputKind | None = None
+    dequantize: bool = False
 
     def __str__(self) -> str:
         return self.name if self.path is None or self.embedded else self.path.name

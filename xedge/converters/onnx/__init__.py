@@ -22,5 +22,6 @@ TARGET = Target(
     rules=Rules(pairs=True),
     convert=deferred("xedge.converters.onnx.writer:convert"),
     library="xedge.converters.onnx.library",
+    file_library="xedge.converters.onnx.file_library",
     colours=("#b35900", "#ffa657"),
 )

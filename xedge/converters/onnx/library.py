@@ -40,12 +40,12 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
     if not file.exists():
         _convert(folder / SAVED_MODEL, file)
     if form.precision == "fp16":
-        return {".onnx": _half(onnx.load(file))}
+        return {".onnx": half(onnx.load(file))}
     if form.precision == "fp32":
         return {".onnx": file.read_bytes()}
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         quantized = Path(scratch) / "quantized.onnx"
-        _quantize(file, quantized, photos() if form.precision == "int8" else None)
+        quantize(file, quantized, (photo[None] for photo in photos()) if form.precision == "int8" else None)
         return {".onnx": quantized.read_bytes()}
 
 
@@ -62,8 +62,8 @@ def _convert(saved_model: Path, file: Path) -> None:
     onnx.save(model, file)
 
 
-def _half(model: Any) -> bytes:
-    """Store float weights in half precision; a Cast unpacks them when the model is loaded."""
+def half(model: Any) -> bytes:
+    """Return a model with its float weights in half precision; a Cast unpacks them when the model is loaded."""
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -78,8 +78,14 @@ def _half(model: Any) -> bytes:
     return data
 
 
-def _quantize(file: Path, quantized: Path, photos: Iterable[FloatArray] | None) -> None:
-    """Write the int8 version: static if there are photos, and otherwise with the ranges of each photo as it comes."""
+def quantize(file: Path, quantized: Path, photos: Iterable[FloatArray] | None) -> None:
+    """Write the int8 version: static if there are photos, and otherwise with the ranges of each photo as it comes.
+
+    Args:
+        file: The float model.
+        quantized: The file to write.
+        photos: Preprocessed calibration photos as the model takes them, each in a batch of one.
+    """
     from onnxruntime import quantization  # noqa: PLC0415 - only this way needs it
 
     if photos is None:
@@ -109,7 +115,7 @@ class _Photos:
     def get_next(self) -> dict[str, FloatArray] | None:
         """Return the next photo, or None after the last."""
         photo = next(self._photos, None)
-        return None if photo is None else {self._name: photo[None]}
+        return None if photo is None else {self._name: photo}
 
     def __iter__(self) -> Iterator[dict[str, FloatArray]]:
         return iter(self.get_next, None)

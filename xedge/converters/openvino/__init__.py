@@ -23,5 +23,6 @@ TARGET = Target(
     freedom=0.1,  # OpenVINO computes in bfloat16 where the processor has it
     convert=deferred("xedge.converters.openvino.writer:convert"),
     library="xedge.converters.openvino.library",
+    file_library="xedge.converters.openvino.file_library",
     colours=("#7a3e9d", "#d2a8ff"),
 )

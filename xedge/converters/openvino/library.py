@@ -35,13 +35,36 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
         MissingRuntimeError: NNCF is needed and not installed.
         UnsupportedError: OpenVINO does not take the model.
     """
+    model = converted(folder / SAVED_MODEL)
+    model.reshape([1, *model.input(0).partial_shape.to_string().strip("[]").split(",")[1:]])
+    return saved(model, form, lambda: (photo[None] for photo in photos()))
+
+
+def converted(path: Path) -> Any:
+    """Return a SavedModel or an ONNX file as OpenVINO's model.
+
+    Raises:
+        UnsupportedError: OpenVINO does not take it.
+    """
     try:
-        model = ov.convert_model(folder / SAVED_MODEL)
+        return ov.convert_model(path)
     except Exception as error:  # OpenVINO's frontends have no common exception type
         raise UnsupportedError(
             f"OpenVINO's converter does not take the model ({' '.join(str(error).split())[:200]})"
         ) from error
-    model.reshape([1, *model.input(0).partial_shape.to_string().strip("[]").split(",")[1:]])
+
+
+def saved(model: Any, form: Form, photos: Callable[[], Iterable[FloatArray]]) -> dict[str, bytes]:
+    """Return the artifact's files of OpenVINO's model.
+
+    Args:
+        model: The model, in float.
+        form: The form of the artifact.
+        photos: A function that gives preprocessed calibration photos as the model takes them, for int8.
+
+    Raises:
+        MissingRuntimeError: NNCF is needed and not installed.
+    """
     if form.precision in ("int8", "dynamic"):
         model = _compressed(model, photos() if form.precision == "int8" else None)
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
@@ -60,7 +83,7 @@ def _compressed(model: Any, photos: Iterable[FloatArray] | None) -> Any:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         if photos is None:
             return nncf.compress_weights(model)
-        samples = [photo[None] for photo in photos]
+        samples = list(photos)
         # Without this, products overflow 16 bits on x86 processors without VNNI.
         advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
         return nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), advanced_parameters=advanced)

@@ -17,4 +17,5 @@ SOURCE = SourceKind(
     takes=takes,
     read=deferred("xedge.sources.onnx.reading:read"),
     rank=30,
+    float_file=deferred("xedge.sources.onnx.floats:write_float_file"),
 )

@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-from xedge.errors import InputError, UnsuitableModelError, UnsupportedError, brief, parameter
+from xedge.errors import InputError, UnsuitableModelError, brief, parameter
+from xedge.sources.onnx.dequantize import restored
 from xedge.types import FloatArray, Shape
 
 # Operators that only quantized models have.
@@ -33,6 +34,7 @@ class OnnxFile:
         sizes: The sizes of the input as ONNX has them, with a batch of one.
         channels_first: Whether the input is (batch, channels, height, width).
         dtype: The type of the input's values.
+        restored: Whether the file is quantized, and the model is its float model.
     """
 
     path: Path
@@ -41,6 +43,7 @@ class OnnxFile:
     sizes: Shape
     channels_first: bool
     dtype: np.dtype[Any]
+    restored: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -53,19 +56,24 @@ class OnnxFile:
         Raises:
             InputError: The values are missing, or are not as many as the tensor says.
         """
-        try:
-            values: FloatArray = numpy_helper.to_array(tensor, base_dir=str(self.path.parent))
-        except Exception as error:  # onnx has no exceptions in common
-            raise InputError(f"{self.path}: the values of {tensor.name} are damaged ({brief(error)})") from error
-        return values
+        return _array(self.path, tensor)
 
 
-def open_file(path: Path, size: tuple[int, int] | None) -> OnnxFile:
+def _array(path: Path, tensor: Any) -> FloatArray:
+    try:
+        values: FloatArray = numpy_helper.to_array(tensor, base_dir=str(path.parent))
+    except Exception as error:  # onnx has no exceptions in common
+        raise InputError(f"{path}: the values of {tensor.name} are damaged ({brief(error)})") from error
+    return values
+
+
+def open_file(path: Path, size: tuple[int, int] | None, *, dequantize: bool = False) -> OnnxFile:
     """Open an ONNX file.
 
     Args:
         path: The file.
         size: The height and width of photos that the user asks for; None takes the model's own.
+        dequantize: Whether the float model of a quantized file is restored.
 
     Raises:
         InputError: The file is damaged, or names data outside its folder.
@@ -75,12 +83,17 @@ def open_file(path: Path, size: tuple[int, int] | None) -> OnnxFile:
     _check_locations(path, model)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
-    for node in _nodes(model.graph):
-        if node.op_type in QUANTIZED or node.op_type.startswith(("QLinear", "QGemm", "QAttention")):
-            raise UnsuitableModelError(
-                f"{path} is quantized already ({node.op_type} at {node.name or node.output[0]}), which xedge does by "
-                "itself; give the model in float"
-            )
+    quantized = _first_quantized(model)
+    is_restored = quantized is not None and dequantize
+    if is_restored:
+        model = restored(path, model, lambda tensor: _array(path, tensor))
+        quantized = _first_quantized(model)  # inside of a branch
+    if quantized is not None:
+        raise UnsuitableModelError(
+            f"{path} is quantized already ({quantized.op_type} at {quantized.name or quantized.output[0]}), which "
+            f"xedge does by itself; give the model in float, or restore it from this file with "
+            f"{parameter('dequantize')}, which keeps the rounding of its weights"
+        )
     held = {tensor.name for tensor in model.graph.initializer}
     inputs = [one for one in model.graph.input if one.name not in held]
     if len(inputs) != 1 or len(model.graph.output) != 1:
@@ -99,7 +112,15 @@ def open_file(path: Path, size: tuple[int, int] | None) -> OnnxFile:
         sizes=sizes,
         channels_first=first,
         dtype=np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)),
+        restored=is_restored,
     )
+
+
+def _first_quantized(model: Any) -> Any:
+    """Return the first operator that only quantized models have; None if there is none."""
+    beginnings = ("QLinear", "QGemm", "QAttention")
+    found = (one for one in _nodes(model.graph) if one.op_type in QUANTIZED or one.op_type.startswith(beginnings))
+    return next(found, None)
 
 
 def _loaded(path: Path) -> Any:
@@ -126,7 +147,7 @@ def _names(model: Any) -> Iterator[Any]:
 def _check_locations(path: Path, model: Any) -> None:
     """Refuse data that is not a file in the model's folder, before anything opens it."""
     folder = path.parent.resolve()
-    for tensor in _tensors(model):
+    for tensor in tensors(model):
         if not external_data_helper.uses_external_data(tensor):
             continue
         location = next((one.value for one in tensor.external_data if one.key == "location"), "")
@@ -139,7 +160,8 @@ def _check_locations(path: Path, model: Any) -> None:
             raise InputError(f"{path}: the values of {tensor.name} are in {location}, which is missing beside it")
 
 
-def _tensors(model: Any) -> Iterator[Any]:
+def tensors(model: Any) -> Iterator[Any]:
+    """Return all tensors with values in a model, those in attributes included."""
     for graph in _graphs(model.graph):
         yield from graph.initializer
         yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
@@ -200,5 +222,7 @@ def _sizes(path: Path, kind: Any, asked: tuple[int, int] | None) -> tuple[Shape,
             f"{path} takes photos of any size; choose one with {parameter('size')}, such as 224x224"
         )
     if prod(given) > MOST_VALUES:
-        raise UnsupportedError(f"{path} takes photos of {tuple(given[1:])}, which is more than any classifier takes")
+        raise UnsuitableModelError(
+            f"{path} takes photos of {tuple(given[1:])}, which is more than any classifier takes"
+        )
     return tuple(given), first

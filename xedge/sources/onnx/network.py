@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from xedge.errors import InputError, UnsupportedError
+from xedge.errors import InputError, UnsuitableModelError, UnsupportedError
 from xedge.graph.builder import Builder
 from xedge.graph.ir import Graph, Input, Mean
 from xedge.graph.taking import into, permuted
@@ -156,6 +156,8 @@ class NetworkBuilder(Builder):
             raise UnsupportedError(f"{operator.name}: {operator.kind} of constants is not in the reference graph's set")
         try:
             return np.asarray(OF_CONSTANTS[operator.kind](inputs, operator.attributes))
+        except UnsuitableModelError as error:
+            raise error.within(f"{operator.name}: {operator.kind}") from error
         except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError, MemoryError) as error:
             raise UnsupportedError(f"{operator.name}: this {operator.kind} of constants fails ({error})") from error
 

@@ -796,6 +796,9 @@ def _gather(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> V
     if given.ndim == 0:
         one = _part(builder, name, value, {axis: slice(places[0], places[0] + 1)})
         return _dropped(builder, f"{name}/index", one, [axis])
+    if len(value.axes) == 1 and places == list(range(size)):
+        # PyTorch's as_strided, where it takes all values in their order.
+        return _reformed(builder, name, value, given.shape)
     view, inner = builder.view(value.name), value.axes[axis]
     if given.ndim != 1 or inner is None or inner < len(view.lead):
         raise UnsupportedError(f"{name}: takes positions in another order")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from xedge.errors import InputError, brief
-from xedge.sources.onnx.file import OnnxFile
+from xedge.sources.onnx.file import OnnxFile, tensors
 from xedge.types import FloatArray
 
 
@@ -18,7 +19,8 @@ class OnnxModel:
     """A model as ONNX Runtime computes it.
 
     Args:
-        file: The file. One that computes in half precision is computed in float32, with the same weights.
+        file: The file. One that computes in half precision is computed in float32, with the same weights, and of one
+            that is quantized the float model that was restored.
     """
 
     def __init__(self, file: OnnxFile) -> None:
@@ -37,7 +39,7 @@ class OnnxModel:
         options.enable_cpu_mem_arena = False
         rows = []
         try:
-            given = _in_float(file) if half else str(file.path)
+            given = in_float(file).SerializeToString() if half or file.restored else str(file.path)
             session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
             for photo in photos:
                 feed = (photo.transpose(2, 0, 1) if file.channels_first else photo)[None]
@@ -48,10 +50,18 @@ class OnnxModel:
         return np.concatenate(rows)
 
 
-def _in_float(file: OnnxFile) -> bytes:
-    """Return a model in half precision with its weights, its types and its casts in float32."""
+def in_float(file: OnnxFile) -> Any:
+    """Return a copy of a model with all its values inside.
+
+    Where it is in half precision, its weights, its types and its casts are in float32.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(file.model)
+    for tensor in tensors(model):
+        if external_data_helper.uses_external_data(tensor):
+            tensor.CopyFrom(numpy_helper.from_array(file.array(tensor), tensor.name))
+    if file.dtype != np.float16:
+        return model
     del model.graph.value_info[:]
     for end in (*model.graph.input, *model.graph.output):
         if end.type.tensor_type.elem_type == TensorProto.FLOAT16:
@@ -66,5 +76,4 @@ def _in_float(file: OnnxFile) -> bytes:
                 attribute.CopyFrom(helper.make_attribute(attribute.name, wide))
             elif attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
                 attribute.i = TensorProto.FLOAT
-    data: bytes = model.SerializeToString()
-    return data
+    return model

@@ -14,24 +14,30 @@ from xedge.sources.onnx.file import OnnxFile, open_file
 from xedge.sources.onnx.network import NetworkBuilder
 from xedge.sources.onnx.original import OnnxModel
 
+RESTORED = (
+    "the file is quantized already, and its float model was restored: the weights are those of its integers, and "
+    "everything is compared with that float model"
+)
+
 
 def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
     """Read the operators of an ONNX file, which runs no code; arguments and errors are those of ``Reader``."""
     del allow_code
     assert source.path is not None, "an ONNX model is a file"
-    file = open_file(source.path, source.size)
+    file = open_file(source.path, source.size, dequantize=source.dequantize)
+    notes = (RESTORED,) if file.restored else ()
     builder = NetworkBuilder(source.name, file)
     try:
         unfolded = builder.read()
     except UnsuitableModelError:
         raise
     except UnsupportedError as error:
-        raise OutsideSetError(f"{source}: {error.worded(parameter)}", _scheme(builder, file)) from error
+        raise OutsideSetError(f"{source}: {error.worded(parameter)}", _scheme(builder, file), notes) from error
     scheme = _scheme(builder, file)
     graph = spilled(simplify(unfolded), scratch / "kernels")
     del unfolded, builder
     give_memory_back()
-    return ReadModel(graph=graph, original=OnnxModel(file), name=source.name, scheme=scheme)
+    return ReadModel(graph=graph, original=OnnxModel(file), name=source.name, scheme=scheme, notes=notes)
 
 
 def _scheme(builder: NetworkBuilder, file: OnnxFile) -> tuple[str, str] | None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
+from xedge.errors import UnsuitableModelError
+
 # A shape has few values, and a damaged file may ask for any number of them.
 MOST = 1 << 26
 
@@ -16,7 +18,8 @@ MOST = 1 << 26
 def _limited(shape: Any) -> tuple[int, ...]:
     sizes = tuple(int(one) for one in np.atleast_1d(shape))
     if prod(sizes) > MOST or min(sizes, default=0) < 0:
-        raise ValueError(f"a constant of the shape {sizes}")
+        # No library should be asked to make it either.
+        raise UnsuitableModelError(f"a constant of the shape {sizes}, which no classifier has")
     return sizes
 
 
