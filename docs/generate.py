@@ -231,9 +231,9 @@ def documents() -> str:
     """Return the page of JSON documents, each type with its fields."""
     words = """Every document that `--json` writes names itself in `schema`; the number behind the stroke grows when a
 field changes its meaning or goes. `null` is unknown or not measured, never zero. Unknown fields are refused. The JSON
-Schemas lie beside this page in [`docs/schemas`](../schemas/run.json). `xedge convert --json` writes a list with
-`path`, `artifact_bytes` and `manifest` of each bundle, `xedge predict --json` one with `photo` and `classes` of each
-photo."""
+Schemas lie beside this page in [`docs/schemas`](../schemas/run.json). `xedge convert --json` and `xedge wrap --json`
+write a list with `path`, `artifact_bytes` and `manifest` of each bundle, `xedge predict --json` one with `photo` and
+`classes` of each photo."""
     parts = [NOTE, "# Manifest and JSON documents", words]
     tags = {name_of(tag): tag for tag in KINDS}
     told: set[Any] = set()

@@ -50,6 +50,7 @@ def main() -> int:
     for one in made:
         accuracy = one.manifest.accuracy
         assert accuracy is not None
+        assert accuracy.agreement is not None
         print(
             f"{one.path}: {one.artifact_bytes / 1e3:.0f} KB, top-1 {100 * accuracy.artifact.top1:.1f} %, "
             f"drop {accuracy.drop_points:+.1f} points, agreement {100 * accuracy.agreement.agreement:.1f} %"

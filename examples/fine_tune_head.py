@@ -63,6 +63,7 @@ def main() -> int:
     )
     accuracy = made.manifest.accuracy
     assert accuracy is not None
+    assert accuracy.reference is not None
     top1 = f"float {100 * accuracy.reference.top1:.2f} %, int8 {100 * accuracy.artifact.top1:.2f} %"
     print(f"{top1} of {accuracy.artifact.photos} photos")
     if options.on is not None:

@@ -59,7 +59,9 @@ RENAMED = {"bundles": "bundle", "duration": "duration_s"}
 FIELDS_OF_PLAN = {field.name for field in dataclasses.fields(Plan)}
 
 
-@pytest.mark.parametrize("command", ["convert", "run", "verify", "analyze", "cost", "compare", "benchmark", "report"])
+@pytest.mark.parametrize(
+    "command", ["convert", "wrap", "run", "verify", "analyze", "cost", "compare", "benchmark", "report"]
+)
 def test_what_the_command_line_can_python_can(command: str) -> None:
     options = {action.dest for action in commands_of(parser())[command]._actions} - ONLY_COMMANDS
     known = set(inspect.signature(getattr(xedge, command)).parameters)

@@ -76,6 +76,7 @@ def test_what_was_answered_class_by_class_is_in_a_file_of_its_own(made: Path, he
     assert found is not None
     assert CONFUSION in bundle.manifest.files
     for one in (found.artifact, found.reference):
+        assert one is not None
         assert [(each.index, each.label, each.photos) for each in one.classes] == [
             (index, LABELS[index], EACH) for index in PHOTOGRAPHED
         ]

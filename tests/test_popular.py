@@ -72,5 +72,6 @@ def test_int8_of_a_popular_construct_is_near_float_on_every_target(
     for one in made:
         assert one.manifest.recipe.way == "reference graph"
         golden = open_bundle(one.path).golden()
+        assert golden.reference is not None
         moved = float(np.abs(golden.expected - golden.reference).sum(-1).mean()) / 2
         assert moved < MOVED, f"{one.manifest.target}: {moved:.3f} of the probability"

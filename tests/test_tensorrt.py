@@ -28,6 +28,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 def test_accuracy_is_kept(bundles: Path, precision: str, points: float) -> None:
     accuracy = open_bundle(bundles / f"tensorrt_{precision}").manifest.accuracy
     assert accuracy is not None
+    assert accuracy.drop_points is not None
     assert abs(accuracy.drop_points) <= points
 
 

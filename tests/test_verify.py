@@ -69,6 +69,8 @@ def test_the_embedded_default_keeps_its_accuracy(bundles: Path, target: str, pre
     """Float top-1 is 86.56 % of 372 photos; half a point is two of them."""
     measured = open_bundle(bundles / f"{target}_{precision}").manifest.accuracy
     assert measured is not None
+    assert measured.reference is not None
+    assert measured.agreement is not None
     assert measured.reference.top1 == pytest.approx(0.8656, abs=0.0001)
     allowed = {"fp32": 0.0001, "fp16": 0.0028, "dynamic": 0.011, "int8": 0.011}[precision]
     assert measured.artifact.top1 >= 0.8656 - allowed

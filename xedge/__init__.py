@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xedge.api.report import report
     from xedge.api.run import run, run_on
     from xedge.api.verify import verify
+    from xedge.api.wrap import wrap
     from xedge.bundle.manifest import Manifest
     from xedge.conversion.pipeline import Converted
     from xedge.device.cooldown import Cooldown
@@ -51,6 +52,7 @@ _MODULES = {
     "xedge.api.report": ("report",),
     "xedge.api.run": ("run", "run_on"),
     "xedge.api.verify": ("verify",),
+    "xedge.api.wrap": ("wrap",),
     "xedge.bundle.manifest": ("Manifest",),
     "xedge.conversion.pipeline": ("Converted",),
     "xedge.device.cooldown": ("Cooldown",),
@@ -94,6 +96,7 @@ __all__ = [
     "run",
     "run_on",
     "verify",
+    "wrap",
 ]
 
 

@@ -9,6 +9,9 @@ from xedge.errors import UsageError, not_known
 
 Precision = Literal["fp32", "fp16", "dynamic", "int8"]
 IoType = Literal["float32", "int8", "uint8"]
+# The types of an artifact's input and output. xedge itself makes no float16.
+ElementType = Literal["float32", "float16", "int8", "uint8"]
+Layout = Literal["NHWC", "NCHW"]
 Batch = int | Literal["dynamic"]
 Crop = Literal["none", "center"]
 # What a model's output holds: a value for each class, or one value for the second of two classes.

@@ -89,7 +89,9 @@ def verify(
 def _keras(bundles: list[Bundle], model: Path | None, scratch: Path, report: Report) -> list[Member]:
     floats = [bundle for bundle in bundles if bundle.manifest.input.dtype == "float32"]
     original = find_original(bundles[0], model)
-    if original is None:
+    if original is None and bundles[0].manifest.model.file_sha256 is None and bundles[0].manifest.wrapped:
+        report("keras      left out: this artifact was wrapped without a reference, so its model is not known")
+    elif original is None:
         report("keras      left out: the model's file is not beside the bundles; say where it is to compare with it")
     elif find_spec("keras") is None or not floats:
         report("keras      left out: " + ("not installed" if floats else "no bundle with a float input"))

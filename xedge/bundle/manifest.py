@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from xedge.codec import from_json, parse_json, to_json
 from xedge.errors import BundleError
 from xedge.metrics import Accuracy, Agreement, Confusion, Drop
 from xedge.photos.preprocess import Preprocessing
-from xedge.vocabulary import IoType, OutputKind, Precision
+from xedge.vocabulary import ElementType, Layout, OutputKind, Precision
 
 SCHEMA_VERSION = 4
 # The least and the greatest value of each type of integers.
 RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
+# What a recipe says of an artifact that was not made by xedge.
+WRAPPED = "wrapped"
 # No photo, batch or list of classes is larger.
 LARGEST_SIZE = 1 << 20
 
@@ -26,22 +29,22 @@ class TensorSpec:
     Args:
         name: The name of the tensor.
         shape: The shape, batch included; the batch is -1 if it is dynamic.
-        dtype: The type of the elements: ``float32``, ``int8`` or ``uint8``.
+        dtype: The type of the elements: ``float32``, ``float16``, ``int8`` or ``uint8``.
         layout: The layout of a batch of photos, ``NHWC`` or ``NCHW``; None for vectors.
-        scale: The scale of an integer tensor; None for float32.
-        zero_point: The zero point of an integer tensor; None for float32.
+        scale: The scale of an integer tensor; None for floats.
+        zero_point: The zero point of an integer tensor; None for floats.
     """
 
     name: str
     shape: tuple[int, ...]
-    dtype: IoType
-    layout: Literal["NHWC", "NCHW"] | None = None
+    dtype: ElementType
+    layout: Layout | None = None
     scale: float | None = None
     zero_point: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.dtype != "float32") != (self.scale is not None and self.zero_point is not None):
-            raise ValueError(f"{self.name}: an integer tensor needs scale and zero_point, and float32 has neither")
+        if (self.dtype in RANGES) != (self.scale is not None and self.zero_point is not None):
+            raise ValueError(f"{self.name}: an integer tensor needs scale and zero_point, and floats have neither")
         if self.scale is not None and self.zero_point is not None:
             least, most = RANGES[self.dtype]
             if not (self.scale > 0 and least <= self.zero_point <= most):
@@ -51,15 +54,21 @@ class TensorSpec:
         if not all(1 <= size <= LARGEST_SIZE for size in self.shape[1:]):
             raise ValueError(f"{self.name}: {self.shape} is no shape of a tensor")
 
+    @property
+    def photo_values(self) -> int:
+        """The number of values for one photo; the output of some artifacts is a vector without a batch."""
+        return self.shape[0] if len(self.shape) == 1 else prod(self.shape[1:])
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """The model from which the artifact was made.
+    """The model from which the artifact was made; for a wrapped artifact that of its reference, or else its own file.
 
     Args:
         name: The name of the model in file names and reports.
         source: The model file, or the name of a built-in network.
-        weights_sha256: The sha256 over the names, shapes and values of the folded weights.
+        weights_sha256: The sha256 over the names, shapes and values of the folded weights; for an artifact that was
+            wrapped without a reference, over its files.
         parameters: The number of weights and biases after batch normalization was folded into them.
         classes: The number of classes, which is the width of the output.
         file_sha256: The sha256 of the model file; None if there is no file.
@@ -117,8 +126,9 @@ class Recipe:
     """How the artifact was made.
 
     Args:
-        way: ``reference graph`` if the artifact was made from it, otherwise the library whose converter was used.
-        reason: The reason why a library's converter was used; None otherwise.
+        way: ``reference graph`` if the artifact was made from it, ``wrapped`` if it was not made by xedge, otherwise
+            the library whose converter was used.
+        reason: The reason why a library's converter was used, or the file that was wrapped; None otherwise.
         activations: How the activations were quantized; None if they are in float.
         weights: How the weights were quantized; None if they are in float.
         float_nodes: The names of the nodes that were left in float in an int8 artifact.
@@ -139,20 +149,20 @@ class HostAccuracy:
         data: The name of the set of photos on which it was measured.
         sha256: The sha256 over these photos.
         artifact: The accuracy of the artifact.
-        reference: The accuracy of the float reference.
-        agreement: How close the artifact's probabilities are to those of the float reference.
+        reference: The accuracy of the float reference; None for an artifact that was wrapped without one.
+        agreement: How close the artifact's probabilities are to those of the float reference; None without one.
     """
 
     data: str
     sha256: str
     artifact: Accuracy
-    reference: Accuracy
-    agreement: Agreement
+    reference: Accuracy | None
+    agreement: Agreement | None
 
     @property
-    def drop_points(self) -> float:
-        """The top-1 accuracy of the reference minus that of the artifact, in percentage points."""
-        return 100 * (self.reference.top1 - self.artifact.top1)
+    def drop_points(self) -> float | None:
+        """The top-1 accuracy of the reference minus that of the artifact, in percentage points; None without one."""
+        return None if self.reference is None else 100 * (self.reference.top1 - self.artifact.top1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +173,11 @@ class HostConfusion:
 
     Args:
         artifact: The answers of the artifact.
-        reference: The answers of the float reference.
+        reference: The answers of the float reference; None for an artifact that was wrapped without one.
     """
 
     artifact: Confusion
-    reference: Confusion
+    reference: Confusion | None
 
     def dumps(self) -> str:
         """Return the JSON text."""
@@ -314,7 +324,7 @@ class Manifest:
         if self.input.layout is None or self.input.shape[1:] != photo:
             raise ValueError(f"input.shape is {self.input.shape}, but preprocessing makes photos of {photo}")
         values = 1 if self.output_kind in ("probability", "logit") else classes
-        if self.output.shape[1:] != (values,):
+        if self.output.photo_values != values or values not in self.output.shape:
             raise ValueError(f"output.shape is {self.output.shape}, but {classes} classes need {values} values")
         if classes < 2 or (values == 1 and classes != 2):
             raise ValueError(f"model.classes is {classes}; a classifier has two or more, and one value stands for two")
@@ -324,6 +334,11 @@ class Manifest:
             raise ValueError(f"golden.tolerance is {self.golden.tolerance}, and not from 0 to 1")
         if self.gate is not None and not 0 <= self.gate.chosen < len(self.gate.rungs):
             raise ValueError(f"gate.chosen is {self.gate.chosen}, but there are {len(self.gate.rungs)} rungs")
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether the artifact was not made by xedge."""
+        return self.recipe.way == WRAPPED
 
     def dumps(self) -> str:
         """Return the JSON text."""

@@ -39,12 +39,13 @@ class GoldenData:
 
     Args:
         pixels: The golden photos (N, H, W, C) uint8, with the colours in the order that the model takes.
-        reference: The probabilities (N, classes) of the float reference.
+        reference: The probabilities (N, classes) of the float reference; None for an artifact that was wrapped without
+            one.
         expected: The probabilities (N, classes) of the artifact itself on the host.
     """
 
     pixels: UInt8Array
-    reference: FloatArray
+    reference: FloatArray | None
     expected: FloatArray
 
 
@@ -72,8 +73,8 @@ class Bundle:
     @property
     def artifact_bytes(self) -> int:
         """The size of the artifact in bytes, weights included."""
-        names = [name for name in self.manifest.files if PurePosixPath(name).stem == self.artifact.stem]
-        return sum((self.root / name).stat().st_size for name in names)
+        others = {LABELS, OUTPUTS, CHANGES, CONFUSION, *self.manifest.golden.photos}
+        return sum((self.root / name).stat().st_size for name in self.manifest.files if name not in others)
 
     @property
     def engines(self) -> Path:
@@ -93,11 +94,14 @@ class Bundle:
             images = [Image.open(self.root / name) for name in self.manifest.golden.photos]
             shape = (expected.height, expected.width, expected.channels)
             pixels = np.stack([np.asarray(image, np.uint8).reshape(shape) for image in images])
-            reference, answers = (np.asarray(outputs[name], np.float32) for name in ("reference", "expected"))
+            known = "reference" in outputs.files or not self.manifest.wrapped
+            reference = np.asarray(outputs["reference"], np.float32) if known else None
+            answers = np.asarray(outputs["expected"], np.float32)
         except Exception as error:  # NumPy and Pillow raise many kinds for damaged files
             words = str(error) or type(error).__name__
             raise BundleError(f"{self.root}: the golden photos cannot be read ({words}); convert again") from error
-        if not (reference.shape == answers.shape == (len(pixels), self.manifest.model.classes)):
+        shapes = {one.shape for one in (reference, answers) if one is not None}
+        if shapes != {(len(pixels), self.manifest.model.classes)}:
             raise BundleError(f"{self.root}/{OUTPUTS}: has no answer for each photo and class; convert again")
         return GoldenData(pixels=pixels, reference=reference, expected=answers)
 

@@ -154,6 +154,7 @@ def _is_bundle_zip(path: Path) -> bool:
 
 def _write_folder(folder: Path, files: Mapping[str, Path], contents: Mapping[str, bytes]) -> None:
     for name, file in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / name)
     for name, data in contents.items():
         path = folder / name
@@ -167,7 +168,8 @@ def _golden_files(manifest: Manifest, golden: GoldenData) -> dict[str, bytes]:
         buffer = io.BytesIO()
         Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
         files[name] = buffer.getvalue()
-    return {**files, OUTPUTS: _npz({"reference": golden.reference, "expected": golden.expected})}
+    known = {} if golden.reference is None else {"reference": golden.reference}
+    return {**files, OUTPUTS: _npz({**known, "expected": golden.expected})}
 
 
 def _npz(arrays: Mapping[str, FloatArray]) -> bytes:

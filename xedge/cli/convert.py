@@ -21,7 +21,9 @@ def main(options: argparse.Namespace) -> int:
     given = chosen(options, ConvertOptions)
     made = convert(**given, report=console.stage, progress=console.progress)
     document = [{"path": str(c.path), "artifact_bytes": c.artifact_bytes, "manifest": c.manifest} for c in made]
-    console.result(document, f"\n{_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}")
+    console.result(
+        document, f"\n{bundles_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}"
+    )
     if options.page is not None:
         from xedge.api.report import report_bundles  # noqa: PLC0415 - charts are imported for reports alone
 
@@ -74,7 +76,8 @@ def _code(made: list[Converted]) -> int:
     return UNDECIDED if "too few photos to decide" in verdicts else 0
 
 
-def _table(made: list[Converted]) -> str:
+def bundles_table(made: list[Converted]) -> str:
+    """Return a table of bundles with what was measured of them on the host."""
     rows = []
     for one in made:
         measured = one.manifest.accuracy
@@ -83,8 +86,8 @@ def _table(made: list[Converted]) -> str:
             low, high = measured.artifact.interval95
             figures = [
                 f"{percent(measured.artifact.top1)} [{100 * low:.1f}, {100 * high:.1f}]",
-                f"{measured.drop_points:+.2f}",
-                percent(measured.agreement.agreement),
+                "no reference" if measured.drop_points is None else f"{measured.drop_points:+.2f}",
+                "" if measured.agreement is None else percent(measured.agreement.agreement),
                 str(measured.artifact.photos),
             ]
         speed = one.manifest.speed

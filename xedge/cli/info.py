@@ -84,9 +84,13 @@ def _bundle(bundle: Bundle) -> list[tuple[str, str]]:
     if m.accuracy:
         measured = m.accuracy
         figures = f"top-1 {percent(measured.artifact.top1)} on {measured.artifact.photos} photos"
-        against = f"drop {measured.drop_points:+.2f} points, agreement {percent(measured.agreement.agreement)}"
+        against = "not compared with a float reference"
+        if measured.drop_points is not None and measured.agreement is not None:
+            against = f"drop {measured.drop_points:+.2f} points, agreement {percent(measured.agreement.agreement)}"
         lines.append(("accuracy", f"{figures}, {against}"))
-    lines.append(("made by", ", ".join(f"{name} {version}" for name, version in m.tools.items())))
+    lines.append(
+        ("wrapped by" if m.wrapped else "made by", ", ".join(f"{name} {version}" for name, version in m.tools.items()))
+    )
     return lines
 
 

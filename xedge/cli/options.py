@@ -36,7 +36,8 @@ def add_options(
             if known.flag == "" or (only is not None and one.name not in only) or fields.pop(one.name, None) is None:
                 continue
             if not one.kw_only:
-                parser.add_argument(one.name, nargs="?", metavar=known.metavar, help=known.words)
+                nargs = None if one.default is dataclasses.MISSING else "?"
+                parser.add_argument(one.name, nargs=nargs, metavar=known.metavar, help=known.words)
                 continue
             group = group or parser.add_argument_group(_title(part))
             _add(group, one, known, (defaults or {}).get(one.name, one.default))

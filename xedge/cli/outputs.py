@@ -18,10 +18,11 @@ BEGINNING = 4096
 # The names under which the command line's parsers keep what is read.
 INPUTS = (
     *("model", "weights", "data", "calibration", "selection", "labels", "wheels", "against"),
+    *("artifact", "reference"),
     *("bundle", "bundles", "photos", "things", "documents", "thing"),
 )
 # Documents that are lists, by command, and what each of their entries has.
-LISTS = {"convert": "manifest", "predict": "classes", "cost": "ordinary"}
+LISTS = {"convert": "manifest", "wrap": "manifest", "predict": "classes", "cost": "ordinary"}
 
 
 def check_outputs(options: argparse.Namespace) -> None:

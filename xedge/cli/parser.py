@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from xedge._version import __version__
 from xedge.cli.options import add_options
 from xedge.cli.values import cooldown, percent, points, positive, rate, seconds
-from xedge.conversion.options import EVERYTHING, AnalyzeOptions, ConvertOptions, ModelOptions, filled
+from xedge.conversion.options import EVERYTHING, AnalyzeOptions, ConvertOptions, ModelOptions, WrapOptions, filled
 from xedge.errors import EXIT_CODES, UsageError, not_known
 
 
@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"xedge {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_convert(commands)
+    _add_wrap(commands)
     _add_run(commands)
     _add_predict(commands)
     _add_verify(commands)
@@ -107,6 +108,12 @@ def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
         metavar="FILE",
         help="Afterwards run the bundles here and write a page about them, as xedge report does.",
     )
+    _add_reporting(p)
+
+
+def _add_wrap(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("wrap", help="make a bundle of an artifact that others made")  # type: ignore[attr-defined]
+    add_options(p, WrapOptions)
     _add_reporting(p)
 
 

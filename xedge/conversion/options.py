@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from xedge.converters import Target, targets
 from xedge.errors import XedgeError
-from xedge.vocabulary import OUTPUT_KINDS, PRECISIONS, SCHEMES, Batch, Crop, IoType, OutputKind, Precision
+from xedge.vocabulary import OUTPUT_KINDS, PRECISIONS, SCHEMES, Batch, Crop, IoType, Layout, OutputKind, Precision
 
 Pathlike = str | Path
 Report = Callable[[str], None]
@@ -63,16 +63,20 @@ def option(words: str, *, default: Any = MISSING, kw_only: bool = True, **known:
     return field(default=default, kw_only=kw_only, metadata={"option": Option(words=words, **known)})
 
 
-def again(options: type, name: str, default: Any) -> Any:
-    """Return the field of an option that another class has, with another default.
+def again(options: type, name: str, default: Any, words: str | None = None) -> Any:
+    """Return the field of an option that another class has, with another default or other words.
 
     Args:
         options: The class that has the option.
         name: The name of the option.
         default: The default.
+        words: The documentation; None takes that of the other class.
     """
     (known,) = (one for one in fields(options) if one.name == name)
-    return field(default=default, kw_only=known.kw_only, metadata=known.metadata)
+    metadata = dict(known.metadata)
+    if words is not None:
+        metadata["option"] = dataclasses.replace(metadata["option"], words=words)
+    return field(default=default, kw_only=known.kw_only, metadata=metadata)
 
 
 if TYPE_CHECKING:
@@ -295,6 +299,81 @@ class AnalyzeOptions(Callbacks, CalibrationOptions, ModelOptions):
         metavar="DIR",
     )
     photos: int = option("The number of photos to measure noise on.", default=8, kind="positive", metavar="N")
+
+
+@options_class
+class WrapOptions(Callbacks):
+    """What is wrapped, and what its file does not say."""
+
+    artifact: Pathlike = option(
+        "The file: .tflite, .onnx (files with its weights have to be beside it), or the .xml of OpenVINO with its .bin "
+        "beside it.",
+        kw_only=False,
+        metavar="FILE",
+    )
+    preprocess: str | None = again(
+        ModelOptions,
+        "preprocess",
+        default=None,
+        words="How photos were scaled when the model was trained. It is needed unless the reference or the file tells: "
+        "its metadata, the scale of an integer input, or an input of whole pixels.",
+    )
+    crop: Crop = again(ModelOptions, "crop", default="none")
+    exif: bool = again(
+        ModelOptions, "exif", default=False, words="Turn photos as their EXIF orientation says before they are scaled."
+    )
+    size: tuple[int, int] | None = again(
+        ModelOptions,
+        "size",
+        default=None,
+        words="The height and width of photos, such as 224x224, for a file that leaves them open; in Python, two "
+        "numbers.",
+    )
+    layout: Layout | None = option(
+        "Where the channels of a photo are, if the shape of the input does not tell: last (NHWC) or first (NCHW).",
+        default=None,
+        choices=("NHWC", "NCHW"),
+    )
+    output_name: str | None = option(
+        "The name of the output with the classes, for a file with several outputs.", default=None, metavar="NAME"
+    )
+    output_kind: OutputKind | None = again(
+        ModelOptions,
+        "output_kind",
+        default=None,
+        words="What the output holds: probabilities or logits of all classes, or the probability or logit of the "
+        "second of two classes. Without it, xedge finds out by the values.",
+    )
+    labels: Pathlike | None = again(
+        ConvertOptions,
+        "labels",
+        default=None,
+        words="A file with the class names in the order of the outputs, one on each line. Without it, xedge takes "
+        "those in the file, those of the reference, or the class folders of the labelled photos.",
+    )
+    data: Pathlike | None = again(
+        ConvertOptions,
+        "data",
+        default=None,
+        words="Labelled photos to measure the accuracy on, with one folder for each class.",
+    )
+    reference: Pathlike | None = option(
+        "A bundle of the same model in float. Lost accuracy and agreement are measured against it, and the wrapped "
+        "bundle can be compared with others of this model.",
+        default=None,
+        kind="Path",
+        metavar="BUNDLE",
+    )
+    output: Pathlike | None = again(
+        ConvertOptions,
+        "output",
+        default=None,
+        words="The folder to write the bundle to. Without it, the bundle is named after the file, in the current "
+        "folder.",
+    )
+    zipped: bool = again(
+        ConvertOptions, "zipped", default=False, words="Write the bundle as one zip instead of a folder."
+    )
 
 
 def documented(options: type) -> dict[str, Option]:

@@ -237,7 +237,9 @@ def _scored(
 
 def _note_loss(calibrated: Calibrated, manifest: Manifest, scored: HostAccuracy) -> None:
     """Tell it if an artifact answers much less like the model than its precision should."""
-    drop, same = 100 * (scored.reference.top1 - scored.artifact.top1), scored.agreement.agreement
+    if scored.drop_points is None or scored.agreement is None:
+        return
+    drop, same = scored.drop_points, scored.agreement.agreement
     if drop > LOST_POINTS or same < LOW_AGREEMENT:
         calibrated.stages.note(
             f"{manifest.target} {manifest.precision} answers {100 * same:.1f} % of the photos as float does, and its "

@@ -16,7 +16,7 @@ import numpy as np
 
 from xedge.bundle.manifest import Recipe, TensorSpec
 from xedge.conversion.artifact import Artifact, Calibration, written
-from xedge.conversion.routes import FileRoute, Layout, Route, SavedModelRoute, in_layout
+from xedge.conversion.routes import FileRoute, Route, SavedModelRoute, in_layout
 from xedge.conversion.stages import Stages
 from xedge.converters import Form, Target
 from xedge.converters.tflite import library as tensorflow
@@ -47,7 +47,7 @@ from xedge.runtimes.trial import tried
 from xedge.sources import FloatModel, OutsideSetError, ReadModel, Source
 from xedge.sources._tensorflow import TensorFlowModel
 from xedge.types import FloatArray
-from xedge.vocabulary import OutputKind, Precision
+from xedge.vocabulary import Layout, OutputKind, Precision
 
 # How far the reference graph may be from the original model: noise over signal of the logits, and on top of that what
 # float32 itself loses, as a share of the largest logit. A kernel that is wrong by 1 % is far beyond it.

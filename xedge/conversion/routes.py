@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from xedge.converters import Form, Target, find_file_library, find_library
 from xedge.converters.tflite import library as tensorflow
 from xedge.sources import FloatFile
 from xedge.types import FloatArray
+from xedge.vocabulary import Layout
 
-Layout = Literal["NHWC", "NCHW"]
 Photos = Callable[[], Iterable[FloatArray]]
 
 

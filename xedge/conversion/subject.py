@@ -94,23 +94,23 @@ def read_subject(request: Request, scratch: Path, stages: Stages) -> Subject:
     preprocessing = _preprocessing(request, reference, stages)
     photos = _labelled_photos(request)
     if photos is not None:
-        _note_photos(photos, preprocessing, stages)
+        note_photos(photos, preprocessing, stages)
     labels = _labels(request, reference, photos)
     if photos is not None and request.options.preprocess is None and request.source.scheme is None:
         check_scaling(reference, preprocessing, photos, truth_of(photos, labels, reference.classes), stages)
-    _note_shared_names(labels or (), stages)
+    note_shared_names(labels or (), stages)
     if reference.output_kind in ("probability", "logit"):
-        second = (labels or _numbered(reference.classes))[1]
+        second = (labels or numbered(reference.classes))[1]
         stages.tell("output", f"one {reference.output_kind}, which is taken for that of the second class, {second}")
     elif reference.output_kind == "logits":
         stages.tell("output", "logits, from which probabilities are computed by a softmax")
-    pixels = _golden_pixels(preprocessing, photos)
+    pixels = golden_photos(preprocessing, photos)
     return Subject(
         request=request,
         reference=reference,
         preprocessing=preprocessing,
         photos=photos,
-        labels=labels or _numbered(reference.classes),
+        labels=labels or numbered(reference.classes),
         labels_known=labels is not None,
         golden_pixels=pixels,
         golden_reference=_checked(reference, preprocessing.scaled(pixels), stages),
@@ -147,7 +147,16 @@ def _labelled_photos(request: Request) -> PhotoSet | None:
     data = request.options.data
     if data is None:
         return embedded.test_photos() if request.source.embedded else None
-    photos = read_folder(Path(data))
+    return labelled_photos(Path(data))
+
+
+def labelled_photos(data: Path) -> PhotoSet:
+    """Return the photos of a folder to measure accuracy on.
+
+    Raises:
+        InputError: The folder cannot be read, or it has no class folders.
+    """
+    photos = read_folder(data)
     if not photos.labelled:
         raise InputError(
             f"{data}: has no class folders, so that no accuracy can be measured; leave {parameter('data')} out"
@@ -155,7 +164,7 @@ def _labelled_photos(request: Request) -> PhotoSet | None:
     return photos
 
 
-def _note_photos(photos: PhotoSet, preprocessing: Preprocessing, stages: Stages) -> None:
+def note_photos(photos: PhotoSet, preprocessing: Preprocessing, stages: Stages) -> None:
     """Tell what of a folder is not scored, and if viewers would show some of the photos turned."""
     if photos.left_out:
         stages.note(f"{photos.root}: not scored: {', '.join(photos.left_out)}")
@@ -173,11 +182,7 @@ def _labels(request: Request, reference: Reference, photos: PhotoSet | None) -> 
     """The class names in the order of the outputs, where they are known."""
     classes, file = reference.classes, request.options.labels
     if file is not None:
-        try:
-            lines = read_text(Path(file), LARGEST_LABELS_BYTES).split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: cannot be read as UTF-8 text ({error}); give one label on each line") from error
-        labels = tuple(line.strip() for line in lines if line.strip())
+        labels = read_labels(Path(file))
         if len(labels) != classes:
             raise InputError(f"{file}: has {len(labels)} labels for a model of {classes} classes")
         return labels
@@ -189,8 +194,30 @@ def _labels(request: Request, reference: Reference, photos: PhotoSet | None) -> 
     return photos.classes
 
 
-def _note_shared_names(labels: tuple[str, ...], stages: Stages) -> None:
-    """Tell it if several classes have one name."""
+def read_labels(file: Path) -> tuple[str, ...]:
+    """Return the labels of a file, one on each line; blank lines do not count.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        return labels_in(read_text(file, LARGEST_LABELS_BYTES))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read as UTF-8 text ({error}); give one label on each line") from error
+
+
+def labels_in(text: str) -> tuple[str, ...]:
+    """Return the labels in the text of a file of labels, one on each line; blank lines do not count."""
+    return tuple(line.strip() for line in text.split("\n") if line.strip())
+
+
+def note_shared_names(labels: tuple[str, ...], stages: Stages) -> None:
+    """Tell it if several classes have one name.
+
+    Args:
+        labels: The names of the classes in the order of the outputs.
+        stages: Told of it.
+    """
     shared = shared_names(labels)
     if not shared:
         return
@@ -202,11 +229,18 @@ def _note_shared_names(labels: tuple[str, ...], stages: Stages) -> None:
     )
 
 
-def _numbered(classes: int) -> tuple[str, ...]:
+def numbered(classes: int) -> tuple[str, ...]:
+    """Return labels for classes whose names are not known, such as ``class_07``."""
     return tuple(f"class_{index:0{len(str(classes - 1))}d}" for index in range(classes))
 
 
-def _golden_pixels(preprocessing: Preprocessing, photos: PhotoSet | None) -> UInt8Array:
+def golden_photos(preprocessing: Preprocessing, photos: PhotoSet | None) -> UInt8Array:
+    """Return the pixels (N, H, W, C) of the photos of the self-test.
+
+    Args:
+        preprocessing: From a photo to the model's input.
+        photos: The photos to choose from; None takes those that come with xedge.
+    """
     files = (photos or embedded.test_photos()).files
     chosen = [files[len(files) * i // GOLDEN_PHOTOS] for i in range(GOLDEN_PHOTOS)]
     return np.stack([preprocessing.pixels(file) for file in chosen])

@@ -67,7 +67,12 @@ class BundleMember:
         return np.stack([self._classifier.classify(pixels) for pixels in photos])
 
     def tensors(self, pixels: UInt8Array) -> Mapping[str, FloatArray]:
-        """Return the tensors of one inference, NHWC, by their names in the reference graph."""
+        """Return the tensors of one inference, NHWC, by their names in the reference graph.
+
+        There are none of an artifact that was wrapped: its tensors have names of their own.
+        """
+        if self.bundle.manifest.wrapped:
+            return {}
         tensors = self._runtime.tensors(self.bundle.artifact, self._classifier.input(pixels))
         # The input is left out: in an integer input the values are shifted, and all members have the same photo anyway.
         photo = self.bundle.manifest.input.name

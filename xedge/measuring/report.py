@@ -27,13 +27,14 @@ class SelfTest:
         photos: The number of golden photos that were compared.
         max_difference: The greatest difference of one probability from that of the same artifact on the host.
         tolerance: The greatest difference that is allowed.
-        reference_agreement: The share of photos with the same top-1 class as the float reference, 0 to 1.
+        reference_agreement: The share of photos with the same top-1 class as the float reference, 0 to 1; None if the
+            bundle was wrapped without one.
     """
 
     photos: int
     max_difference: float
     tolerance: float
-    reference_agreement: float
+    reference_agreement: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from xedge.errors import (
     BundleError,
@@ -26,7 +26,9 @@ from xedge.errors import (
     brief,
     parameter,
 )
+from xedge.native_log import native_log
 from xedge.plugins import parts
+from xedge.vocabulary import Precision
 
 if TYPE_CHECKING:
     from xedge.types import FloatArray, Tensor
@@ -72,6 +74,8 @@ class Settings:
         few: Only a few photos follow, so spare memory rather than time.
         integers: The artifact is quantized, which some accelerators have to be told.
         engines: A folder in which what an accelerator compiles may be kept; None keeps nothing.
+        shape: The shape of the input, where the artifact leaves some of its sizes open; None leaves them open.
+        output: The name of the output to give, where the artifact has several; None takes the first one.
     """
 
     threads: int
@@ -80,6 +84,62 @@ class Settings:
     few: bool = False
     integers: bool = False
     engines: Path | None = None
+    shape: tuple[int, ...] | None = None
+    output: str | None = None
+
+    def shape_for(self, found: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the shape to give an input of which an artifact leaves sizes open.
+
+        Args:
+            found: The shape of the input, -1 where it is open.
+
+        Returns:
+            The shape; None if nothing is open, or if what is asked for leaves it open too or does not fit.
+        """
+        wanted = self.shape
+        if wanted is None or -1 not in found or -1 in wanted or len(wanted) != len(found):
+            return None
+        return wanted if all(a in (-1, b) for a, b in zip(found, wanted, strict=True)) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """An input or output of an artifact, as its file describes it.
+
+    Args:
+        name: The name of the tensor, as the runtime knows it.
+        shape: The shape, batch included; -1 where it is open.
+        dtype: NumPy's name of the type of the elements, such as ``float32``.
+        scale: The scale of integers that stand for real values; None if the file tells none.
+        zero_point: The integer that stands for zero; None if the file tells none.
+        labels: The text of a file of labels inside the artifact, one label on each line; None if there is none.
+        normalization: The means and the deviations of pixels, one for all channels or one for each: the input is
+            (pixel - mean) / deviation. None if the file tells none.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+    labels: str | None = None
+    normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What an artifact's file holds.
+
+    Args:
+        inputs: The inputs.
+        outputs: The outputs.
+        weights: The number of weights of convolutions and matrix products by the precision in which they compute:
+            ``int8`` if their inputs have integers of fixed ranges, ``dynamic`` if only the weights are integers.
+    """
+
+    inputs: tuple[End, ...]
+    outputs: tuple[End, ...]
+    weights: Mapping[Precision, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +255,8 @@ class Runtime:
         name: The name as users type it, which is also that of xedge's extra.
         package: The package's name on the package index.
         import_name: The package's name in Python.
-        session: The module with ``open_session`` and ``read_tensors``, imported only when it is used.
+        session: The module with ``open_session`` and ``read_tensors``, imported only when it is used. If it also has
+            ``companions`` and ``contents``, artifacts of others can be wrapped.
         suffixes: The suffixes of the artifacts that the runtime opens.
         wheel: What is known of the package's wheels.
         rank: The runtime's place in lists and among those that open the same artifacts; smaller numbers come first.
@@ -224,7 +285,8 @@ class Runtime:
                 f"{parameter('provider')} {settings.provider}: {self.package} has {', '.join(self.providers)}"
             )
         opener: Callable[[Path, Settings], Session] = self.load().open_session
-        with _refusals(artifact, f"{self.package} does not load it"):
+        # OpenVINO asks its readers of every format what a damaged file is, and these print what they think of it.
+        with _refusals(artifact, f"{self.package} does not load it"), native_log():
             session = opener(artifact, settings)
         return _Guarded(session, artifact, f"{self.package} cannot describe it")
 
@@ -238,6 +300,35 @@ class Runtime:
         with _refusals(artifact, f"{self.package} cannot look inside"):
             return reader(artifact, photo)
 
+    def companions(self, artifact: Path) -> tuple[str, ...]:
+        """Return the names of the other files that an artifact consists of, relative to its folder.
+
+        Raises:
+            UnsupportedError: The runtime cannot tell.
+            BundleError: The artifact is damaged, or one of the names leads out of its folder.
+            InputError: One of the files is missing.
+        """
+        finder: Callable[[Path], tuple[str, ...]] = self._describing("companions")
+        with _refusals(artifact, "cannot be read"), native_log():
+            return finder(artifact)
+
+    def contents(self, artifact: Path) -> Contents:
+        """Return what an artifact's file holds.
+
+        Raises:
+            UnsupportedError: The runtime cannot tell.
+            BundleError: The artifact is damaged.
+        """
+        reader: Callable[[Path], Contents] = self._describing("contents")
+        with _refusals(artifact, "cannot be read"), native_log():
+            return reader(artifact)
+
+    def _describing(self, name: str) -> Callable[[Path], Any]:
+        function: Callable[[Path], Any] | None = getattr(self.load(), name, None)
+        if function is None:
+            raise UnsupportedError(f"the runtime {self.name} cannot tell what a file of others holds")
+        return function
+
     def load(self) -> ModuleType:
         """Import the runtime.
 
@@ -250,6 +341,24 @@ class Runtime:
             raise MissingRuntimeError(
                 f"{self.package} cannot be imported ({error}); install it: pip install 'xedge[{self.name}]'"
             ) from error
+
+
+def chosen_output(artifact: Path, names: Sequence[str], settings: Settings) -> int:
+    """Return the index of the output that a session gives.
+
+    Args:
+        artifact: The artifact, for messages.
+        names: The names of the artifact's outputs.
+        settings: How the artifact is run, which names an output.
+
+    Raises:
+        BundleError: There are several outputs, and none has this name.
+    """
+    if len(names) == 1 or settings.output is None:
+        return 0
+    if settings.output not in names:
+        raise BundleError(f"{artifact}: has no output {settings.output!r} among its {len(names)}; wrap it again")
+    return names.index(settings.output)
 
 
 def refusal(artifact: Path | str, words: str, error: Exception) -> XedgeError:

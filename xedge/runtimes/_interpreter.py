@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -13,8 +15,10 @@ import numpy as np
 from xedge.device.system import System
 from xedge.errors import BundleError, brief
 from xedge.native_log import native_log
-from xedge.runtimes import Execution, Operation, Settings
+from xedge.runtimes import Contents, End, Execution, Operation, Settings, chosen_output
+from xedge.runtimes._tflite_metadata import read_metadata
 from xedge.types import FloatArray, Tensor
+from xedge.vocabulary import Precision
 
 # The name and value of an entry in a file's metadata, without which XNNPACK computes in fp32 even if the processor has
 # half-precision arithmetic (tensorflow/lite/tools/optimize/reduced_precision_metadata.h).
@@ -22,6 +26,7 @@ HALF_MARK = ("reduced_precision_support", b"fp16accfp16")
 # What Linux calls vector arithmetic in half precision on Arm.
 HALF_FEATURE = "asimdhp"
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+INTEGERS = (np.int8, np.uint8, np.int16)
 
 
 class InterpreterSession:
@@ -38,13 +43,18 @@ class InterpreterSession:
     def __init__(self, interpreter_class: Any, runtime: str, version: str, artifact: Path, settings: Settings) -> None:
         threads = settings.threads
         try:
-            with native_log():
-                self._interpreter = interpreter_class(model_path=str(artifact), num_threads=threads)
-                self._interpreter.allocate_tensors()
+            self._interpreter = interpreter_class(model_path=str(artifact), num_threads=threads)
+            source = self._interpreter.get_input_details()[0]
+            shape = settings.shape_for(_open_shape(source))
+            if shape is not None and shape != tuple(source["shape"]):
+                self._interpreter.resize_tensor_input(source["index"], shape)
+            self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{artifact}: {runtime} {version} does not load it ({brief(error)})") from error
-        self._input: int = self._interpreter.get_input_details()[0]["index"]
-        self._output: int = self._interpreter.get_output_details()[0]["index"]
+        self._input: int = source["index"]
+        outputs = self._interpreter.get_output_details()
+        names = [one["name"] for one in outputs]
+        self._output: int = outputs[chosen_output(artifact, names, settings)]["index"]
         self._runtime, self._version, self._threads = runtime, version, threads
         self._artifact = artifact
 
@@ -114,8 +124,8 @@ def _operation(op: Any, tensors: dict[int, Any]) -> Operation | None:
     product = kind in PRODUCTS
     work = _multiply_accumulates(op, tensors) if product else None
     made = partial(Operation, kind=kind, product=product, multiply_accumulates=work)
-    if output == np.int8:
-        return made(precision="int8", role="integer")
+    if output in INTEGERS:
+        return made(precision=str(output), role="integer")
     if product and np.dtype(np.int8) in inputs:
         return made(precision="int8, ranges of each photo", role="integer")
     return made(precision=str(output), role="float")
@@ -126,6 +136,63 @@ def _multiply_accumulates(op: Any, tensors: dict[int, Any]) -> int:
     kernel = [int(size) for size in tensors[int(op["inputs"][1])]["shape"]]
     results = prod(int(size) for size in tensors[int(op["outputs"][0])]["shape"])
     return results * prod(kernel[1:-1] if op["op_name"] == "DEPTHWISE_CONV_2D" else kernel[1:])
+
+
+def contents(interpreter_class: Any, artifact: Path) -> Contents:
+    """Return what a .tflite file holds, without allocating its tensors."""
+    try:
+        with native_log():
+            interpreter = interpreter_class(model_path=str(artifact))
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(f"{artifact}: cannot be loaded ({brief(error)})") from error
+    told = read_metadata(artifact)
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    norms = told.normalizations if len(told.normalizations) == len(inputs) else (None,) * len(inputs)
+    labels = told.labels if len(told.labels) == len(outputs) else (None,) * len(outputs)
+    return Contents(
+        inputs=tuple(replace(_end(one), normalization=norm) for one, norm in zip(inputs, norms, strict=True)),
+        outputs=tuple(replace(_end(one), labels=text) for one, text in zip(outputs, labels, strict=True)),
+        weights=_weights(interpreter),
+    )
+
+
+def _end(detail: Any) -> End:
+    scale, zero_point = detail["quantization"]
+    known = bool(scale) and np.issubdtype(detail["dtype"], np.integer)
+    return End(
+        name=str(detail["name"]),
+        shape=_open_shape(detail),
+        dtype=np.dtype(detail["dtype"]).name,
+        scale=float(scale) if known else None,
+        zero_point=int(zero_point) if known else None,
+    )
+
+
+def _open_shape(detail: Any) -> tuple[int, ...]:
+    """Return the shape of an input or output, -1 where it is open."""
+    shape, signature = detail["shape"], detail["shape_signature"]
+    return tuple(int(size) for size in (signature if len(signature) == len(shape) else shape))
+
+
+def _weights(interpreter: Any) -> dict[Precision, int]:
+    """Count the weights of products by the precision in which they compute."""
+    tensors = {t["index"]: t for t in interpreter.get_tensor_details()}
+    operators = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
+    unpacked = {int(op["outputs"][0]): int(op["inputs"][0]) for op in operators if op["op_name"] == "DEQUANTIZE"}
+    counts: Counter[Precision] = Counter()
+    for op in operators:
+        if op["op_name"] not in PRODUCTS or len(op["inputs"]) < 2:
+            continue
+        photo, kernel = (tensors.get(int(index)) for index in op["inputs"][:2])
+        if photo is None or kernel is None:
+            continue
+        stored = tensors.get(unpacked.get(int(kernel["index"]), -1), kernel)
+        integers = np.issubdtype(stored["dtype"], np.integer)
+        precision: Precision = "fp16" if stored["dtype"] == np.float16 else "dynamic" if integers else "fp32"
+        if stored is kernel and integers and np.issubdtype(photo["dtype"], np.integer):
+            precision = "int8"
+        counts[precision] += prod(int(size) for size in stored["shape"])
+    return dict(counts)
 
 
 def read_tensors(interpreter_class: Any, resolver: Any, artifact: Path, photo: Tensor) -> dict[str, FloatArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,11 @@ from xedge.photos.preprocess import pixels_as_int8
 from xedge.runtimes import Runtime, Session, Settings, choose_runtime, refusal
 from xedge.runtimes.trial import tried
 from xedge.types import FloatArray, Tensor, UInt8Array
+
+# What is added before fractions are cut off. Files of TensorFlow's converter often have a scale of one pixel and a zero
+# point half a pixel beside it, so that every pixel lies in the middle between two integers. Rounding to even would make
+# one integer of each two pixels, and float32's own rounding would choose at random; so the middle always goes upwards.
+UPWARDS = 0.5 + 1e-3
 
 
 class Classifier:
@@ -41,7 +47,9 @@ class Classifier:
         except Exception as error:  # runtimes raise errors of many kinds
             raise refusal(self.manifest.artifact, "the runtime cannot compute it", error) from error
         spec = self.manifest.output
-        if output.ndim != len(spec.shape) or output.shape[1:] != spec.shape[1:] or output.dtype != spec.dtype:
+        # The sizes behind the batch; a vector has no batch.
+        sizes = slice(0 if len(spec.shape) == 1 else 1, None)
+        if output.ndim != len(spec.shape) or output.shape[sizes] != spec.shape[sizes] or output.dtype != spec.dtype:
             raise BundleError(
                 f"{self.manifest.artifact}: gives {output.shape} {output.dtype}, but the manifest says {spec.shape} "
                 f"{spec.dtype}; convert again"
@@ -58,26 +66,28 @@ class Classifier:
 
     def _photo(self, pixels: UInt8Array) -> Tensor:
         spec, preprocessing = self.manifest.input, self.manifest.preprocessing
-        if spec.dtype == "float32":
-            return preprocessing.scaled(pixels)
-        assert spec.scale is not None
+        if spec.scale is None:
+            return preprocessing.scaled(pixels).astype(spec.dtype, copy=False)
         assert spec.zero_point is not None
         bounds = np.iinfo(spec.dtype)
         if preprocessing.pixel == (spec.scale, 0.0) and spec.zero_point == bounds.min:
             return pixels if spec.dtype == "uint8" else pixels_as_int8(pixels)
-        values = np.rint(preprocessing.scaled(pixels) / spec.scale) + spec.zero_point
+        values = np.floor(preprocessing.scaled(pixels) / spec.scale + UPWARDS) + spec.zero_point
         integers: Tensor = np.clip(values, bounds.min, bounds.max).astype(spec.dtype)
         return integers
 
     def probabilities(self, output: Tensor) -> FloatArray:
-        """Return probabilities (classes,) of the first photo of the artifact's output (batch, classes)."""
+        """Return probabilities (classes,) of the first photo of the artifact's output (batch, ..., classes)."""
+        return class_probabilities(self.values(output), self.manifest.output_kind)
+
+    def values(self, output: Tensor) -> FloatArray:
+        """Return the real values (width,) of the first photo of the artifact's output (batch, ..., width)."""
         spec = self.manifest.output
-        values = output[0].astype(np.float32)
-        if spec.dtype != "float32":
-            assert spec.scale is not None
+        values = output.reshape(-1)[: spec.photo_values].astype(np.float32)
+        if spec.scale is not None:
             assert spec.zero_point is not None
             values = (values - spec.zero_point) * np.float32(spec.scale)
-        return class_probabilities(values, self.manifest.output_kind)
+        return values
 
 
 def open_classifier(
@@ -97,7 +107,7 @@ def open_classifier(
         BundleError: The runtime does not take the artifact.
     """
     chosen = runtime if isinstance(runtime, Runtime) else choose_runtime(artifact, runtime)
-    session = chosen.open(artifact, settings)
+    session = chosen.open(artifact, replace(settings, shape=manifest.input.shape, output=manifest.output.name))
     found, expected = session.input_shape(), manifest.input.shape
     pairs = zip(found, expected, strict=False)
     if len(found) != len(expected) or any(-1 not in pair and pair[0] != pair[1] for pair in pairs):

@@ -6,6 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
+from xedge.bundle.reading import MANIFEST
 from xedge.errors import InputError, UsageError, parameter
 from xedge.models.compact import embedded
 from xedge.sources import Source, source_kinds
@@ -42,6 +43,8 @@ def find_source(model: str | None, weights: str | None = None) -> Source:
     if kind is None:
         known = ", or ".join(one.words for one in kinds)
         what = "a folder, but not a SavedModel" if path.is_dir() else "not a model that xedge reads"
+        if (path / MANIFEST).is_file():
+            what = "a bundle, which no longer has the model that it was made of"
         raise InputError(f"{path}: is {what}; give {known}")
     return Source(name=path.stem if path.is_file() else path.name, path=path, kind=kind)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from xedge.runtimes import Session, Settings, _interpreter
+from xedge.runtimes import Contents, Session, Settings, _interpreter
 from xedge.runtimes._interpreter import InterpreterSession
 from xedge.types import FloatArray, Tensor
 
@@ -21,3 +21,14 @@ def open_session(artifact: Path, settings: Settings) -> Session:
 def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
     """Return every tensor of one inference by name, as real values, NHWC."""
     return _interpreter.read_tensors(Interpreter, OpResolverType, artifact, photo)
+
+
+def companions(artifact: Path) -> tuple[str, ...]:
+    """Return nothing: a .tflite file is whole."""
+    del artifact
+    return ()
+
+
+def contents(artifact: Path) -> Contents:
+    """Return what a .tflite file holds."""
+    return _interpreter.contents(Interpreter, artifact)

@@ -17,7 +17,7 @@ import onnxruntime
 from xedge.device.accelerator import engine_key
 from xedge.device.system import System
 from xedge.errors import BundleError, MissingRuntimeError, brief, parameter
-from xedge.runtimes import Execution, Operation, Role, Session, Settings
+from xedge.runtimes import Contents, Execution, Operation, Role, Session, Settings, chosen_output
 from xedge.types import FloatArray, Tensor
 
 PROVIDERS = {
@@ -29,6 +29,8 @@ PROVIDERS = {
 OPTIONS = {"session.set_denormal_as_zero": "1"}
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast")
 INTEGERS = ("int8", "uint8")
+# The types of inputs besides float32, by ONNX Runtime's names.
+TYPES = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(float16)": np.float16}
 # The number of inferences over which a node's time is the median.
 PROFILED = 10
 
@@ -50,7 +52,8 @@ class OnnxSession:
             # The next level of optimization makes a reordered copy of every weight.
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         self._session = self._open(options)
-        self._input, self._output = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        self._input, outputs = self._session.get_inputs()[0], self._session.get_outputs()
+        self._output = outputs[chosen_output(artifact, [one.name for one in outputs], settings)]
 
     def _open(self, options: Any) -> Any:
         wanted = PROVIDERS[self._provider]
@@ -104,8 +107,8 @@ class OnnxSession:
 
     def _executed(self) -> list[Any]:
         """Return the events of one inference."""
-        shape = tuple(max(size, 1) for size in self.input_shape())
-        return self._profile(np.zeros(shape, np.uint8 if "uint8" in self._input.type else np.float32), 1)
+        shape = self._settings.shape_for(self.input_shape()) or self.input_shape()
+        return self._profile(np.zeros([max(size, 1) for size in shape], TYPES.get(self._input.type, np.float32)), 1)
 
     def times(self, photo: Tensor) -> dict[str, float]:
         """Return the median milliseconds of each node of the optimized graph."""
@@ -178,6 +181,20 @@ def _operation(node: Any) -> Operation:
 def open_session(artifact: Path, settings: Settings) -> Session:
     """Load an .onnx file."""
     return OnnxSession(artifact, settings)
+
+
+def companions(artifact: Path) -> tuple[str, ...]:
+    """Return the names of the files beside an .onnx file that hold its weights."""
+    from xedge.runtimes.onnxruntime import contents  # noqa: PLC0415 - needs onnx, which running does not
+
+    return contents.companions(artifact)
+
+
+def contents(artifact: Path) -> Contents:
+    """Return what an .onnx file holds."""
+    from xedge.runtimes.onnxruntime import contents  # noqa: PLC0415 - as above
+
+    return contents.contents(artifact)
 
 
 def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:

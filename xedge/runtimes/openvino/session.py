@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,15 +13,21 @@ from typing import Any
 import numpy as np
 import openvino
 
-from xedge.errors import BundleError, MissingRuntimeError, parameter
-from xedge.runtimes import Execution, Operation, Role, Session, Settings
+from xedge.errors import BundleError, InputError, MissingRuntimeError, parameter
+from xedge.runtimes import Contents, End, Execution, Operation, Role, Session, Settings, chosen_output
 from xedge.types import FloatArray, Tensor
+from xedge.vocabulary import Precision
 
 INTEGERS = ("i8", "u8", "i32")
 PRODUCTS = ("Convolution", "FullyConnected", "MatMul")
 CONVERSIONS = ("Reorder", "Convert", "FakeQuantize")
 # The number of inferences over which a node's time is the median.
 PROFILED = 10
+# Operations of a model, as the file names them: those with weights, and those between weights or photos and them.
+WEIGHTED = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul")
+UNPACKING = ("Convert", "Subtract", "Multiply", "Reshape", "Transpose", "FakeQuantize", "Squeeze", "Unsqueeze")
+MOVING = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Pad", "MaxPool", "Convert", "Multiply", "Subtract")
+STORED: dict[str, Precision] = {"f16": "fp16", "bf16": "fp16", "f32": "fp32", "f64": "fp32"}
 NO_WORK = ("Const", "Input", "Output", "Parameter", "Result")
 
 
@@ -45,21 +54,23 @@ class OpenvinoSession:
             options["INFERENCE_NUM_THREADS"] = settings.threads
         if settings.exact:
             options["INFERENCE_PRECISION_HINT"] = "f32"
-        self._artifact, self._device, self._options = artifact, device, options
+        self._artifact, self._device, self._options, self._settings = artifact, device, options, settings
         try:
-            self._compiled = core.compile_model(str(artifact), device, options)
+            self._compiled = _compiled(core, artifact, device, options, settings)
         except RuntimeError as error:
             raise BundleError(f"{artifact}: openvino does not load it ({_cause(error, settings)})") from error
+        names = [name_of(one) for one in self._compiled.outputs]
+        self._output = chosen_output(artifact, names, settings)
         self._request = self._compiled.create_infer_request()
         self._type = self._compiled.input(0).get_element_type().to_dtype()
-        self._shape = tuple(d.get_length() if d.is_static else -1 for d in self._compiled.input(0).partial_shape)
+        self._shape = open_shape(self._compiled.input(0))
 
     def run(self, photo: Tensor) -> Tensor:
         """Return the output (N, classes) for an input (N, C, H, W)."""
         # OpenVINO would read the bytes of another type as if they were its own.
         if photo.dtype != self._type:
             raise BundleError(f"{self._artifact}: takes {self._type}, and was given {photo.dtype}; convert again")
-        output: Tensor = np.array(self._request.infer([photo], share_inputs=True)[0])
+        output: Tensor = np.array(self._request.infer([photo], share_inputs=True)[self._output])
         return output
 
     def input_shape(self) -> tuple[int, ...]:
@@ -96,13 +107,38 @@ class OpenvinoSession:
     def times(self, photo: Tensor) -> dict[str, float]:
         """Return the median milliseconds of each node of the compiled model."""
         options = {**self._options, "PERF_COUNT": True}
-        request = openvino.Core().compile_model(str(self._artifact), self._device, options).create_infer_request()
+        compiled = _compiled(openvino.Core(), self._artifact, self._device, options, self._settings)
+        request = compiled.create_infer_request()
         taken: dict[str, list[float]] = {}
         for _ in range(PROFILED):
             request.infer([photo])
             for node in request.get_profiling_info():
                 taken.setdefault(node.node_name, []).append(1000 * node.real_time.total_seconds())
         return {name: median(values) for name, values in taken.items()}
+
+
+def _compiled(core: Any, artifact: Path, device: str, options: dict[str, Any], settings: Settings) -> Any:
+    """Return the compiled model; sizes of its input that the file leaves open are fixed first: it is faster so."""
+    if settings.shape is None or -1 in settings.shape:
+        return core.compile_model(str(artifact), device, options)
+    model = core.read_model(str(artifact))
+    shape = settings.shape_for(open_shape(model.inputs[0]))
+    if shape is not None:
+        model.reshape(list(shape))
+    return core.compile_model(model, device, options)
+
+
+def open_shape(port: Any) -> tuple[int, ...]:
+    """Return the shape of an input or output, -1 where it is open; an output of any rank has the shape (-1,)."""
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return (-1,)
+    return tuple(size.get_length() if size.is_static else -1 for size in shape)
+
+
+def name_of(port: Any) -> str:
+    """Return the name of an input or output; without one, that of the operation that it belongs to."""
+    return str(min(port.get_names(), default=port.get_node().get_friendly_name()))
 
 
 def _cause(error: RuntimeError, settings: Settings) -> str:
@@ -123,6 +159,71 @@ def _operation(kind: str, precision: str) -> Operation:
 def open_session(artifact: Path, settings: Settings) -> Session:
     """Load an .xml file and its .bin."""
     return OpenvinoSession(artifact, settings)
+
+
+def companions(artifact: Path) -> tuple[str, ...]:
+    """Return the name of the file with the weights.
+
+    Raises:
+        InputError: It is missing.
+    """
+    weights = artifact.with_suffix(".bin")
+    if not weights.is_file():
+        raise InputError(f"{weights}: is missing; the weights of an .xml file have to be beside it")
+    return (weights.name,)
+
+
+def contents(artifact: Path) -> Contents:
+    """Return what an .xml file and its .bin hold."""
+    model = openvino.Core().read_model(str(artifact))
+    return Contents(
+        inputs=tuple(_end(one) for one in model.inputs),
+        outputs=tuple(replace(_end(one), labels=_labels(model)) for one in model.outputs),
+        weights=_weights(model),
+    )
+
+
+def _labels(model: Any) -> str | None:
+    """Return the labels, one on each line, where the file names them as OpenVINO's Model API does."""
+    place = ["model_info", "labels"]
+    words = str(model.get_rt_info(place).value).split() if model.has_rt_info(place) else []
+    return "\n".join(words) or None
+
+
+def _end(port: Any) -> End:
+    kind = port.get_element_type()
+    name = "bfloat16" if kind == openvino.Type.bf16 else kind.to_dtype().name
+    return End(name=name_of(port), shape=open_shape(port), dtype=name)
+
+
+def _weights(model: Any) -> dict[Precision, int]:
+    """Count the weights of products by the precision in which they compute."""
+    counts: Counter[Precision] = Counter()
+    for node in model.get_ops():
+        if node.get_type_name() not in WEIGHTED:
+            continue
+        sources = [source.get_node() for source in node.input_values()[:2]]
+        behind = [_behind(source, UNPACKING) for source in sources]
+        for kernel, rounded in behind[::-1]:
+            if kernel.get_type_name() == "Constant":
+                photo = sources[1 - behind.index((kernel, rounded))]
+                integers = rounded or kernel.get_element_type().get_type_name() not in STORED
+                fixed = _behind(photo, MOVING)[0].get_type_name() == "FakeQuantize"
+                precision = STORED.get(kernel.get_element_type().get_type_name(), "dynamic")
+                if integers:
+                    precision = "int8" if fixed else "dynamic"
+                counts[precision] += prod(kernel.get_output_shape(0))
+                break
+    return dict(counts)
+
+
+def _behind(node: Any, kinds: tuple[str, ...]) -> tuple[Any, bool]:
+    """Follow the first inputs of operations of some kinds; return where that ends, and whether values were rounded."""
+    rounded = False
+    while node.get_type_name() in kinds:
+        rounded = rounded or node.get_type_name() == "FakeQuantize"
+        node = node.input_value(0).get_node()
+    return node, rounded
 
 
 def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:

@@ -92,7 +92,7 @@ def open_file(path: Path, size: tuple[int, int] | None, *, dequantize: bool = Fa
         raise UnsuitableModelError(
             f"{path} is quantized already ({quantized.op_type} at {quantized.name or quantized.output[0]}), which "
             f"xedge does by itself; give the model in float, or restore it from this file with "
-            f"{parameter('dequantize')}, which keeps the rounding of its weights"
+            f"{parameter('dequantize')}, which keeps the rounding of its weights, or take it as it is with xedge wrap"
         )
     held = {tensor.name for tensor in model.graph.initializer}
     inputs = [one for one in model.graph.input if one.name not in held]
