@@ -2,7 +2,7 @@
 
 The sizes are those of torchvision's ``Resize`` and ``CenterCrop`` and of timm's ``ResizeKeepRatio`` and
 ``CenterCropOrPad`` on photos of Pillow, with their own rounding: what is resized to another size by one pixel has other
-values everywhere. ``tests/make_torchvision_pixels.py`` compares the two.
+values everywhere. ``tests/data/torchvision/make.py`` compares the two.
 """
 
 from __future__ import annotations

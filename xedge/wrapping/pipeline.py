@@ -220,13 +220,9 @@ def _check_comparable(
     ours, other = (replace(one, scale=(1.0,), offset=(0.0,)) for one in (preprocessing, theirs.preprocessing))
     if ours != other:
         raise InputError(
-            f"{named}: prepares photos as {_geometry(other)}, but {artifact} as {_geometry(ours)}; what is lost would "
-            "not be that of the artifact alone"
+            f"{named}: prepares photos as {other.colour}, {other.fitting}, but {artifact} as {ours.colour}, "
+            f"{ours.fitting}; what is lost would not be that of the artifact alone"
         )
-
-
-def _geometry(photo: Preprocessing) -> str:
-    return f"{photo.height}x{photo.width} {photo.colour}, crop {photo.crop}{', turned by EXIF' if photo.exif else ''}"
 
 
 def _described(artifact: Path, wrapped: _Wrapped, options: WrapOptions) -> tuple[Manifest, Classifier]:
