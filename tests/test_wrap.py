@@ -402,7 +402,7 @@ def test_a_reference_that_does_not_fit_is_refused(made: Path, bundles: Path, tmp
         xedge.wrap(tmp_path / "small.onnx", reference=bundles / "onnx_fp32", **given)
     with pytest.raises(InputError, match="is int8, and what is lost is measured against float"):
         xedge.wrap(made / "int8.tflite", reference=bundles / "tflite_int8", **given)
-    with pytest.raises(InputError, match="prepares photos as 128x128 RGB, crop none"):
+    with pytest.raises(InputError, match="prepares photos as RGB, bilinear to 128x128, crop none"):
         xedge.wrap(made / "int8.tflite", reference=bundles / "tflite_fp32", crop="center", **given)
     (tmp_path / "labels.txt").write_text("\n".join(reversed(embedded.labels())))
     with pytest.raises(InputError, match="the labels have to be the same, in the same order"):
