@@ -63,7 +63,7 @@ def test_an_error_of_analyze_names_an_option_of_analyze(here: Command, few_photo
     assert "every photo is calibrated on or reported; give others with --data" in done.stderr
 
 
-def test_analyze_of_tflite_takes_its_plan_and_knows_no_times(here: Command, tmp_path: Path) -> None:
+def test_analyze_of_tflite_takes_its_plan_and_its_times(here: Command, tmp_path: Path) -> None:
     """Of a network with few layers, for each of them is rounded alone."""
     xception_variant(middle_blocks=0).save(tmp_path / "small.keras")
     model = (tmp_path / "small.keras", "--preprocess", "tf", "--calibration", CALIBRATION)
@@ -71,7 +71,8 @@ def test_analyze_of_tflite_takes_its_plan_and_knows_no_times(here: Command, tmp_
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["target"] == "tflite"
-    assert all(one["time"] is None for one in report["layers"])
+    assert all(one["time"] > 0 for one in report["layers"])
+    assert sum(one["time"] for one in report["layers"]) <= 1
     assert {"block2_sepconv1", "block4_sepconv2"} <= {one["layer"] for one in report["layers"]}
     refused = here("analyze", "--target", "all")
     assert refused.returncode == UsageError.exit_code

@@ -34,6 +34,7 @@ def run(
     against: Pathlike | None = None,
     streams: int | None = None,
     cold_starts: int | None = None,
+    profile: bool = False,
     threads: int | None = None,
     runtime: str | None = None,
     provider: str | None = None,
@@ -54,6 +55,7 @@ def run(
         against: Another bundle of the same model, to time in turns with this one.
         streams: The number of photos at once, for MLPerf's multistream and offline scenarios; None leaves these out.
         cold_starts: The number of fresh processes whose start to the first answer is timed; None starts none.
+        profile: Whether each operation is timed too, where the runtime tells such times.
         threads: The number of threads for one inference; None takes the number of cores, at most 4.
         runtime: The name of the runtime; None takes the first installed one that opens the artifact.
         provider: The processor or backend of the runtime; None takes its CPU.
@@ -70,6 +72,7 @@ def run(
         cooldown=cooldown,
         streams=streams,
         cold_starts=cold_starts,
+        profile=profile,
     )
     with ExitStack() as stack:
         one = stack.enter_context(opened(Path(bundle)))

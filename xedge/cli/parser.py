@@ -166,6 +166,7 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
         metavar="N",
         help="Also time N photos at once: MLPerf's multistream scenario, and its offline scenario.",
     )
+    p.add_argument("--profile", action="store_true", help="Also time each operation, and show the slowest.")
     p.add_argument(
         "--cold-starts",
         type=positive,

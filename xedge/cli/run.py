@@ -33,6 +33,7 @@ def main(options: argparse.Namespace) -> int:
         against=options.against,
         streams=options.streams,
         cold_starts=options.cold_starts,
+        profile=options.profile,
         threads=options.threads,
         runtime=options.runtime,
         provider=options.provider,
@@ -76,6 +77,7 @@ def _arguments(options: argparse.Namespace) -> list[str]:
         named["--cooldown"] = f"{value}{'C' if kind == 'temperature_c' else 's'}"
     for name, value in named.items():
         arguments += [name, str(value)] if value is not None else []
+    arguments += ["--profile"] if options.profile else []
     return [*arguments, "--no-accuracy"] if options.no_accuracy else arguments
 
 

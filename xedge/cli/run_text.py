@@ -12,6 +12,8 @@ from xedge.metrics import Confusion
 LONG = 20
 # Of more classes than this, only the worst are shown.
 MOST_CLASSES, WORST_CLASSES = 40, 10
+# So many operations are shown of a profile.
+SLOWEST = 15
 # A confusion matrix of more classes is wider than a terminal.
 LARGEST_MATRIX = 12
 
@@ -19,7 +21,7 @@ LARGEST_MATRIX = 12
 def text(report: RunReport) -> str:
     """Return the report as a person reads it."""
     parts = [fields(_what(report)), *_board(report), fields(_latency(report)), fields(_phases(report))]
-    parts += [*_streams(report), *_cold_starts(report), *_series(report), *_accuracy(report)]
+    parts += [*_streams(report), *_cold_starts(report), *_profile(report), *_series(report), *_accuracy(report)]
     return "\n\n".join([*parts, *_against(report), _verdict(report)])
 
 
@@ -191,6 +193,20 @@ def _cold_starts(report: RunReport) -> list[str]:
         for name, one in (*((str(n), one) for n, one in enumerate(cold.starts, 1)), ("median", cold.median))
     ]
     return [table(rows, ["cold start", "import ms", "load ms", "first ms", "start to result ms", "peak memory"])]
+
+
+def _profile(report: RunReport) -> list[str]:
+    """Return the slowest operations; all of them are in the JSON."""
+    if not report.profiled:
+        return []
+    profile = report.profile
+    if profile is None:
+        return [f"{report.execution.runtime} {report.execution.version} does not tell the times of these operations."]
+    slowest = sorted(profile.operations, key=lambda one: -one.ms)[:SLOWEST]
+    rows = [[one.name, f"{one.ms:.3f}", f"{100 * one.share:.1f} %"] for one in slowest]
+    count, total = len(profile.operations), profile.total_ms
+    words = f"{count} operations take {total:.2f} ms, in inferences that are slower because they are watched."
+    return [table(rows, ["operation", "ms", "share"]), words]
 
 
 def _accuracy(report: RunReport) -> list[str]:

@@ -286,7 +286,7 @@ class AnalyzeOptions(Callbacks, CalibrationOptions, ModelOptions):
     """What to measure."""
 
     target: str = option(
-        "The target whose int8 is analyzed; tflite tells no operator times.",
+        "The target whose int8 is analyzed.",
         default="onnx",
         kind="one_target",
         metavar="TARGET",

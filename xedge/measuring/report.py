@@ -12,6 +12,7 @@ from xedge.measuring.against import Against
 from xedge.measuring.cold import ColdStarts
 from xedge.measuring.energy import Energy
 from xedge.measuring.latency import Latency
+from xedge.measuring.profile import Profile
 from xedge.measuring.series import Window
 from xedge.measuring.streams import Streams
 from xedge.measuring.verdict import Verdict
@@ -117,6 +118,8 @@ class RunReport:
         against: The comparison with another bundle of the same model; None without one.
         streams: The multistream and offline scenarios; None if they were not asked for.
         cold_starts: Starts in fresh processes; None if they were not asked for.
+        profile: The times of the operations; None if they were not asked for, or the runtime does not tell them.
+        profiled: Whether the times of the operations were asked for.
         budget: The gate's verdict on the budget when the bundle was made; None without a budget.
         verdict: The verdict on whether the latency can be believed.
     """
@@ -154,6 +157,8 @@ class RunReport:
     against: Against | None
     streams: Streams | None = None
     cold_starts: ColdStarts | None = None
+    profile: Profile | None = None
+    profiled: bool = False
     budget: str | None
     verdict: Verdict
 

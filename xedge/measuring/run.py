@@ -23,6 +23,7 @@ from xedge.measuring.against import check_same_model, hold_against
 from xedge.measuring.cold import cold_starts
 from xedge.measuring.energy import energy_of, idle_watts
 from xedge.measuring.latency import Clock, Latency, Measured, Schedule, measure, summarize
+from xedge.measuring.profile import profile_of
 from xedge.measuring.report import Frames, Phases, RunReport, SelfTest
 from xedge.measuring.series import throttled_at_s, time_series
 from xedge.measuring.starting import RunOptions, Started, start
@@ -97,6 +98,10 @@ def run_bundle(
         progress(f"{options.streams} photos at once")
         streams = measure_streams(bundle, pixels[0], options.streams, settings, runtime, options.schedule, clock)
     cold = cold_starts(bundle, options, options.cold_starts, progress) if options.cold_starts else None
+    profile = None
+    if options.profile:
+        progress("operations")
+        profile = profile_of(classifier.session, classifier.input(pixels[0]))
     return RunReport(
         **_identity(bundle),
         execution=classifier.session.execution(),
@@ -123,6 +128,8 @@ def run_bundle(
         against=against,
         streams=streams,
         cold_starts=cold,
+        profile=profile,
+        profiled=options.profile,
         verdict=judge(timing.latency, board, timing.readings, timing.contention, options.thread_count()),
     )
 

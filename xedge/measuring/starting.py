@@ -29,6 +29,7 @@ class RunOptions:
         schedule: The duration of the warm-up and of the measurement, and the frame rate.
         cooldown: The temperature for which the run waits before it begins; None does not wait.
         streams: The number of photos at once in the multistream and offline scenarios; None leaves these out.
+        profile: Whether each operation is timed too.
         cold_starts: The number of fresh processes whose start is timed; None starts none.
     """
 
@@ -39,6 +40,7 @@ class RunOptions:
     cooldown: Cooldown | None = None
     streams: int | None = None
     cold_starts: int | None = None
+    profile: bool = False
 
     def thread_count(self) -> int:
         """Return the number of threads to use.

@@ -85,7 +85,7 @@ class InterpreterSession:
         )
 
     def times(self, photo: Tensor) -> dict[str, float]:
-        """Return nothing: the Python interpreter gives no operator times."""
+        """Return nothing: the interpreter that both packages have in common gives no operator times."""
         del photo
         return {}
 
