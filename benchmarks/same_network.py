@@ -110,7 +110,7 @@ def in_torch(folder: Path) -> None:
         sizes = layer.get("pool_size") or layer["kernel_size"]
         pads: list[int] = []
         for axis in (1, 0):  # PyTorch names the last axis first
-            size, stride = x.shape[2 + axis], layer["strides"][axis]
+            size, stride = int(x.shape[2 + axis]), layer["strides"][axis]
             missing = max((-(-size // stride) - 1) * stride + sizes[axis] - size, 0)
             pads += [missing // 2, missing - missing // 2]
         return functions.pad(x, pads, value=value) if any(pads) else x

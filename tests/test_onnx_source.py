@@ -17,7 +17,7 @@ from xedge.conversion.reference import parity
 from xedge.converters import Form, find_target
 from xedge.errors import InputError, UnsuitableModelError, UnsupportedError, XedgeError
 from xedge.graph.evaluate import Evaluator
-from xedge.graph.ir import Concat, Dense, Graph, Mean, Reshape
+from xedge.graph.ir import Concat, Dense, Graph, Mean, Pad, Pool, Reshape
 from xedge.runtimes import Settings, choose_runtime
 from xedge.sources import ReadModel
 from xedge.sources.finding import find_source
@@ -158,6 +158,27 @@ def ops(*rows: Any) -> list[Any]:
     return [
         helper.make_node(kind, list(inputs), [out], **(more[0] if more else {})) for kind, inputs, out, *more in rows
     ]
+
+
+@pytest.mark.parametrize("fill", [float("-inf"), float(np.finfo(np.float32).min)])
+def test_padding_below_all_values_is_that_of_the_maximum_behind_it(fill: float, tmp_path: Path) -> None:
+    """As PyTorch writes the maximum with TensorFlow's padding; zeros would be greater than what is padded."""
+    arrays = {"p": np.array([0, 0, 0, 1, 0, 0, 1, 1]), "f": np.float32(fill), "k": weights(8, 3, 3, 3)}
+    pool = {"kernel_shape": [3, 3], "strides": [2, 2]}
+    rows: list[Any] = [("Conv", "xk", "a"), ("Pad", "apf", "b"), ("MaxPool", "b", "c", pool), ("Neg", "c", "d")]
+    written(tmp_path / "model.onnx", ops(*rows, ("GlobalAveragePool", "d", "e"), ("Flatten", "e", "y")), arrays)
+    graph = compared(tmp_path / "model.onnx", tmp_path)
+    (node,) = (one for one in graph if isinstance(one, Pool) and one.kind == "max")
+    assert node.padding == ((0, 1), (1, 1))
+    assert not any(isinstance(one, Pad) for one in graph)
+
+
+def test_padding_below_all_values_is_refused_by_what_is_no_maximum(tmp_path: Path) -> None:
+    arrays = {"p": np.array([0, 0, 0, 1, 0, 0, 1, 1]), "f": np.float32("-inf")}
+    rows: list[Any] = [("Pad", "xpf", "b"), ("Relu", "b", "c"), ("GlobalAveragePool", "c", "d")]
+    written(tmp_path / "model.onnx", ops(*rows, ("Flatten", "d", "y")), arrays)
+    with pytest.raises(UnsupportedError, match="Relu of a photo that is padded with other values than zeros"):
+        read(tmp_path / "model.onnx", tmp_path)
 
 
 def test_a_gelu_by_hand_is_one_node(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from onnx import helper
 
 from xedge.errors import InputError, UnsuitableModelError, UnsupportedError
 from xedge.graph.builder import Builder
-from xedge.graph.ir import Graph, Input, Mean
+from xedge.graph.ir import Graph, Input, Mean, Padding
 from xedge.graph.taking import into, permuted
 from xedge.sources.onnx.file import OnnxFile
 from xedge.sources.onnx.shapes import OF_CONSTANTS
@@ -67,8 +67,21 @@ class Expanded:
     shape: Shape
 
 
+@dataclass(frozen=True, eq=False)
+class Padded:
+    """A photo with values around it that are below all others, so that only a maximum may read it.
+
+    Args:
+        photo: The photo's name in the graph.
+        padding: The padding at (top, bottom) and (left, right).
+    """
+
+    photo: str
+    padding: Padding
+
+
 # A tensor that is computed, a constant with its batch, a part of an operation, or an input that is left out.
-Value = Held | Normal | Expanded | FloatArray | None
+Value = Held | Normal | Expanded | Padded | FloatArray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +147,14 @@ class NetworkBuilder(Builder):
         inputs = [self._value(one, short) for one in node.input]
         attributes = {one.name: self._attribute(one) for one in node.attribute}
         operator = Operator(node.op_type, short, attributes, self._opset, len(node.output))
-        if not any(isinstance(one, Held | Normal | Expanded) for one in inputs):
+        if not any(isinstance(one, Held | Normal | Expanded | Padded) for one in inputs):
             results: Any = self._of_constants(operator, inputs)
         elif operator.kind not in READERS:
             raise UnsupportedError(f"{short}: {operator.kind} is not in the reference graph's set")
         elif any(isinstance(one, Normal | Expanded) for one in inputs) and operator.kind not in OF_PARTS:
             raise UnsupportedError(f"{short}: {operator.kind} of a part of another operation")
+        elif any(isinstance(one, Padded) for one in inputs) and operator.kind != "MaxPool":
+            raise UnsupportedError(f"{short}: {operator.kind} of a photo that is padded with other values than zeros")
         else:
             try:
                 results = READERS[operator.kind](self, operator, inputs)

@@ -27,7 +27,17 @@ from xedge.graph.ir import (
     same_padding,
 )
 from xedge.graph.taking import permuted, taken
-from xedge.sources.onnx.network import MOST_MOVED, Expanded, Held, NetworkBuilder, Normal, Operator, Value, reads
+from xedge.sources.onnx.network import (
+    MOST_MOVED,
+    Expanded,
+    Held,
+    NetworkBuilder,
+    Normal,
+    Operator,
+    Padded,
+    Value,
+    reads,
+)
 from xedge.sources.onnx.shapes import bounds, reshaped
 from xedge.types import FloatArray, Shape
 
@@ -56,6 +66,10 @@ def _constant(name: str, value: Value, what: str) -> FloatArray:
     if not isinstance(value, np.ndarray):
         raise UnsupportedError(f"{name}: {what} is not constant")
     return np.asarray(value, np.float32)
+
+
+# A padding of this or less is below every value of a photo; the least number in float32 is one.
+LOWEST = -3e38
 
 
 def _scalar(value: Value, otherwise: float) -> float:
@@ -207,8 +221,15 @@ def _pool(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Val
     size, strides = _pair(given["kernel_shape"]), _pair(given.get("strides"))
     if any(one != 1 for one in given.get("dilations") or ()):
         raise UnsupportedError(f"{name}: a dilated pool")
-    photo = builder.photo(name, inputs[0])
-    padding = _padding(operator, builder.shapes[photo], size, strides)
+    if isinstance(inputs[0], Padded):
+        photo, padding = inputs[0].photo, inputs[0].padding
+        if any(map(any, _padding(operator, builder.shapes[photo], size, strides))) or given.get("ceil_mode"):
+            raise UnsupportedError(f"{name}: a pool with padding of its own of a photo that is padded already")
+        if any(max(pads) >= one for pads, one in zip(padding, size, strict=True)):
+            raise UnsupportedError(f"{name}: a maximum over nothing but padding")
+    else:
+        photo = builder.photo(name, inputs[0])
+        padding = _padding(operator, builder.shapes[photo], size, strides)
     if operator.kind == "AveragePool" and given.get("count_include_pad") and padding != NO_PADDING:
         photo = builder.add(Pad(name=builder.unique(f"{name}/pad"), inputs=(photo,), padding=padding))
         begun, padding = padding, NO_PADDING
@@ -821,6 +842,9 @@ def _pad(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Valu
         return value  # type: ignore[no-any-return]
     photo = builder.whole(value.name)
     inner = {value.axes[axis]: pair for axis, pair in sides.items()}
+    low = fill <= LOWEST and len(builder.shapes[photo]) == 3 and not set(inner) - {0, 1}
+    if low and given.get("mode", "constant") == "constant" and min(min(pair) for pair in inner.values()) >= 0:
+        return Padded(builder.photo(name, value), (inner.get(0, (0, 0)), inner.get(1, (0, 0))))
     if given.get("mode", "constant") != "constant" or fill or len(builder.shapes[photo]) != 3 or set(inner) - {0, 1}:
         raise UnsupportedError(f"{name}: pads a tensor with something else than zeros around height and width")
     photo, padding = _cropped(builder, name, photo, (inner.get(0, (0, 0)), inner.get(1, (0, 0))))
