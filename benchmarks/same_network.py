@@ -135,18 +135,36 @@ def compare(path: Path, folder: Path, photos: Path) -> None:
         inputs = [prepared.photo(file) for file in files]
         statistics = recipe.statistics(graph, inputs)
         graphs[name], plans[name] = graph, recipe.int8(graph, statistics, rules=rules)[1]
+    ours = _in_order(graphs["keras"])
     for name in FILES:
-        pairs = list(zip(graphs["keras"], graphs[name], strict=False))
-        same = len(pairs) == len(list(graphs["keras"])) == len(list(graphs[name]))
-        same = same and all(type(one) is type(other) for one, other in pairs)
-        apart = max((_apart(one, other) for one, other in pairs), default=0.0) if same else float("nan")
-        ours, theirs = (list(plans[one].kernels.values()) for one in ("keras", name))
-        differing = sum(int((a.values != b.values).sum()) for a, b in zip(ours, theirs, strict=True)) if same else -1
-        total = sum(one.values.size for one in ours)
+        theirs = _in_order(graphs[name])
+        pairs = list(zip(ours, theirs, strict=False))
+        same = len(ours) == len(theirs) and all(type(one) is type(other) for one, other in pairs)
+        if not same:
+            print(f"{name}: other nodes ({len(theirs)} and {len(ours)})")
+            continue
+        apart = max(_apart(one, other) for one, other in pairs)
+        kernels = [(plans["keras"].kernels.get(a.name), plans[name].kernels.get(b.name)) for a, b in pairs]
+        known = [(a.values, b.values) for a, b in kernels if a is not None and b is not None]
+        differing = sum(int((a != b).sum()) for a, b in known)
         print(
-            f"{name}: {'the same nodes' if same else 'other nodes'} ({len(list(graphs[name]))}), weights within "
-            f"{apart:.2g} of the largest, {differing} of {total} integers differ"
+            f"{name}: the same {len(theirs)} nodes, weights within {apart:.2g} of the largest, {differing} of "
+            f"{sum(a.size for a, _ in known)} integers in {len(known)} kernels differ"
         )
+
+
+def _in_order(graph: Any) -> list[Any]:
+    """Return the nodes in the order in which the output needs them, which names do not change."""
+    found: dict[str, Any] = {}
+
+    def visit(name: str) -> None:
+        if name not in found:
+            for one in graph[name].inputs:
+                visit(one)
+            found[name] = graph[name]
+
+    visit(graph.output)
+    return list(found.values())
 
 
 def _apart(one: Any, other: Any) -> float:
@@ -155,7 +173,7 @@ def _apart(one: Any, other: Any) -> float:
     for part in ("kernel", "bias"):
         ours, theirs = getattr(one, part, None), getattr(other, part, None)
         if isinstance(ours, np.ndarray) and ours.size:
-            found = max(found, float(np.abs(ours - theirs).max() / np.abs(ours).max()))
+            found = max(found, float(np.abs(ours - theirs).max() / max(np.abs(ours).max(), 1e-30)))
     return found
 
 
