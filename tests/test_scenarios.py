@@ -10,6 +10,7 @@ import pytest
 from tests import fabricated
 from tests.conftest import Command
 from xedge import convert, run
+from xedge.cli.run_text import text
 from xedge.device.power import Power
 from xedge.device.system import System
 from xedge.errors import UsageError
@@ -91,3 +92,15 @@ def test_the_report_has_a_table_of_cold_starts(here: Command, bundles: Path) -> 
     header = next(index for index, line in enumerate(lines) if line.startswith("cold start "))
     assert [line.split()[0] for line in lines[header + 2 : header + 5]] == ["1", "2", "median"]
     assert any(line.startswith("offline") and "photos/s" in line for line in lines)
+
+
+def test_what_else_fails_keeps_what_was_measured(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fresh processes that cannot be started, here because Python does not find what they need."""
+    monkeypatch.setattr("xedge.processes._MODULE", "raise SystemExit('nothing is here')")
+    report = run(bundles / "tflite_fp32", data=None, runs=5, cold_starts=2, profile=False)
+    assert report.latency.samples == 5
+    assert report.cold_starts is None
+    (words,) = report.not_measured
+    assert words.startswith("2 cold starts: ")
+    assert "nothing is here" in words
+    assert f"NOTE: not measured: {words}" in text(report)

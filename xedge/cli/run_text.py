@@ -21,7 +21,8 @@ LARGEST_MATRIX = 12
 def text(report: RunReport) -> str:
     """Return the report as a person reads it."""
     parts = [fields(_what(report)), *_board(report), fields(_latency(report)), fields(_phases(report))]
-    parts += [*_streams(report), *_cold_starts(report), *_profile(report), *_series(report), *_accuracy(report)]
+    parts += [*_streams(report), *_cold_starts(report), *_profile(report), *_series(report)]
+    parts += [*(f"NOTE: not measured: {one}" for one in report.not_measured), *_accuracy(report)]
     return "\n\n".join([*parts, *_against(report), _verdict(report)])
 
 
@@ -197,11 +198,9 @@ def _cold_starts(report: RunReport) -> list[str]:
 
 def _profile(report: RunReport) -> list[str]:
     """Return the slowest operations; all of them are in the JSON."""
-    if not report.profiled:
-        return []
     profile = report.profile
     if profile is None:
-        return [f"{report.execution.runtime} {report.execution.version} does not tell the times of these operations."]
+        return []
     slowest = sorted(profile.operations, key=lambda one: -one.ms)[:SLOWEST]
     rows = [[one.name, f"{one.ms:.3f}", f"{100 * one.share:.1f} %"] for one in slowest]
     count, total = len(profile.operations), profile.total_ms

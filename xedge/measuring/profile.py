@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xedge.errors import UnsupportedError
 from xedge.runtimes import Session
 from xedge.types import Tensor
 from xedge.vocabulary import PART
@@ -38,12 +39,15 @@ class Profile:
     total_ms: float
 
 
-def profile_of(session: Session, photo: Tensor) -> Profile | None:
-    """Return the times of a session's operations; None if its runtime does not tell them.
+def profile_of(session: Session, photo: Tensor) -> Profile:
+    """Return the times of a session's operations.
 
     Args:
         session: The artifact, loaded.
         photo: The input in the artifact's type.
+
+    Raises:
+        UnsupportedError: The runtime does not tell them.
     """
     times: dict[str, float] = {}
     for told, ms in session.times(photo).items():
@@ -51,6 +55,7 @@ def profile_of(session: Session, photo: Tensor) -> Profile | None:
         times[name] = times.get(name, 0.0) + ms
     total = sum(times.values())
     if total <= 0:
-        return None
+        execution = session.execution()
+        raise UnsupportedError(f"{execution.runtime} {execution.version} does not tell them for this artifact")
     operations = tuple(OperationTime(name=name, ms=ms, share=ms / total) for name, ms in times.items())
     return Profile(operations=operations, total_ms=total)

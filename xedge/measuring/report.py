@@ -118,8 +118,8 @@ class RunReport:
         against: The comparison with another bundle of the same model; None without one.
         streams: The multistream and offline scenarios; None if they were not asked for.
         cold_starts: Starts in fresh processes; None if they were not asked for.
-        profile: The times of the operations; None if they were not asked for, or the runtime does not tell them.
-        profiled: Whether the times of the operations were asked for.
+        profile: The times of the operations; None if they were not asked for, or are in ``not_measured``.
+        not_measured: What was asked for besides and could not be measured, each with the reason.
         budget: The gate's verdict on the budget when the bundle was made; None without a budget.
         verdict: The verdict on whether the latency can be believed.
     """
@@ -158,7 +158,7 @@ class RunReport:
     streams: Streams | None = None
     cold_starts: ColdStarts | None = None
     profile: Profile | None = None
-    profiled: bool = False
+    not_measured: tuple[str, ...] = ()
     budget: str | None
     verdict: Verdict
 

@@ -18,16 +18,16 @@ from xedge.device.cooldown import cool_down
 from xedge.device.process import peak_memory_bytes
 from xedge.device.readings import Reading, watching
 from xedge.device.system import System
-from xedge.errors import CheckError, InputError, parameter
+from xedge.errors import CheckError, InputError, XedgeError, parameter
 from xedge.measuring.against import check_same_model, hold_against
 from xedge.measuring.cold import cold_starts
 from xedge.measuring.energy import energy_of, idle_watts
 from xedge.measuring.latency import Clock, Latency, Measured, Schedule, measure, summarize
-from xedge.measuring.profile import profile_of
+from xedge.measuring.profile import Profile, profile_of
 from xedge.measuring.report import Frames, Phases, RunReport, SelfTest
 from xedge.measuring.series import throttled_at_s, time_series
 from xedge.measuring.starting import RunOptions, Started, start
-from xedge.measuring.streams import check_streams, measure_streams
+from xedge.measuring.streams import Streams, check_streams, measure_streams
 from xedge.measuring.verdict import judge
 from xedge.metrics import Accuracy, Answers, Confusion, accuracy, confusion
 from xedge.photos.sets import PhotoSet
@@ -92,18 +92,9 @@ def run_bundle(
     if other is not None:
         progress(f"in turns with {other.root.name}")
         against = hold_against(bundle, classifier, other, photos, options.settings(other), clock)
-    settings, runtime = options.settings(bundle), options.runtime
-    streams = None
-    if options.streams is not None:
-        progress(f"{options.streams} photos at once")
-        streams = measure_streams(bundle, pixels[0], options.streams, settings, runtime, options.schedule, clock)
-    cold = cold_starts(bundle, options, options.cold_starts, progress) if options.cold_starts else None
-    profile = None
-    if options.profile:
-        progress("operations")
-        profile = profile_of(classifier.session, classifier.input(pixels[0]))
     return RunReport(
         **_identity(bundle),
+        **_extras(bundle, classifier, pixels[0], options, progress, clock),
         execution=classifier.session.execution(),
         board=board,
         readings=timing.readings,
@@ -126,12 +117,48 @@ def run_bundle(
         confusion=scores.confusion if scores is not None else None,
         answers=scores.answers if scores is not None else None,
         against=against,
-        streams=streams,
-        cold_starts=cold,
-        profile=profile,
-        profiled=options.profile,
         verdict=judge(timing.latency, board, timing.readings, timing.contention, options.thread_count()),
     )
+
+
+def _extras(
+    bundle: Bundle,
+    classifier: Classifier,
+    pixels: UInt8Array,
+    options: RunOptions,
+    progress: Progress,
+    clock: Clock,
+) -> dict[str, Any]:
+    """Return the fields of a report that are measured only if they are asked for.
+
+    What fails is told in one of them, for by now there are other figures, which would be lost.
+    """
+
+    def streams() -> Streams:
+        assert options.streams is not None
+        settings = options.settings(bundle)
+        return measure_streams(bundle, pixels, options.streams, settings, options.runtime, options.schedule, clock)
+
+    def profile() -> Profile:
+        return profile_of(classifier.session, classifier.input(pixels))
+
+    asked: list[tuple[str, str, Callable[[], object]]] = []
+    if options.streams is not None:
+        asked.append(("streams", f"{options.streams} photos at once", streams))
+    if options.cold_starts is not None:
+        count = options.cold_starts
+        asked.append(("cold_starts", f"{count} cold starts", lambda: cold_starts(bundle, options, count, progress)))
+    if options.profile:
+        asked.append(("profile", "the times of operations", profile))
+    found: dict[str, Any] = {}
+    failed = []
+    for name, words, measured in asked:
+        progress(words)
+        try:
+            found[name] = measured()
+        except XedgeError as error:
+            failed.append(f"{words}: {error}")
+    return {**found, "not_measured": tuple(failed)}
 
 
 @dataclass(frozen=True, kw_only=True)
