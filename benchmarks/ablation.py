@@ -133,7 +133,7 @@ def steps(pixel: tuple[float, float] | None) -> list[tuple[str, Step]]:
     """Return the name of each step with the function that makes its graph and plan."""
 
     def plain(graph: Graph, seen: Statistics, *, rule: RangeRule) -> tuple[Graph, Plan]:
-        made = static_int8(graph, seen, range_rule=rule, all_integer=True, adapt_rounding=False, correct_bias=False)
+        made = static_int8(graph, seen, range_rule=rule, reach="everything", adapt_rounding=False, correct_bias=False)
         return graph, made
 
     def ranges(
@@ -143,7 +143,7 @@ def steps(pixel: tuple[float, float] | None) -> list[tuple[str, Step]]:
             graph,
             seen,
             pixel=pixel if exact else None,
-            all_integer=integer,
+            reach="everything" if integer else "products",
             adapt_rounding=False,
             correct_bias=correct,
         )

@@ -1,40 +1,125 @@
-"""Count the instructions that one inference executes on the processors of a Raspberry Pi 4 and 5.
+"""Tell what one inference costs on the processors of Raspberry Pis: instructions, cycles, and bytes from memory.
 
     python benchmarks/instructions.py OURS.tflite PEERS.tflite...
 
-Unlike a timing, this count is not affected by noise. The program runs ai-edge-litert's aarch64 wheel in one thread in
-QEMU with its instruction-counting plugin. It subtracts the count of a run with fewer inferences from that of a run with
-more, so that imports and loading are left out. The number of instructions does not determine the time, because it takes
-neither the memory nor the width of the vector units into account. The program needs root on an x86-64 Debian, and takes
-some 10 minutes for two full-size models.
+The program runs ai-edge-litert's aarch64 wheel in QEMU with the plugin ``tests/emulated/costs.c``, which counts one
+inference after another one has warmed the caches. None of the figures is a time, none comes from a board, and noise
+does not affect them:
+
+- M insn: million instructions in one thread.
+- M cycles: these instructions in llvm-mca's model of the processor's pipeline, in which every access to memory finds
+  its value in the nearest cache. Neoverse N1 stands in for Cortex-A76.
+- 4 threads: the cycles that stay on one thread, and a quarter of the others. Those that stay on one thread are in
+  blocks that a second thread does not run either.
+- MB: what passes between memory and simulated caches of the sizes that the boards have, without prefetching.
+
+The program needs root on an x86-64 Debian and its package llvm-19. It takes about two minutes for each full-size model
+and processor.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
+import tempfile
 import zipfile
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 EMULATED = Path(__file__).resolve().parent.parent / "tests" / "emulated"
-CORES = ("cortex-a72", "cortex-a76")
-FEW, MORE = 1, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processor:
+    """A processor of a board.
+
+    Args:
+        board: The board.
+        emulated: Its name in QEMU.
+        pipeline: The name of the model of its pipeline in LLVM.
+        caches: The sizes of its first and its last cache with their ways, as the plugin takes them.
+    """
+
+    board: str
+    emulated: str
+    pipeline: str
+    caches: tuple[str, str]
+
+
+PROCESSORS = (
+    Processor(board="Pi 3", emulated="cortex-a53", pipeline="cortex-a53", caches=("32768:4", "524288:16")),
+    Processor(board="Pi 4", emulated="cortex-a72", pipeline="cortex-a72", caches=("32768:2", "1048576:16")),
+    Processor(board="Pi 5", emulated="cortex-a76", pipeline="neoverse-n1", caches=("65536:4", "2097152:16")),
+)
 # The pixels are random, because the values of a photo do not change what is executed, but zeros might.
 PROGRAM = """
-import sys
+import os, sys
+from contextlib import suppress
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-interpreter = Interpreter(sys.argv[1], num_threads=1)
+def mark(number):
+    with suppress(OSError):
+        os.getpgid(number)
+interpreter = Interpreter(sys.argv[1], num_threads=int(sys.argv[2]))
 interpreter.allocate_tensors()
 start = interpreter.get_input_details()[0]
 photo = np.random.default_rng(0).integers(0, 256, start["shape"]).astype(np.uint8)
 tensor = photo / np.float32(127.5) - 1 if start["dtype"] == np.float32 else photo.view(start["dtype"])
 interpreter.set_tensor(start["index"], tensor.astype(start["dtype"]))
-for _ in range(int(sys.argv[2])):
-    interpreter.invoke()
+mark(1)
+interpreter.invoke()
+mark(2)
+interpreter.invoke()
+mark(3)
 """
+# Blocks are given to llvm-mca until so much of all instructions is covered; the rest takes as many cycles on average.
+COVERED = 0.995
+ITERATIONS = 100
+# A block runs on several threads if the second thread runs at least this share of it.
+SHARED = 0.02
+INSTRUCTION = 8  # the hexadecimal digits of an instruction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one inference costs on a processor.
+
+    Args:
+        instructions: The number of instructions.
+        cycles: The number of cycles.
+        on_one_thread: The cycles that more threads do not divide.
+        memory_bytes: The bytes that pass between the caches and memory.
+    """
+
+    instructions: float
+    cycles: float
+    on_one_thread: float
+    memory_bytes: float
+
+    @property
+    def of_four_threads(self) -> float:
+        """The cycles with four threads."""
+        return self.on_one_thread + (self.cycles - self.on_one_thread) / 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What the plugin counted.
+
+    Args:
+        memory_bytes: The bytes that passed between the caches and memory.
+        first: How often each block ran on the first thread, by its instructions in hexadecimal digits.
+        others: The same for the other threads.
+    """
+
+    memory_bytes: int
+    first: Counter[str]
+    others: Counter[str]
 
 
 def built(script: str) -> Path:
@@ -52,49 +137,145 @@ def packages(system: Path) -> Path:
     return site
 
 
-def instructions(qemu: Path, root: Path, core: str, model: Path, inferences: int) -> int:
-    """Return the number of instructions that the whole program executes.
+@dataclass(frozen=True, kw_only=True)
+class Emulator:
+    """QEMU with its plugin, and the system whose programs it runs.
 
     Args:
-        qemu: The folder with QEMU and its plugin.
-        root: The root folder of the emulated system.
-        core: The name of the processor that QEMU emulates.
-        model: The TFLite artifact.
-        inferences: The number of inferences.
+        qemu: The folder with QEMU and the plugin.
+        root: The root folder of the system.
     """
-    python = root / "usr" / "bin" / "python3.11"
-    program: list[str | Path] = [python, "-c", PROGRAM, model.resolve(), str(inferences)]
-    # These settings are for the emulated program only. Its Python must not use those of this environment.
-    given = ["-E", "PYTHONPATH=/opt/counting", "-E", "PYTHONHASHSEED=0", "-U", "PYTHONHOME,VIRTUAL_ENV"]
-    command: list[str | Path] = [qemu / "qemu-aarch64", "-cpu", core, "-L", root, *given]
-    command += ["-plugin", f"{qemu / 'libinsn.so'},inline=on", "-d", "plugin", *program]
-    environment = {"PATH": os.environ["PATH"]}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    found = re.search(r"total insns: (\d+)", done.stderr)
-    if done.returncode != 0 or found is None:
-        raise SystemExit(f"{model} on {core}: ended with {done.returncode}: {done.stderr.strip()[-400:]}")
-    return int(found.group(1))
+
+    qemu: Path
+    root: Path
+
+    def counted(self, processor: Processor, model: Path, threads: int) -> Counted:
+        """Return what the plugin counts of one inference; only in one thread are the caches simulated."""
+        python = self.root / "usr" / "bin" / "python3.11"
+        # These settings are for the emulated program only. Its Python must not use those of this environment.
+        given = ["-E", "PYTHONPATH=/opt/counting", "-E", "PYTHONHASHSEED=0", "-U", "PYTHONHOME,VIRTUAL_ENV"]
+        first, last = processor.caches
+        sizes = f",l1={first},l2={last}" if threads == 1 else ""
+        with tempfile.NamedTemporaryFile(suffix=".txt") as out:
+            command: list[str | Path] = [
+                self.qemu / "qemu-aarch64",
+                "-cpu",
+                processor.emulated,
+                "-L",
+                self.root,
+                *given,
+            ]
+            command += ["-plugin", f"{self.qemu / 'libcosts.so'},out={out.name}{sizes}", "-d", "plugin"]
+            command += [python, "-c", PROGRAM, model.resolve(), str(threads)]
+            environment = {"PATH": os.environ["PATH"]}
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+            lines = Path(out.name).read_text().splitlines()
+        if done.returncode != 0 or not lines:
+            raise SystemExit(
+                f"{model} on {processor.emulated}: ended with {done.returncode}: {done.stderr.strip()[-400:]}"
+            )
+        runs: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+        for line in lines[1:]:
+            code, *counts = line.split()
+            for one, count in zip(runs, counts, strict=True):
+                one[code] += int(count)
+        return Counted(memory_bytes=int(lines[0]), first=runs[0], others=runs[1])
+
+
+def cost(emulator: Emulator, processor: Processor, model: Path) -> Cost:
+    """Return what one inference costs."""
+    alone, two = emulator.counted(processor, model, 1), emulator.counted(processor, model, 2)
+    each = cycles_of_blocks(processor, _most(alone.first))
+    known = sum(_length(code) * alone.first[code] for code in each)
+    everything = sum(_length(code) * runs for code, runs in alone.first.items())
+    cycles = Counter({code: each[code] * alone.first[code] for code in each})
+    spread = {code for code in each if two.others[code] >= SHARED * (two.first[code] + two.others[code])}
+    scale = everything / known
+    return Cost(
+        instructions=everything,
+        cycles=sum(cycles.values()) * scale,
+        on_one_thread=sum(count for code, count in cycles.items() if code not in spread) * scale,
+        memory_bytes=alone.memory_bytes,
+    )
+
+
+def _length(code: str) -> int:
+    return len(code) // INSTRUCTION
+
+
+def _most(runs: Mapping[str, int]) -> list[str]:
+    """Return the blocks with the most instructions, until ``COVERED`` of all instructions is covered."""
+    weights = {code: _length(code) * count for code, count in runs.items()}
+    wanted = COVERED * sum(weights.values())
+    chosen: list[str] = []
+    for code in sorted(weights, key=lambda code: -weights[code]):
+        if wanted <= 0:
+            break
+        chosen.append(code)
+        wanted -= weights[code]
+    return chosen
+
+
+def cycles_of_blocks(processor: Processor, codes: Collection[str]) -> dict[str, float]:
+    """Return the cycles that a run of each block takes when it is repeated; the model may lack some blocks."""
+    texts = dict(zip(codes, _disassembled(codes), strict=True))
+    regions = [f"# LLVM-MCA-BEGIN {number}\n{text}\n# LLVM-MCA-END" for number, text in enumerate(texts.values())]
+    command = ["llvm-mca-19", "-mtriple=aarch64", f"-mcpu={processor.pipeline}", "-mattr=+all", "--json"]
+    command += [f"--iterations={ITERATIONS}", "--skip-unsupported-instructions=any"]
+    done = subprocess.run(command, input="\n".join(regions), capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)["CodeRegions"]
+    names = list(texts)
+    return {names[int(one["Name"])]: one["SummaryView"]["TotalCycles"] / ITERATIONS for one in found}
+
+
+def _disassembled(codes: Iterable[str]) -> list[str]:
+    """Return the assembler text of each block."""
+    lines, ends = [], []
+    for code in codes:
+        bytes_of_each = (code[start : start + INSTRUCTION] for start in range(0, len(code), INSTRUCTION))
+        lines += [" ".join(f"0x{one[i : i + 2]}" for i in range(0, INSTRUCTION, 2)) for one in bytes_of_each]
+        ends.append(len(lines))
+    command = ["llvm-mc-19", "--disassemble", "--triple=aarch64", "-mattr=+all"]
+    done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=True)
+    texts = [line for line in done.stdout.splitlines() if line.strip() and not re.match(r"\s*\.", line)]
+    if len(texts) != len(lines):
+        raise SystemExit(f"llvm-mc made {len(texts)} lines of {len(lines)} instructions")
+    return ["\n".join(texts[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def main() -> None:
-    """Print a table with one row for each artifact."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print a table with one row for each artifact and processor."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.tflite", help="the artifacts to count")
-    models = parser.parse_args().models
+    parser.add_argument("--on", nargs="+", metavar="PROCESSOR", help="the processors; all without it")
+    options = parser.parse_args()
     system, qemu = built("build"), built("build-counting")
-    root = system / "root"
     packages(system)
-    print("| artifact | " + " | ".join(f"{core}, million" for core in CORES) + " |")
-    print("|---|" + "--:|" * len(CORES))
-    first: dict[str, float] = {}
-    for model in models:
-        cells = []
-        for core in CORES:
-            few, more = (instructions(qemu, root, core, model, count) for count in (FEW, MORE))
-            each = (more - few) / (MORE - FEW)
-            ratio = first.setdefault(core, each) / each
-            cells.append(f"{each / 1e6:.0f} (first / this: {ratio:.2f})")
-        print(f"| {model.name} | {' | '.join(cells)} |", flush=True)
+    emulator = Emulator(qemu=qemu, root=system / "root")
+    chosen = [one for one in PROCESSORS if options.on is None or one.emulated in options.on]
+    print(
+        "| processor | artifact | M insn | M cycles | 4 threads | MB | this / first: insn | cycles | 4 threads | MB |"
+    )
+    print("|---|---|" + "--:|" * 8)
+    for processor in chosen:
+        costs = [cost(emulator, processor, options.models[0])]
+        print(_row(processor, options.models[0], costs), flush=True)
+        for model in options.models[1:]:
+            costs.append(cost(emulator, processor, model))
+            print(_row(processor, model, costs), flush=True)
+
+
+def _row(processor: Processor, model: Path, costs: Sequence[Cost]) -> str:
+    """Return the row of the last artifact beside the first one."""
+    this, first = _figures(costs[-1]), _figures(costs[0])
+    cells = [f"{value:.0f}" for value in this]
+    cells += [f"{value / other:.2f}" for value, other in zip(this, first, strict=True)]
+    return f"| {processor.emulated} ({processor.board}) | {model.name} | {' | '.join(cells)} |"
+
+
+def _figures(one: Cost) -> tuple[float, ...]:
+    million = (one.instructions, one.cycles, one.of_four_threads, one.memory_bytes)
+    return tuple(figure / 1e6 for figure in million)
 
 
 if __name__ == "__main__":

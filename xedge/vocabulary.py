@@ -16,6 +16,12 @@ Batch = int | Literal["dynamic"]
 Crop = Literal["none", "center"]
 # What a model's output holds: a value for each class, or one value for the second of two classes.
 OutputKind = Literal["probabilities", "logits", "probability", "logit"]
+# Where the ranges of int8 activations come from: from each photo at run time, or from the calibration photos.
+Ranges = Literal["photo", "fixed"]
+RANGES: tuple[Ranges, ...] = ("photo", "fixed")
+# The ranges that cost least on a board at little loss. Ranges of each photo leave residual streams in float, which
+# Raspberry Pis have to move through slow memory (docs/choosing.md).
+BOARD_RANGES: dict[str, Ranges] = {"pi3": "fixed", "pi4": "fixed", "pi5": "fixed", "jetson": "fixed", "x86": "photo"}
 OUTPUT_KINDS: tuple[OutputKind, ...] = ("probabilities", "logits", "probability", "logit")
 
 # Stands in artifacts between the name of a node of the reference graph and what is only a part of it.
@@ -41,6 +47,36 @@ def precision_names(named: str | Sequence[str]) -> tuple[Precision, ...]:
             raise UsageError(not_known("precision", word.strip(), [*PRECISIONS, "all"]))
         names += PRECISIONS if word.strip() == "all" else [word.strip()]
     return cast("tuple[Precision, ...]", tuple(dict.fromkeys(names)))
+
+
+def ranges_names(named: str | Sequence[str]) -> tuple[Ranges, ...]:
+    """Return where ranges come from as users give it: one, several with commas or in a sequence, or ``all``; each once.
+
+    Raises:
+        UsageError: There are no such ranges.
+    """
+    names: list[str] = []
+    for word in named.split(",") if isinstance(named, str) else named:
+        if word.strip() != "all" and word.strip() not in RANGES:
+            raise UsageError(not_known("ranges", word.strip(), [*RANGES, "all"]))
+        names += RANGES if word.strip() == "all" else [word.strip()]
+    return cast("tuple[Ranges, ...]", tuple(dict.fromkeys(names)))
+
+
+def artifact_name(target: str, precision: str, ranges: Ranges | None) -> str:
+    """Return the name of an artifact in tables; the ranges that int8 has by default are not named."""
+    return f"{target} {precision}" + (" fixed" if ranges == "fixed" else "")
+
+
+def board_ranges(board: str) -> Ranges:
+    """Return the ranges that int8 should have on a board.
+
+    Raises:
+        UsageError: There is no such board.
+    """
+    if board not in BOARD_RANGES:
+        raise UsageError(not_known("board", board, list(BOARD_RANGES)))
+    return BOARD_RANGES[board]
 
 
 def scheme_file(named: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from xedge.codec import from_json, parse_json, to_json
 from xedge.errors import BundleError
 from xedge.metrics import Accuracy, Agreement, Confusion, Drop
 from xedge.photos.preprocess import Preprocessing
-from xedge.vocabulary import ElementType, Layout, OutputKind, Precision
+from xedge.vocabulary import ElementType, Layout, OutputKind, Precision, Ranges, artifact_name
 
 SCHEMA_VERSION = 4
 # The least and the greatest value of each type of integers.
@@ -131,6 +131,8 @@ class Recipe:
         reason: The reason why a library's converter was used, or the file that was wrapped; None otherwise.
         activations: How the activations were quantized; None if they are in float.
         weights: How the weights were quantized; None if they are in float.
+        ranges: Where the ranges of an int8 artifact come from, for targets that offer a choice: ``photo`` (each photo,
+            at run time) or ``fixed`` (the calibration photos, and residual sums are integers too); None for the others.
         float_nodes: The names of the nodes that were left in float in an int8 artifact.
     """
 
@@ -138,6 +140,7 @@ class Recipe:
     reason: str | None = None
     activations: str | None = None
     weights: str | None = None
+    ranges: Ranges | None = None
     float_nodes: tuple[str, ...] = ()
 
 
@@ -334,6 +337,11 @@ class Manifest:
             raise ValueError(f"golden.tolerance is {self.golden.tolerance}, and not from 0 to 1")
         if self.gate is not None and not 0 <= self.gate.chosen < len(self.gate.rungs):
             raise ValueError(f"gate.chosen is {self.gate.chosen}, but there are {len(self.gate.rungs)} rungs")
+
+    @property
+    def artifact_name(self) -> str:
+        """The target and the precision, with the ranges of int8 where they were chosen."""
+        return artifact_name(self.target, self.precision, self.recipe.ranges)
 
     @property
     def wrapped(self) -> bool:

@@ -39,14 +39,14 @@ def text(found: BenchmarkReport, tabulate: Tabulate = table) -> str:
     """Return the table that users of exporters know, and the recommendation."""
     parts = [f"{found.model}: median of {found.rounds} rounds in turns, each in a process of its own"]
     parts.append(tabulate([_row(row) for row in found.rows], HEADER))
-    parts += [f"{row.target} {row.precision} failed: {row.error}" for row in found.rows if row.error is not None]
-    verdicts = {f"{row.target} {row.precision}": row.measured.run.verdict for row in found.rows if row.measured}
+    parts += [f"{row.name} failed: {row.error}" for row in found.rows if row.error is not None]
+    verdicts = {row.name: row.measured.run.verdict for row in found.rows if row.measured}
     if invalid := grouped(verdicts):
         lines = [f"  - {kind}: {_who(names, verdicts)}" for kind, names in invalid.items()]
         parts.append("\n".join(["INVALID: these latencies should not be quoted", *lines]))
     if found.recommendation is not None:
         chosen = found.recommendation
-        lines = [f"On this machine take {chosen.target} {chosen.precision}:", *(f"  - {r}" for r in chosen.reasons)]
+        lines = [f"On this machine take {chosen.name}:", *(f"  - {r}" for r in chosen.reasons)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -56,12 +56,11 @@ def _who(names: Sequence[str], verdicts: Mapping[str, Verdict]) -> str:
 
 
 def _row(row: Row) -> list[str]:
-    name = f"{row.target} {row.precision}"
     if row.measured is None:
-        return [name, "failed", *["-"] * 6]
+        return [row.name, "failed", *["-"] * 6]
     run = row.measured.run
     return [
-        name,
+        row.name,
         "ok",
         f"{run.artifact_bytes / 1e6:.2f}",
         "-" if run.accuracy is None else percent(run.accuracy.top1),

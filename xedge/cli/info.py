@@ -64,7 +64,7 @@ def _bundle(bundle: Bundle) -> list[tuple[str, str]]:
     lines = [
         ("bundle", f"{bundle.root.name}: every file matches its sha256"),
         ("model", f"{m.model.name}, {m.model.parameters / 1e6:.2f} M parameters, from {m.model.source}"),
-        ("artifact", f"{m.artifact}: {m.target} {m.precision}, {megabytes(bundle.artifact_bytes)}"),
+        ("artifact", f"{m.artifact}: {m.artifact_name}, {megabytes(bundle.artifact_bytes)}"),
         ("way", m.recipe.way + (f" ({m.recipe.reason})" if m.recipe.reason else "")),
         ("input", _end(m.input)),
         ("output", f"{_end(m.output)}, {OUTPUT_WORDS[m.output_kind]}"),

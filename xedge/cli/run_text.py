@@ -49,7 +49,7 @@ def _against(report: RunReport) -> list[str]:
 def _what(report: RunReport) -> list[tuple[str, str]]:
     execution, board, test = report.execution, report.board, report.self_test
     return [
-        ("bundle", f"{report.bundle}: {report.target} {report.precision}, {megabytes(report.artifact_bytes)}"),
+        ("bundle", f"{report.bundle}: {report.artifact_name}, {megabytes(report.artifact_bytes)}"),
         ("board", f"{board.model or 'unknown'} ({board.machine}), {board.cores} cores"),
         ("runtime", f"{execution.runtime} {execution.version} on {execution.provider}, {execution.threads} threads"),
         ("options", ", ".join(f"{key}={value}" for key, value in execution.options.items()) or "the runtime's own"),

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from xedge.converters import target_names
 from xedge.errors import UsageError
-from xedge.vocabulary import Batch, precision_names, scheme_name
+from xedge.vocabulary import Batch, precision_names, ranges_names, scheme_name
 
-__all__ = ["precision_names", "scheme_name", "target_names"]  # also what text on the command line becomes
+__all__ = [
+    "precision_names",
+    "ranges_names",
+    "scheme_name",
+    "target_names",
+]  # also what text on the command line becomes
 
 
 def one_target(text: str) -> str:

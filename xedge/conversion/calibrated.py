@@ -48,7 +48,7 @@ class Calibrated:
 
     def __init__(self, subject: Subject, stages: Stages) -> None:
         self.subject, self.stages = subject, stages
-        self._plans: dict[tuple[IoType, Rules], tuple[Graph, Plan]] = {}
+        self._plans: dict[tuple[IoType, Rules, bool], tuple[Graph, Plan]] = {}
 
     @cached_property
     def photos(self) -> CalibrationSet:
@@ -196,7 +196,8 @@ class Calibrated:
 
     def quantized(self, graph: Graph, target: Target, form: Form, in_float: tuple[str, ...]) -> tuple[Graph, Plan]:
         """Return an equal graph that quantizes well, and its plan; targets with the same rules share them."""
-        kind = (form.io, target.rules)
+        fixed = form.ranges == "fixed"
+        kind = (form.io, target.rules, fixed)
         if kind in self._plans and not in_float:
             return self._plans[kind]
         seen = self.statistics
@@ -207,6 +208,7 @@ class Calibrated:
                 seen,
                 rules=target.rules,
                 pixel=self.subject.preprocessing.pixel,
+                fixed=fixed,
                 all_integer=form.io != "float32",
                 in_float=in_float,
             )

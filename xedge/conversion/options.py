@@ -18,7 +18,18 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from xedge.converters import Target, targets
 from xedge.errors import XedgeError
-from xedge.vocabulary import OUTPUT_KINDS, PRECISIONS, SCHEMES, Batch, Crop, IoType, Layout, OutputKind, Precision
+from xedge.vocabulary import (
+    BOARD_RANGES,
+    OUTPUT_KINDS,
+    PRECISIONS,
+    SCHEMES,
+    Batch,
+    Crop,
+    IoType,
+    Layout,
+    OutputKind,
+    Precision,
+)
 
 Pathlike = str | Path
 Report = Callable[[str], None]
@@ -213,6 +224,20 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
         "and openvino).",
         default="float32",
         choices=("float32", "int8", "uint8"),
+    )
+    ranges: Any = option(
+        "Where the ranges of int8 activations come from in tflite: photo takes them from each photo at run time, which "
+        "keeps the most accuracy; fixed takes all of them from the calibration photos, which moves far less memory. "
+        "Several with commas, or all, make a bundle of each. Without it, photo.",
+        default=None,
+        kind="ranges_names",
+        metavar="RANGES",
+    )
+    board: str | None = option(
+        "The board that int8 is meant for, which chooses --ranges: fixed on Raspberry Pis and Jetsons, photo on x86.",
+        default=None,
+        flag="--for",
+        choices=tuple(BOARD_RANGES),
     )
     batch: Batch = option(
         "The number of photos that an artifact takes at once, or dynamic for any number; tflite takes one.",

@@ -20,7 +20,7 @@ from xedge.conversion.describe import manifest_of
 from xedge.conversion.ladder import Ladder
 from xedge.conversion.options import ConvertOptions
 from xedge.conversion.reference import GraphReference
-from xedge.conversion.request import Request, resolved
+from xedge.conversion.request import Request, forms, resolved
 from xedge.conversion.stages import Stages
 from xedge.conversion.subject import read_subject
 from xedge.converters import Form, Target, find_target
@@ -32,6 +32,7 @@ from xedge.metrics import accuracy, agreement, confusion, wilson
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
 from xedge.types import FloatArray
+from xedge.vocabulary import Precision, Ranges
 
 # A loss of more points than this, or a smaller share of equal answers, is told.
 LOST_POINTS, LOW_AGREEMENT = 5.0, 0.9
@@ -61,7 +62,7 @@ def convert(options: ConvertOptions) -> list[Converted]:
     with ExitStack() as stack:
         request = resolved(options, stack)
         request.check()
-        wanted = [(find_target(name), form) for name in request.targets for form in _forms(request)]
+        wanted = [(find_target(name), form) for name in request.targets for form in forms(options, find_target(name))]
         for target, form in wanted:
             check_destination(_destination(request, target, form), zipped=options.zipped)
             if options.failed is None:
@@ -100,14 +101,6 @@ def _note_few_photos(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form
         calibrated.stages.note(
             f"even if all {photos} photos agree, they cannot show an agreement of {100 * demanded:g} %; {words}"
         )
-
-
-def _forms(request: Request) -> list[Form]:
-    options = request.options
-    return [
-        Form(precision=precision, io=options.io if precision == "int8" else "float32", batch=options.batch)
-        for precision in request.precisions
-    ]
 
 
 def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *, last: bool) -> Converted:
@@ -251,6 +244,11 @@ def _note_loss(calibrated: Calibrated, manifest: Manifest, scored: HostAccuracy)
 def _destination(request: Request, target: Target, form: Form) -> Path:
     output = request.options.output
     if output is None:
-        return Path(f"{file_name(request.source.name)}_{target.name}_{form.precision}")
-    several = len(request.targets) * len(request.precisions) > 1
-    return Path(output) / f"{target.name}_{form.precision}" if several else Path(output)
+        return Path(f"{file_name(request.source.name)}_{bundle_name(target.name, form.precision, form.ranges)}")
+    several = sum(len(forms(request.options, find_target(name))) for name in request.targets) > 1
+    return Path(output) / bundle_name(target.name, form.precision, form.ranges) if several else Path(output)
+
+
+def bundle_name(target: str, precision: Precision, ranges: Ranges | None) -> str:
+    """Return the name of the folder of one of several bundles; the default ranges are not named."""
+    return f"{target}_{precision}" + ("_fixed" if ranges == "fixed" else "")

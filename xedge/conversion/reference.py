@@ -681,12 +681,15 @@ def _graph_recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
         activations = "half precision where the processor computes in it (Arm from Cortex-A55 and A75 on), else fp32"
     if plan is not None:
         dynamic = any(plan.is_dynamic(name) for name in plan.kernels)
-        activations = ", ".join([str(activations), *int8.activation_words(dynamic=dynamic)])
+        integer_sums = form.ranges == "fixed" or form.io != "float32"
+        words = int8.activation_words(dynamic=dynamic, integer_sums=integer_sums)
+        activations = ", ".join([str(activations), *words])
         weights = ", ".join([str(weights), *int8.weight_words(target.rules)])
     return Recipe(
         way="reference graph",
         activations=activations,
         weights=weights,
+        ranges=form.ranges,
         float_nodes=tuple(sorted(plan.float_nodes - set(plan.kernels))) if plan is not None else (),
     )
 

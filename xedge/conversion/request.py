@@ -10,12 +10,12 @@ from typing import Any
 
 from xedge.conversion.data_config import DataConfig, read_data_config
 from xedge.conversion.options import ConvertOptions
-from xedge.converters import target_names
+from xedge.converters import Form, Target, target_names, targets
 from xedge.errors import InputError, UsageError, parameter
 from xedge.quantization.gate import Budget
 from xedge.sources import Source
 from xedge.sources.finding import find_source
-from xedge.vocabulary import Precision, precision_names
+from xedge.vocabulary import Precision, Ranges, board_ranges, precision_names, ranges_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +64,61 @@ class Request:
                 f"{parameter('pixels')} and {parameter('io')} {options.io} both say what the artifact takes; "
                 "choose one of them"
             )
+        self._check_ranges()
         if self.budget.demands and "int8" not in self.precisions:
             raise UsageError(
                 f"{parameter('max_drop_points')} and {parameter('min_agreement')} are budgets of int8; add int8 to "
                 f"{parameter('precision')}"
             )
+
+    def _check_ranges(self) -> None:
+        """Refuse a choice of ranges that would have no effect, or that is made twice."""
+        options = self.options
+        ranges = chosen_ranges(options)
+        if ranges is None:
+            return
+        named = parameter("ranges") if options.ranges is not None else parameter("board")
+        if options.ranges is not None and options.board is not None:
+            raise UsageError(f"{parameter('board')} chooses {parameter('ranges')}; give one of them")
+        if "int8" not in self.precisions:
+            raise UsageError(f"{named} is about int8; add int8 to {parameter('precision')}")
+        if "photo" not in ranges:
+            return
+        offering = [target.name for target in targets() if "photo" in target.ranges]
+        if not set(offering) & set(self.targets):
+            raise UsageError(
+                f"{named}: ranges of each photo are for {', '.join(offering)}; {', '.join(self.targets)} has fixed "
+                "ranges"
+            )
+        if options.io != "float32":
+            raise UsageError(
+                f"{named}: ranges of each photo need float ends; leave out {parameter('io')} {options.io}, or take "
+                "fixed ranges"
+            )
+
+
+def chosen_ranges(options: ConvertOptions) -> tuple[Ranges, ...] | None:
+    """Return where the ranges of int8 come from, as the user or the board says; None leaves it to each target.
+
+    Raises:
+        UsageError: There are no such ranges, or there is no such board.
+    """
+    if options.ranges is not None:
+        return ranges_names(options.ranges)
+    return None if options.board is None else (board_ranges(options.board),)
+
+
+def forms(options: ConvertOptions, target: Target) -> list[Form]:
+    """Return the forms in which artifacts for a target are asked for."""
+    asked = []
+    for precision in precision_names(options.precision):
+        io = options.io if precision == "int8" else "float32"
+        form = Form(precision=precision, io=io, batch=options.batch)
+        if precision == "int8" and io == "float32" and len(target.ranges) > 1:
+            asked += [replace(form, ranges=one) for one in chosen_ranges(options) or target.ranges[:1]]
+        else:
+            asked.append(form)
+    return asked
 
 
 def resolved(options: ConvertOptions, stack: ExitStack) -> Request:

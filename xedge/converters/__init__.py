@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 from xedge.errors import UnsupportedError, UsageError, not_known
 from xedge.plugins import parts
 from xedge.quantization.rules import Rules
-from xedge.vocabulary import Batch, IoType, Precision
+from xedge.vocabulary import RANGES, Batch, IoType, Precision, Ranges
 
 if TYPE_CHECKING:
     from xedge.bundle.manifest import Manifest
@@ -53,6 +53,7 @@ class Form:
         pixels: The preprocessing that the artifact does itself, so that it takes uint8 pixels. None takes what ``io``
             says.
         half: Whether a processor may compute in half precision; goes with fp16.
+        ranges: Where the ranges of an int8 artifact come from, for targets that offer a choice; None for the others.
     """
 
     precision: Precision
@@ -60,6 +61,7 @@ class Form:
     batch: Batch = 1
     pixels: Pixels | None = None
     half: bool = False
+    ranges: Ranges | None = None
 
 
 class Convert(Protocol):
@@ -139,6 +141,11 @@ class Target:
     file_library: str | None = None
     colours: tuple[str, str] = ("#57606a", "#a3adb8")
     next_steps: Callable[[Path, Manifest], Sequence[str]] | None = None
+
+    @property
+    def ranges(self) -> tuple[Ranges, ...]:
+        """Where the ranges of an int8 artifact with float ends can come from, what is taken by default first."""
+        return RANGES if self.rules.dynamic_branches else ("fixed",)
 
     def tolerance(self, precision: Precision) -> float:
         """Return how far a probability of an artifact may be from the host's, 0 to 1."""

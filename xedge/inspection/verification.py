@@ -368,7 +368,7 @@ def same_model(bundles: list[Bundle]) -> None:
 
 def names_of(bundles: list[Bundle]) -> list[str]:
     """Return a short name for each bundle: its target and precision, with the folder if another bundle has the same."""
-    short = [f"{bundle.manifest.target} {bundle.manifest.precision}" for bundle in bundles]
+    short = [bundle.manifest.artifact_name for bundle in bundles]
     return [
         name if short.count(name) == 1 else f"{name} {bundle.root.name}#{i + 1}"
         for i, (name, bundle) in enumerate(zip(short, bundles, strict=True))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from xedge.measuring.comparison import Judgement, accuracy_difference, latency_difference
 from xedge.measuring.rounds import Measured
-from xedge.vocabulary import Precision
+from xedge.vocabulary import Precision, Ranges, artifact_name
 
 # A drop greater than this is not worth any gain in speed, unless the user says otherwise.
 TOLERATED_POINTS = 1.0
@@ -21,6 +21,7 @@ class Row:
     Args:
         target: The name of the target.
         precision: The precision.
+        ranges: Where the ranges of int8 come from, for targets that offer a choice; None for the others.
         error: The reason why there is no measurement; None if there is one.
         bundle: The folder of the bundle; None if it was not kept.
         measured: The measurement over all turns; None if the bundle could not be made or did not run.
@@ -35,6 +36,12 @@ class Row:
     measured: Measured | None
     accuracy: Judgement | None = None
     points: float | None = None
+    ranges: Ranges | None = None
+
+    @property
+    def name(self) -> str:
+        """The target and the precision, with the ranges of int8 where they were chosen."""
+        return artifact_name(self.target, self.precision, self.ranges)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +52,19 @@ class Recommendation:
         target: The name of the recommended target.
         precision: The recommended precision.
         reasons: The reasons for the recommendation, one text each.
+        ranges: Where the ranges of the recommended int8 come from, for targets that offer a choice; None for the
+            others.
     """
 
     target: str
     precision: Precision
     reasons: tuple[str, ...]
+    ranges: Ranges | None = None
+
+    @property
+    def name(self) -> str:
+        """The target and the precision, with the ranges of int8 where they were chosen."""
+        return artifact_name(self.target, self.precision, self.ranges)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +124,8 @@ def recommend(rows: Sequence[Row], tolerated_points: float = TOLERATED_POINTS) -
     fastest = min(keeping, key=_p50_ms)
     alike = [row for row in keeping if row is fastest or _within_noise(row, fastest)]
     best = min(alike, key=_size)
-    return Recommendation(
-        target=best.target, precision=best.precision, reasons=tuple(_reasons(best, fastest, ran, scored, alike))
-    )
+    reasons = tuple(_reasons(best, fastest, ran, scored, alike))
+    return Recommendation(target=best.target, precision=best.precision, ranges=best.ranges, reasons=reasons)
 
 
 def _reasons(best: Row, fastest: Row, ran: list[Row], scored: list[Row], alike: list[Row]) -> list[str]:
@@ -121,20 +135,20 @@ def _reasons(best: Row, fastest: Row, ran: list[Row], scored: list[Row], alike: 
     else:
         reasons.append(
             f"{_p50_ms(best):.2f} ms, which is within noise of the fastest "
-            f"({_name(fastest)}, {_p50_ms(fastest):.2f} ms), and it is smaller"
+            f"({fastest.name}, {_p50_ms(fastest):.2f} ms), and it is smaller"
         )
     if best.points is not None:
         reasons.append(f"top-1 {best.points:+.2f} points against fp32: {best.accuracy}")
     elif not scored:
         reasons.append("accuracy was not measured, so int8 and dynamic were left out")
-    others = [_name(row) for row in alike if row is not best and row is not fastest]
+    others = [row.name for row in alike if row is not best and row is not fastest]
     if others:
         reasons.append(f"these are equally fast within noise: {', '.join(others)}")
     quicker = [row for row in ran if _p50_ms(row) < _p50_ms(fastest) and row not in alike]
     if quicker and scored:
-        reasons.append(f"these are faster, but they lose accuracy: {', '.join(map(_name, quicker))}")
+        reasons.append(f"these are faster, but they lose accuracy: {', '.join(row.name for row in quicker)}")
     elif quicker:
-        reasons.append(f"these are faster, but their accuracy is unknown: {', '.join(map(_name, quicker))}")
+        reasons.append(f"these are faster, but their accuracy is unknown: {', '.join(row.name for row in quicker)}")
     return reasons
 
 
@@ -152,7 +166,3 @@ def _p50_ms(row: Row) -> float:
 def _size(row: Row) -> int:
     assert row.measured is not None
     return row.measured.run.artifact_bytes
-
-
-def _name(row: Row) -> str:
-    return f"{row.target} {row.precision}"

@@ -18,6 +18,7 @@ from xedge.measuring.streams import Streams
 from xedge.measuring.verdict import Verdict
 from xedge.metrics import ROUNDING, Accuracy, Answers, Confusion
 from xedge.runtimes import Execution
+from xedge.vocabulary import Ranges, artifact_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,7 @@ class RunReport:
         bundle: The name of the bundle's folder.
         target: The target of the artifact.
         precision: The precision of the artifact.
+        ranges: Where the ranges of an int8 artifact come from, for targets that offer a choice; None for the others.
         artifact_bytes: The size of the artifact in bytes, weights included.
         weights_sha256: The sha256 of the weights of the model from which the artifact was made.
         execution: What the runtime really did with the artifact.
@@ -129,6 +131,7 @@ class RunReport:
     bundle: str
     target: str
     precision: str
+    ranges: Ranges | None = None
     artifact_bytes: int
     weights_sha256: str
     execution: Execution
@@ -161,6 +164,11 @@ class RunReport:
     not_measured: tuple[str, ...] = ()
     budget: str | None
     verdict: Verdict
+
+    @property
+    def artifact_name(self) -> str:
+        """The target and the precision, with the ranges of int8 where they were chosen."""
+        return artifact_name(self.target, self.precision, self.ranges)
 
     @property
     def same_photos_as_host(self) -> bool:

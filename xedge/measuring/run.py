@@ -194,6 +194,7 @@ def _identity(bundle: Bundle) -> dict[str, Any]:
         "bundle": bundle.root.name,
         "target": manifest.target,
         "precision": manifest.precision,
+        "ranges": manifest.recipe.ranges,
         "artifact_bytes": bundle.artifact_bytes,
         "weights_sha256": manifest.model.weights_sha256,
         "host_top1": manifest.accuracy.artifact.top1 if manifest.accuracy else None,

@@ -12,7 +12,7 @@ from xedge.quantization.equalization import equalized
 from xedge.quantization.plan import Plan
 from xedge.quantization.ranges import least_squares_range
 from xedge.quantization.rules import Rules
-from xedge.quantization.static import float_by_default, static_int8
+from xedge.quantization.static import Reach, float_by_default, static_int8
 from xedge.quantization.statistics import Statistics
 from xedge.quantization.streams import equalized_streams
 from xedge.types import FloatArray
@@ -45,14 +45,16 @@ STEPS = (
 )
 
 
-def activation_words(*, dynamic: bool = False) -> tuple[str, ...]:
+def activation_words(*, dynamic: bool = False, integer_sums: bool = False) -> tuple[str, ...]:
     """Return how activations are quantized, in words for the manifest.
 
     Args:
         dynamic: Whether branches take their ranges from each photo at run time.
+        integer_sums: Whether residual sums are integers.
     """
     ranges = ("ranges of each photo between residual sums",) if dynamic else ()
-    return ("static, least-squares ranges", *(step.words for step in STEPS), *ranges)
+    sums = ("residual sums in integers",) if integer_sums else ()
+    return ("static, least-squares ranges", *(step.words for step in STEPS), *ranges, *sums)
 
 
 def weight_words(rules: Rules | None = None) -> tuple[str, ...]:
@@ -102,6 +104,7 @@ def int8(
     *,
     rules: Rules | None = None,
     pixel: tuple[float, float] | None = None,
+    fixed: bool = False,
     all_integer: bool = False,
     in_float: Collection[str] = (),
 ) -> tuple[Graph, Plan]:
@@ -113,12 +116,13 @@ def int8(
         rules: The rules of the target; None has no special rules.
         pixel: The scale and the offset with photo = pixel * scale + offset; None if they are not the same for all
             channels.
+        fixed: Whether every range is fixed by calibration, even if the rules allow those of each photo.
         all_integer: Whether to leave nothing in float that can compute in int8.
         in_float: The names of nodes that are left in float in addition to those that always are.
     """
     rules = rules or Rules()
-    kept = branches(graph) if rules.dynamic_branches and not all_integer else frozenset[str]()
+    dynamic = rules.dynamic_branches and not fixed and not all_integer
+    kept = branches(graph) if dynamic else frozenset[str]()
     graph, seen = prepared(graph, seen, kept)
-    return graph, static_int8(
-        graph, seen, rules=rules, pixel=pixel, all_integer=all_integer, in_float=in_float, branches=kept
-    )
+    reach: Reach = "everything" if all_integer else "sums" if rules.dynamic_branches and fixed else "products"
+    return graph, static_int8(graph, seen, rules=rules, pixel=pixel, reach=reach, in_float=in_float, branches=kept)

@@ -10,8 +10,9 @@ class Rules:
     """How the int8 of a target differs from that of others. By default it does not.
 
     Args:
-        dynamic_branches: Whether branches between float sums take their ranges from each photo at run time, for
-            runtimes where that costs little.
+        dynamic_branches: Whether branches between float sums can take their ranges from each photo at run time, because
+            the runtime has kernels for it. If all ranges are fixed instead, residual sums are integers too, because
+            this runtime's convolutions round their results even if a float sum reads them.
         symmetric: Whether activations have no zero points.
         pairs: Whether weights are kept so small that the sum of two products fits into 16 bits, for runtimes whose
             kernels add pairs of products in 16 bits on some processors (``pairs.py``).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,10 @@ from xedge.quantization.weight_clipping import clipped_scales
 from xedge.types import FloatArray
 
 RangeRule = Callable[[TensorStatistics], tuple[float, float]]
+# How far integers reach. With "products", the sums of residual streams and the tail (last average, dense layer,
+# softmax) stay in float, where they keep their resolution. With "sums", the tail alone does. With "everything", nothing
+# is left in float that can compute in int8.
+Reach = Literal["products", "sums", "everything"]
 
 
 def static_int8(
@@ -43,7 +48,7 @@ def static_int8(
     rules: Rules | None = None,
     pixel: tuple[float, float] | None = None,
     range_rule: RangeRule = least_squares_range,
-    all_integer: bool = False,
+    reach: Reach = "products",
     in_float: Collection[str] = (),
     branches: Collection[str] = (),
     adapt_rounding: bool = True,
@@ -59,9 +64,7 @@ def static_int8(
         pixel: The scale and the offset with photo = pixel * scale + offset; None if they are not the same for all
             channels. With these, every pixel value is represented exactly if the first convolution allows it.
         range_rule: A function that returns the range of a tensor from its statistics.
-        all_integer: Whether to leave nothing in float that can compute in int8. Otherwise the sums of the residual
-            stream and the tail (last average, dense layer, softmax) stay in float, where they cost next to nothing and
-            keep their resolution.
+        reach: How far integers reach.
         in_float: The names of more nodes that are left in float.
         branches: The names of the nodes in branches between float nodes. The convolutions among them have integer
             kernels and take their ranges from each photo.
@@ -70,7 +73,7 @@ def static_int8(
         clip_weights: Whether the bound of a filter may be below its largest weight.
     """
     rules = rules or Rules()
-    float_nodes = float_by_default(graph, all_integer=all_integer) | frozenset(in_float) | frozenset(branches)
+    float_nodes = float_by_default(graph, reach) | frozenset(in_float) | frozenset(branches)
     float_nodes = _with_maxima(graph, float_nodes)
     dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
     activations = _symmetric(graph, statistics) if rules.symmetric else _activations(graph, statistics, range_rule)
@@ -100,16 +103,18 @@ def static_int8(
     )
 
 
-def float_by_default(graph: Graph, *, all_integer: bool = False) -> frozenset[str]:
+def float_by_default(graph: Graph, reach: Reach = "products") -> frozenset[str]:
     """Return the names of the nodes that compute in float by default.
 
     Args:
         graph: The graph.
-        all_integer: Whether only nodes that cannot compute in int8 are left in float.
+        reach: How far integers reach.
     """
     names = {node.name for node in graph if not node.has_integer_form}
-    if not all_integer:
-        names |= _tail(graph) | {node.name for node in graph if isinstance(node, Add)}
+    if reach != "everything":
+        names |= _tail(graph)
+    if reach == "products":
+        names |= {node.name for node in graph if isinstance(node, Add)}
     return frozenset(names)
 
 

@@ -38,7 +38,7 @@ class Entry:
     @property
     def short(self) -> str:
         """The target and the precision of the run."""
-        return f"{self.run.target} {self.run.precision}"
+        return self.run.artifact_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +108,7 @@ class _Pile:
             if row.measured is not None:
                 self.runs.append(row.measured.run)
             else:
-                self.failures[f"{row.target} {row.precision}"] = row.error or "did not run"
+                self.failures[row.name] = row.error or "did not run"
 
 
 def gather(documents: Sequence[Any], failures: Mapping[str, str] | None = None) -> Gathered:
