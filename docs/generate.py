@@ -42,6 +42,7 @@ TITLES |= {
     "compare": "A comparison",
     "cost": "A network's cost",
     "doctor": "An examination",
+    "explain": "An explanation",
 }
 
 

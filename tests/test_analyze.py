@@ -44,7 +44,7 @@ def test_analyze(document: Callable[[str], Path]) -> None:
 def test_times_go_to_the_nodes_that_operations_are_named_after(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shares of a whole, of which what belongs to no node is left over."""
     times = {"conv1_conv_quant": 6.0, "conv1_conv": 1.0, "conv2": 2.0, "predictions/softmax": 0.5, "reorder": 0.5}
-    session = SimpleNamespace(times=lambda photo: times)
+    session = SimpleNamespace(timed=lambda photo: [SimpleNamespace(name=n, ms=ms) for n, ms in times.items()])
     classifier = SimpleNamespace(session=session, input=lambda pixels: pixels)
     monkeypatch.setattr("xedge.inspection.analysis.manifest_of", lambda *given: None)
     monkeypatch.setattr("xedge.inspection.analysis.open_classifier", lambda *given: classifier)

@@ -15,10 +15,10 @@ from xedge import run
 from xedge.bundle.reading import open_bundle
 from xedge.errors import UnsupportedError
 from xedge.measuring.profile import profile_of
-from xedge.runtimes import Execution, Session, Settings
+from xedge.runtimes import Execution, Session, Settings, TimedOperation
 from xedge.runtimes.classifier import open_bundle_classifier
-from xedge.runtimes.litert.matching import match
-from xedge.runtimes.litert.profiling import kernel_times
+from xedge.runtimes.litert.matching import match, placed
+from xedge.runtimes.litert.profiling import KernelTime, kernel_times
 from xedge.types import Tensor
 from xedge.vocabulary import PART
 
@@ -32,7 +32,8 @@ LEAST_EXPLAINED = 0.5
 def test_litert_times_the_nodes_of_the_graph(bundles: Path, precision: str) -> None:
     bundle = open_bundle(bundles / f"tflite_{precision}")
     classifier, _ = open_bundle_classifier(bundle, Settings(threads=1), "litert")
-    times = classifier.session.times(classifier.input(bundle.golden().pixels[0]))
+    timed = classifier.session.timed(classifier.input(bundle.golden().pixels[0]))
+    times = {one.name: one.ms for one in timed}
     nodes = {name.split(PART)[0] for name in times}
     assert {"block1_conv1", "block2_sepconv1/depthwise", "block2_sepconv1", "add", "avg_pool", "predictions"} <= nodes
     assert all(ms >= 0 for ms in times.values())
@@ -60,9 +61,40 @@ def test_kernels_go_to_operators_in_their_order() -> None:
     kernels = ["Convert (NC)", "Convert (NC, F32, QDU8)", "Fully Connected (NC, QDU8)", "Add (ND)", "Clamp (NC)"]
     kernels += ["Convolution (NHWC, F32) DWConv", "Add (ND)", "Clamp (NC)", "Mean (ND) Reduce2"]
     assert match(operators, kernels) == [0, 1, 1, 3, 4, 6, 7, 7, 8]
-    assert match(operators, kernels[1:]) is None
+    assert match(operators, kernels[1:]) == [1, 1, 3, 4, 6, 7, 7, 8]  # integers that a convolution makes itself
+    assert match(operators, kernels[3:]) is None
     assert match(operators, kernels[:-1]) is None
     assert match([*operators, "GATHER"], kernels) is None
+
+
+def test_kernels_of_several_partitions_go_to_their_operators() -> None:
+    operators = ["CONV_2D", "ADD", "RELU", "CONV_2D", "SOFTMAX"]
+
+    def kernel(name: str, index: int, *, delegated: bool = True) -> KernelTime:
+        return KernelTime(kernel=name, index=index, delegated=delegated, ms=1.0)
+
+    first = [kernel("Convolution (NHWC, QC8) IGEMM", 0), kernel("Add (ND)", 1)]
+    second = [kernel("Fully Connected (NC, QS8, QC8W) GEMM", 0)]
+    between, behind = kernel("RELU", 2, delegated=False), kernel("SOFTMAX", 4, delegated=False)
+    assert placed(operators, [[3], [0, 1]], [*first, between, *second, behind]) == [0, 1, 2, 3, 4]
+    assert placed(operators, [[0, 1]], [*first, between, *second, behind]) is None
+    own = [kernel(kind, at, delegated=False) for at, kind in enumerate(operators)]
+    assert placed(operators, [], own) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx", "openvino"])
+def test_a_profile_tells_kernels_precisions_threads_and_speed(target: str, bundles: Path) -> None:
+    report = run(bundles / f"{target}_int8", data=None, runs=5, threads=2, profile=True)
+    assert report.profile is not None
+    products = [one for one in report.profile.operations if one.product]
+    assert len(products) >= 20
+    assert all(one.kernels and one.precision != "unknown" for one in products)
+    assert {one.threads for one in products} == {2}
+    # ONNX Runtime does not tell the shapes of the kernels of convolutions.
+    speeds = [one.giga_per_second for one in products if one.giga_per_second is not None]
+    assert len(speeds) > len(products) / 2 or target == "onnx"
+    assert all(speed < 1e5 for speed in speeds)
+    assert sum(one.role == "integer" for one in products) > len(products) / 2
 
 
 @pytest.mark.parametrize("target", ["tflite", "onnx", "openvino"])
@@ -81,9 +113,9 @@ def test_a_runtime_that_tells_no_times_is_named(here: Command, bundles: Path) ->
     class Silent:
         """A session of a runtime that tells no times."""
 
-        def times(self, photo: Tensor) -> dict[str, float]:
+        def timed(self, photo: Tensor) -> list[TimedOperation]:
             del photo
-            return {}
+            return []
 
         def execution(self) -> Execution:
             return Execution(runtime="tflite-runtime", version="2.14", threads=1)

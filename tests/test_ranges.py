@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_targets_without_a_choice_say_nothing_of_it(tmp_path: Path) -> None:
         ({"precision": "int8", "ranges": "photo", "io": "int8"}, "leave out io int8"),
     ],
 )
-def test_a_choice_without_effect_is_refused(options: dict[str, str], words: str, tmp_path: Path) -> None:
+def test_a_choice_without_effect_is_refused(options: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):
         xedge.convert(target="tflite", output=tmp_path / "b", **options)
     assert not (tmp_path / "b").exists()

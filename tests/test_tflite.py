@@ -11,10 +11,11 @@ from tests.conformance import opened
 from tests.networks import network, photos_for
 from xedge import convert
 from xedge.converters import Form, find_target
+from xedge.device.processor import has_half_arithmetic
 from xedge.device.system import System
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.static import static_int8
-from xedge.runtimes._interpreter import _is_marked, has_half_arithmetic
+from xedge.runtimes._interpreter import _is_marked
 from xedge.sources.keras.layers import read_keras
 from xedge.types import UInt8Array
 

@@ -19,7 +19,7 @@ from xedge.converters import target_names
 from xedge.files import sha256
 from xedge.inspection.verification import Member, Thresholds, snr_db
 from xedge.inspection.verification import verify as compare_members
-from xedge.runtimes import Execution, Operation, Role
+from xedge.runtimes import Execution, Operation, Role, TimedOperation
 from xedge.runtimes.audit import Audit, audit
 from xedge.types import FloatArray, Tensor, UInt8Array
 from xedge.vocabulary import PRECISIONS, Precision
@@ -281,8 +281,8 @@ class Executing:
         names: dict[str, Role] = {"i": "integer", "f": "float"}
         return [Operation(kind="CONV", precision="x", role=names[r], product=True) for r in self.roles]
 
-    def times(self, photo: Tensor) -> dict[str, float]:
-        return {}
+    def timed(self, photo: Tensor) -> list[TimedOperation]:
+        return []
 
 
 def test_snr() -> None:

@@ -19,6 +19,7 @@ KINDS = {
     "xedge.analyze/1": ("xedge.inspection.analysis", "AnalyzeReport"),
     "xedge.benchmark/2": ("xedge.measuring.recommendation", "BenchmarkReport"),
     "xedge.compare/1": ("xedge.measuring.comparison", "Comparison"),
+    "xedge.explain/1": ("xedge.explaining.explanation", "Explanation"),
     "xedge.cost/1": ("xedge.inspection.costing", "Cost"),
     "xedge.doctor/1": ("xedge.doctor.examination", "Examination"),
 }

@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     _add_convert(commands)
     _add_wrap(commands)
     _add_run(commands)
+    _add_explain(commands)
     _add_predict(commands)
     _add_verify(commands)
     _add_analyze(commands)
@@ -172,6 +173,21 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
         type=positive,
         metavar="N",
         help="Also time N fresh processes, each from its start to its first answer, with its memory.",
+    )
+    _add_execution(p)
+    _add_reporting(p)
+
+
+def _add_explain(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser(  # type: ignore[attr-defined]
+        "explain", help="say why a bundle is not faster here, and what would make it faster"
+    )
+    p.add_argument("bundle", type=Path, metavar="BUNDLE", help="The bundle: its folder or its zip.")
+    p.add_argument(
+        "--against",
+        type=Path,
+        metavar="BUNDLE",
+        help="Another bundle of the same model, usually its fp32, to time in turns with this one.",
     )
     _add_execution(p)
     _add_reporting(p)

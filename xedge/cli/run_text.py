@@ -202,10 +202,21 @@ def _profile(report: RunReport) -> list[str]:
     if profile is None:
         return []
     slowest = sorted(profile.operations, key=lambda one: -one.ms)[:SLOWEST]
-    rows = [[one.name, f"{one.ms:.3f}", f"{100 * one.share:.1f} %"] for one in slowest]
+    rows = [
+        [
+            one.name,
+            f"{one.ms:.3f}",
+            f"{100 * one.share:.1f} %",
+            "-" if one.giga_per_second is None else f"{one.giga_per_second:.1f}",
+            one.precision,
+            str(one.threads),
+            " + ".join(one.kernels),
+        ]
+        for one in slowest
+    ]
     count, total = len(profile.operations), profile.total_ms
     words = f"{count} operations take {total:.2f} ms, in inferences that are slower because they are watched."
-    return [table(rows, ["operation", "ms", "share"]), words]
+    return [table(rows, ["operation", "ms", "share", "GMAC/s", "precision", "threads", "kernel"]), words]
 
 
 def _accuracy(report: RunReport) -> list[str]:

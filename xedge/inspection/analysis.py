@@ -176,10 +176,11 @@ def _times(calibrated: Calibrated, target: Target, artifact: Artifact, graph: Gr
     photo = classifier.input(calibrated.subject.golden_pixels[0])
     names = sorted((node.name for node in graph), key=len, reverse=True)
     shares: dict[str, float] = {}
-    times = classifier.session.times(photo)
-    for operation, milliseconds in times.items():
-        name = next((name for name in names if operation.startswith(name)), "")
-        shares[name] = shares.get(name, 0.0) + milliseconds / sum(times.values())
+    timed = classifier.session.timed(photo)
+    total = sum(one.ms for one in timed)
+    for operation in timed:
+        name = next((name for name in names if operation.name.startswith(name)), "")
+        shares[name] = shares.get(name, 0.0) + operation.ms / total
     return shares
 
 

@@ -153,6 +153,9 @@ class Operation:
         product: Whether it is a convolution or a matrix product, which is where the time goes.
         multiply_accumulates: The multiply-accumulates of a product, for one photo; None where the runtime does not tell
             shapes.
+        rank: The largest number of dimensions of its tensors; None where the runtime does not tell shapes.
+        weights: Whether the integer weights of a product have one scale, or one for each channel of the result; None
+            for float weights, and where the runtime does not tell.
     """
 
     kind: str
@@ -160,6 +163,29 @@ class Operation:
     role: Role
     product: bool
     multiply_accumulates: int | None = None
+    rank: int | None = None
+    weights: Literal["per channel", "per tensor"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedOperation:
+    """The time of one operation, or of one of the kernels that make it up.
+
+    Args:
+        name: The runtime's name for it; in an artifact of the reference graph, it begins with the name of a node.
+        ms: The time of an inference that it takes, in milliseconds.
+        kernel: The runtime's name for the code that computes it.
+        operation: What it computes, and how.
+        threads: The number of threads that can share the work.
+        delegated: Whether an accelerator or delegate took it; None where there is none.
+    """
+
+    name: str
+    ms: float
+    kernel: str
+    operation: Operation
+    threads: int
+    delegated: bool | None = None
 
 
 class Session(Protocol):
@@ -177,8 +203,8 @@ class Session(Protocol):
     def operations(self) -> list[Operation]:
         """Return the operations that are really executed; constants that are unpacked once do not count."""
 
-    def times(self, photo: Tensor) -> dict[str, float]:
-        """Return milliseconds of each executed operation, by its name; empty where the runtime does not tell."""
+    def timed(self, photo: Tensor) -> list[TimedOperation]:
+        """Return the executed operations with their times; empty where the runtime does not tell."""
 
 
 class _Guarded:
@@ -209,10 +235,10 @@ class _Guarded:
         with _refusals(self._artifact, self._words):
             return self._session.operations()
 
-    def times(self, photo: Tensor) -> dict[str, float]:
-        """Return milliseconds of each executed operation, by its name; empty where the runtime does not tell."""
+    def timed(self, photo: Tensor) -> list[TimedOperation]:
+        """Return the executed operations with their times; empty where the runtime does not tell."""
         with _refusals(self._artifact, self._words):
-            return self._session.times(photo)
+            return self._session.timed(photo)
 
 
 @contextmanager

@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from xedge.device.system import System
+from xedge.device.processor import has_half_arithmetic
 from xedge.errors import BundleError, brief
 from xedge.native_log import native_log
-from xedge.runtimes import Contents, End, Execution, Operation, Settings, chosen_output
+from xedge.runtimes import Contents, End, Execution, Operation, Settings, TimedOperation, chosen_output
 from xedge.runtimes._tflite_metadata import read_metadata
 from xedge.types import FloatArray, Tensor
 from xedge.vocabulary import Precision
@@ -23,8 +23,6 @@ from xedge.vocabulary import Precision
 # The name and value of an entry in a file's metadata, without which XNNPACK computes in fp32 even if the processor has
 # half-precision arithmetic (tensorflow/lite/tools/optimize/reduced_precision_metadata.h).
 HALF_MARK = ("reduced_precision_support", b"fp16accfp16")
-# What Linux calls vector arithmetic in half precision on Arm.
-HALF_FEATURE = "asimdhp"
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 INTEGERS = (np.int8, np.uint8, np.int16)
 
@@ -84,10 +82,10 @@ class InterpreterSession:
             options={"arithmetic": "float16"} if halves else {},
         )
 
-    def times(self, photo: Tensor) -> dict[str, float]:
+    def timed(self, photo: Tensor) -> list[TimedOperation]:
         """Return nothing: the interpreter that both packages have in common gives no operator times."""
         del photo
-        return {}
+        return []
 
     def operations(self) -> list[Operation]:
         """Return the artifact's operations with the types that the interpreter tells of their tensors."""
@@ -95,17 +93,8 @@ class InterpreterSession:
         if details is None:
             return []
         tensors = {t["index"]: t for t in self._interpreter.get_tensor_details()}
-        operations = (_operation(op, tensors) for op in details() if op["op_name"] != "DELEGATE")
+        operations = (operation_of(op, tensors) for op in details() if op["op_name"] != "DELEGATE")
         return [operation for operation in operations if operation is not None]
-
-
-def has_half_arithmetic(system: System | None = None) -> bool:
-    """Whether this processor is an Arm one with vector arithmetic in half precision.
-
-    Args:
-        system: The system whose files are read; None takes this machine.
-    """
-    return HALF_FEATURE in (system or System()).fields("proc/cpuinfo").get("Features", "").split()
 
 
 def _is_marked(artifact: Path) -> bool:
@@ -113,22 +102,47 @@ def _is_marked(artifact: Path) -> bool:
         return data.find(HALF_MARK[1]) >= 0 and data.find(HALF_MARK[0].encode()) >= 0
 
 
-def _operation(op: Any, tensors: dict[int, Any]) -> Operation | None:
+def operation_of(op: Any, tensors: dict[int, Any]) -> Operation | None:
+    """Return an operator of a file with the types that the interpreter tells of its tensors.
+
+    Args:
+        op: The operator, as the interpreter describes it.
+        tensors: The descriptions of the tensors by their indices.
+
+    Returns:
+        The operator; None for a weight that the runtime unpacks once.
+    """
     inputs = [np.dtype(tensors[int(t)]["dtype"]) for t in op["inputs"] if int(t) in tensors]
     output = np.dtype(tensors[int(op["outputs"][0])]["dtype"])
     kind = op["op_name"]
     if np.dtype(np.float16) in inputs:
-        return None  # a weight that the runtime unpacks once
+        return None
     if kind in ("QUANTIZE", "DEQUANTIZE") and inputs[0] != output:
         return Operation(kind=kind, precision=f"{inputs[0]} to {output}", role="conversion", product=False)
     product = kind in PRODUCTS
     work = _multiply_accumulates(op, tensors) if product else None
-    made = partial(Operation, kind=kind, product=product, multiply_accumulates=work)
+    made = partial(
+        Operation,
+        kind=kind,
+        product=product,
+        multiply_accumulates=work,
+        rank=max(len(tensors[int(t)]["shape"]) for t in (*op["inputs"], *op["outputs"]) if int(t) in tensors),
+        weights=_scales(op, tensors) if product else None,
+    )
     if output in INTEGERS:
         return made(precision=str(output), role="integer")
     if product and np.dtype(np.int8) in inputs:
         return made(precision="int8, ranges of each photo", role="integer")
     return made(precision=str(output), role="float")
+
+
+def _scales(op: Any, tensors: dict[int, Any]) -> Literal["per channel", "per tensor"] | None:
+    """Return whether a product's integer weights have a scale for each channel; None for weights in float."""
+    kernel = tensors[int(op["inputs"][1])]
+    if np.dtype(kernel["dtype"]) not in INTEGERS:
+        return None
+    outputs = kernel["shape"][-1 if op["op_name"] == "DEPTHWISE_CONV_2D" else 0]
+    return "per channel" if len(kernel["quantization_parameters"]["scales"]) == outputs else "per tensor"
 
 
 def _multiply_accumulates(op: Any, tensors: dict[int, Any]) -> int:
@@ -238,24 +252,31 @@ def _delegation(interpreter: Any) -> tuple[int | None, int | None, int | None]:
     details = getattr(interpreter, "_get_ops_details", None)
     if details is None:
         return None, None, None
-    operators = details()
+    own, partitions = partitioned(details())
+    return len(own), len(partitions), sum(len(places) for places in partitions)
+
+
+def partitioned(operators: list[Any]) -> tuple[list[Any], list[list[int]]]:
+    """Return the artifact's own operators, and the places among them that each partition of the delegate took.
+
+    Args:
+        operators: What the interpreter tells of its operators, the delegate's kernels included.
+    """
     own = [op for op in operators if op["op_name"] != "DELEGATE"]
     kernels = [op for op in operators if op["op_name"] == "DELEGATE"]
-    delegated = _covered(own, kernels)
-    return len(own), len(kernels), delegated
-
-
-def _covered(own: list[Any], kernels: list[Any]) -> int:
-    """Count the operators between each kernel's inputs and outputs."""
     maker = {int(tensor): index for index, op in enumerate(own) for tensor in op["outputs"]}
     covered: set[int] = set()
+    partitions = []
     for kernel in kernels:
         inputs = {int(tensor) for tensor in kernel["inputs"]}
         pending = [int(tensor) for tensor in kernel["outputs"]]
+        mine: list[int] = []
         while pending:
             index = maker.get(pending.pop())
             if index is None or index in covered:
                 continue
             covered.add(index)
+            mine.append(index)
             pending += [int(t) for t in own[index]["inputs"] if int(t) not in inputs]
-    return len(covered)
+        partitions.append(sorted(mine))
+    return own, partitions

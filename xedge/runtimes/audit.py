@@ -66,9 +66,9 @@ def _integer_share(operations: list[Operation]) -> float | None:
     products = [operation for operation in operations if operation.product]
     if not products:
         return None
-    # A runtime tells the shapes of all products or of none. Depthwise convolutions are many, but they are little of the
-    # arithmetic.
-    sizes = [operation.multiply_accumulates or 1 for operation in products]
+    # Depthwise convolutions are many, but they are little of the arithmetic, where the runtime tells shapes.
+    told = all(operation.multiply_accumulates for operation in products)
+    sizes = [operation.multiply_accumulates or 1 if told else 1 for operation in products]
     integer = sum(size for size, operation in zip(sizes, products, strict=True) if operation.role == "integer")
     return integer / sum(sizes)
 

@@ -1,9 +1,11 @@
-"""Which operator of a .tflite file each kernel of XNNPACK belongs to."""
+"""Which operator of a .tflite file each kernel of an inference belongs to."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+
+from xedge.runtimes.litert.profiling import KernelTime
 
 # How the names of an operator's kernels begin; kernels of an operator that is not here are not known.
 MAIN = {
@@ -30,11 +32,67 @@ MAIN = {
     "LOGISTIC": "Sigmoid",
     "HARD_SWISH": "HardSwish|Hard Swish",
     "TANH": "Tanh",
+    # XNNPACK has kernels for these without a name for them.
+    "SIN": "Sine|Invalid Unary Op",
+    "COS": "Cosine|Invalid Unary Op",
+    "ABS": "Absolute Value|Abs",
+    "NEG": "Negate",
+    "EXP": "Exp",
+    "SQRT": "Square Root",
+    "RSQRT": "Reciprocal Square Root",
+    "SQUARE": "Square",
+    "SQUARED_DIFFERENCE": "Squared Difference",
+    "ELU": "ELU",
+    "GELU": "GELU",
+    "LEAKY_RELU": "Leaky ReLU",
+    "PRELU": "PReLU",
+    "TRANSPOSE": "Transpose",
+    "TRANSPOSE_CONV": "Deconvolution",
+    "RESIZE_BILINEAR": "Resize Bilinear",
+    "BATCH_MATMUL": "Batch Matrix Multiply",
+    "SPACE_TO_DEPTH": "Space To Depth",
+    "DEPTH_TO_SPACE": "Depth To Space",
+    "STRIDED_SLICE": "Static Slice|Slice",
+    "SLICE": "Static Slice|Slice",
 }
 # Kernels that XNNPACK puts before an operator, and behind it.
 BEFORE, BEHIND = re.compile(r"Convert|Static Reshape|Copy"), re.compile(r"Clamp|Static Reshape|Copy")
 # Operators that XNNPACK makes part of others, or computes when it loads the file.
-WITHOUT_KERNEL = ("DEQUANTIZE", "PAD", "RESHAPE", "RELU", "RELU6")
+WITHOUT_KERNEL = ("QUANTIZE", "DEQUANTIZE", "PAD", "RESHAPE", "RELU", "RELU6")
+
+
+def placed(
+    operators: Sequence[str], partitions: Sequence[Sequence[int]], kernels: Sequence[KernelTime]
+) -> list[int] | None:
+    """Return the place of the operator that each kernel of an inference belongs to; None if they do not go together.
+
+    A kernel of the interpreter itself tells its operator. Those of XNNPACK tell their order within a partition, which
+    ends where the interpreter's kernels begin or the order starts anew.
+
+    Args:
+        operators: The operators' kinds, for example ``CONV_2D``.
+        partitions: The places of the operators that each partition of XNNPACK took.
+        kernels: The kernels in the order of execution.
+    """
+    runs: list[list[int]] = []
+    before: KernelTime | None = None
+    for number, kernel in enumerate(kernels):
+        if kernel.delegated and (before is None or not before.delegated or kernel.index <= before.index):
+            runs.append([])
+        if kernel.delegated:
+            runs[-1].append(number)
+        before = kernel
+    taken = [places for places in sorted(partitions, key=list) if places]
+    if len(runs) != len(taken):
+        return None
+    found = [kernel.index for kernel in kernels]
+    for run, places in zip(runs, taken, strict=True):
+        matched = match([operators[place] for place in places], [kernels[number].kernel for number in run])
+        if matched is None:
+            return None
+        for number, which in zip(run, matched, strict=True):
+            found[number] = places[which]
+    return found if all(place < len(operators) for place in found) else None
 
 
 def match(operators: Sequence[str], kernels: Sequence[str]) -> list[int] | None:

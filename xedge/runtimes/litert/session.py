@@ -8,40 +8,49 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from xedge.runtimes import Contents, Session, Settings, _interpreter
-from xedge.runtimes._interpreter import InterpreterSession
-from xedge.runtimes.litert.matching import match
+from xedge.runtimes import Contents, Session, Settings, TimedOperation, _interpreter
+from xedge.runtimes._interpreter import InterpreterSession, operation_of, partitioned
+from xedge.runtimes.litert.matching import placed
 from xedge.runtimes.litert.profiling import kernel_times_apart
 from xedge.types import FloatArray, Tensor
 
 # The number of inferences over which a kernel's time is the mean.
 PROFILED = 20
+# The kernels of the interpreter itself that share their work among threads; the others run on one.
+SHARED_WORK = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
 
 
 class LitertSession(InterpreterSession):
     """An interpreter whose operators can be timed."""
 
-    def times(self, photo: Tensor) -> dict[str, float]:
-        """Return the mean milliseconds of each operator, by the name of the tensor that it makes.
+    def timed(self, photo: Tensor) -> list[TimedOperation]:
+        """Return the operators with the mean times of their kernels, each under the name of the tensor that it makes.
 
-        Nothing is told where LiteRT has no profiler, where XNNPACK takes the operators in several pieces, and where
-        its kernels cannot be matched with the operators.
+        Nothing is told where LiteRT has no profiler, or where XNNPACK's kernels cannot be matched with the operators.
         """
-        operators = self._interpreter._get_ops_details()
-        own = [op for op in operators if op["op_name"] != "DELEGATE"]
-        if self.execution().delegated != len(own):
-            return {}
         output = np.dtype(self._interpreter.get_output_details()[0]["dtype"]).name
         told = kernel_times_apart(self._artifact, self._threads, photo, output, PROFILED)
-        if told is None or not all(kernel.delegated for kernel in told.kernels):
-            return {}
-        names = {t["index"]: t["name"] for t in self._interpreter.get_tensor_details()}
-        places = match([op["op_name"] for op in own], [kernel.kernel for kernel in told.kernels])
-        times: dict[str, float] = {}
-        for place, kernel in zip(places or (), told.kernels if places else (), strict=True):
-            name = names[int(own[place]["outputs"][0])]
-            times[name] = times.get(name, 0.0) + kernel.ms
-        return times
+        own, partitions = partitioned(self._interpreter._get_ops_details())
+        places = None if told is None else placed([op["op_name"] for op in own], partitions, told.kernels)
+        if told is None or places is None:
+            return []
+        tensors = {t["index"]: t for t in self._interpreter.get_tensor_details()}
+        timed = []
+        for place, kernel in zip(places, told.kernels, strict=True):
+            operation = operation_of(own[place], tensors)
+            if operation is not None:
+                alone = not kernel.delegated and operation.kind not in SHARED_WORK
+                timed.append(
+                    TimedOperation(
+                        name=tensors[int(own[place]["outputs"][0])]["name"],
+                        ms=kernel.ms,
+                        kernel=kernel.kernel,
+                        operation=operation,
+                        threads=1 if alone else self._threads,
+                        delegated=kernel.delegated if partitions else None,
+                    )
+                )
+        return timed
 
 
 def open_session(artifact: Path, settings: Settings) -> Session:

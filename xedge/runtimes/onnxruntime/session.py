@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +18,7 @@ import onnxruntime
 from xedge.device.accelerator import engine_key
 from xedge.device.system import System
 from xedge.errors import BundleError, MissingRuntimeError, brief, parameter
-from xedge.runtimes import Contents, Execution, Operation, Role, Session, Settings, chosen_output
+from xedge.runtimes import Contents, Execution, Operation, Role, Session, Settings, TimedOperation, chosen_output
 from xedge.types import FloatArray, Tensor
 
 PROVIDERS = {
@@ -110,12 +111,24 @@ class OnnxSession:
         shape = self._settings.shape_for(self.input_shape()) or self.input_shape()
         return self._profile(np.zeros([max(size, 1) for size in shape], TYPES.get(self._input.type, np.float32)), 1)
 
-    def times(self, photo: Tensor) -> dict[str, float]:
-        """Return the median milliseconds of each node of the optimized graph."""
-        taken: dict[str, list[float]] = {}
+    def timed(self, photo: Tensor) -> list[TimedOperation]:
+        """Return the nodes of the optimized graph with their median times."""
+        events: dict[str, list[Any]] = {}
         for event in self._profile(photo, PROFILED):
-            taken.setdefault(event["name"].removesuffix("_kernel_time"), []).append(event["dur"] / 1000)
-        return {name: median(values) for name, values in taken.items()}
+            events.setdefault(event["name"].removesuffix("_kernel_time"), []).append(event)
+        return [self._timed(name, same) for name, same in events.items()]
+
+    def _timed(self, name: str, events: list[Any]) -> TimedOperation:
+        node = events[0]["args"]
+        provider = node.get("provider", "")
+        return TimedOperation(
+            name=name,
+            ms=median(event["dur"] for event in events) / 1000,
+            kernel=f"{node['op_name']} ({provider.removesuffix('ExecutionProvider')})",
+            operation=_operation(node),
+            threads=self._threads,
+            delegated=None if self._provider == "cpu" else provider == PROVIDERS[self._provider],
+        )
 
     def _profile(self, photo: Tensor, runs: int) -> list[Any]:
         """Return the events of all executed nodes."""
@@ -175,7 +188,27 @@ def _operation(node: Any) -> Operation:
     if kind in CONVERSIONS:
         return Operation(kind=kind, precision=f"{types[0]} to {types[-1]}", role="conversion", product=False)
     role: Role = "integer" if types and types[0] in INTEGERS else "float"
-    return Operation(kind=kind, precision=types[0] if types else "unknown", role=role, product=product)
+    return Operation(
+        kind=kind,
+        precision=types[0] if types else "unknown",
+        role=role,
+        product=product,
+        multiply_accumulates=_multiply_accumulates(node) if product else None,
+    )
+
+
+def _multiply_accumulates(node: Any) -> int | None:
+    """Count the results of a convolution or matrix product times what each sums, for one photo; None if not told.
+
+    ONNX Runtime does not tell the shapes of kernels that it has packed, which are those of most convolutions.
+    """
+    inputs = [shape for one in node["input_type_shape"] for shape in one.values() if len(shape) > 1]
+    results = [shape for one in node["output_type_shape"] for shape in one.values()]
+    if not inputs or not results or min(results[0], default=0) < 1:
+        return None
+    if "Conv" not in node["op_name"]:
+        return int(prod(results[0][1:]) * inputs[0][-1])
+    return int(prod(results[0][1:]) * prod(inputs[1][1:])) if len(inputs) > 1 else None
 
 
 def open_session(artifact: Path, settings: Settings) -> Session:

@@ -14,7 +14,7 @@ import numpy as np
 import openvino
 
 from xedge.errors import BundleError, InputError, MissingRuntimeError, parameter
-from xedge.runtimes import Contents, End, Execution, Operation, Role, Session, Settings, chosen_output
+from xedge.runtimes import Contents, End, Execution, Operation, Role, Session, Settings, TimedOperation, chosen_output
 from xedge.types import FloatArray, Tensor
 from xedge.vocabulary import Precision
 
@@ -92,29 +92,46 @@ class OpenvinoSession:
 
     def operations(self) -> list[Operation]:
         """Return the nodes of the compiled model that depend on the photo."""
+        return list(self._operations().values())
+
+    def _operations(self) -> dict[str, Operation]:
+        """Return the nodes of the compiled model that depend on the photo, by their names."""
         constant: set[str] = set()
-        operations = []
+        operations = {}
         for node in self._compiled.get_runtime_model().get_ordered_ops():
             info = {key: value.value for key, value in node.get_rt_info().items()}
-            kind, precision = str(info["layerType"]), str(info["runtimePrecision"])
+            kind, name = str(info["layerType"]), node.get_friendly_name()
             sources = [source.get_node().get_friendly_name() for source in node.input_values()]
             if kind == "Const" or (sources and all(source in constant for source in sources)):
-                constant.add(node.get_friendly_name())
+                constant.add(name)
             elif kind not in NO_WORK:
-                operations.append(_operation(kind, precision))
+                operation = _operation(kind, str(info["runtimePrecision"]))
+                work = _multiply_accumulates(node) if operation.product else None
+                operations[name] = replace(operation, multiply_accumulates=work)
         return operations
 
-    def times(self, photo: Tensor) -> dict[str, float]:
-        """Return the median milliseconds of each node of the compiled model."""
+    def timed(self, photo: Tensor) -> list[TimedOperation]:
+        """Return the nodes of the compiled model with their median times."""
         options = {**self._options, "PERF_COUNT": True}
         compiled = _compiled(openvino.Core(), self._artifact, self._device, options, self._settings)
         request = compiled.create_infer_request()
-        taken: dict[str, list[float]] = {}
+        taken: dict[str, list[Any]] = {}
         for _ in range(PROFILED):
             request.infer([photo])
             for node in request.get_profiling_info():
-                taken.setdefault(node.node_name, []).append(1000 * node.real_time.total_seconds())
-        return {name: median(values) for name, values in taken.items()}
+                if node.status == openvino.ProfilingInfo.Status.EXECUTED:
+                    taken.setdefault(node.node_name, []).append(node)
+        known = self._operations()
+        return [
+            TimedOperation(
+                name=name,
+                ms=1000 * median(node.real_time.total_seconds() for node in nodes),
+                kernel=nodes[0].exec_type,
+                operation=known.get(name) or _operation(nodes[0].node_type, _kernel_precision(nodes[0].exec_type)),
+                threads=self._threads,
+            )
+            for name, nodes in taken.items()
+        ]
 
 
 def _compiled(core: Any, artifact: Path, device: str, options: dict[str, Any], settings: Settings) -> Any:
@@ -154,6 +171,25 @@ def _operation(kind: str, precision: str) -> Operation:
         return Operation(kind=kind, precision=precision, role="conversion", product=False)
     role: Role = "integer" if precision in INTEGERS else "float"
     return Operation(kind=kind, precision=precision, role=role, product=kind in PRODUCTS)
+
+
+def _kernel_precision(kernel: str) -> str:
+    """Return the precision in which a kernel computes, in which its name ends, such as ``brgconv_avx512_1x1_I8``."""
+    return kernel.rpartition("_")[2].lower()
+
+
+def _multiply_accumulates(node: Any) -> int | None:
+    """Count the results of a convolution or matrix product times what each sums, for one photo; None if sizes are open.
+
+    Kernels are (outputs, inputs, h, w); of groups, (groups, outputs, inputs, h, w).
+    """
+    shapes = [source.get_partial_shape() for source in node.input_values()[:2]]
+    result = node.get_output_partial_shape(0)
+    if len(shapes) < 2 or not all(shape.is_static for shape in (*shapes, result)):
+        return None
+    kernel, made = ([int(size) for size in shape.to_shape()] for shape in (shapes[1], result))
+    grouped = len(kernel) > len(made)
+    return prod(made[1:]) * prod(kernel[2:] if grouped else kernel[1:])
 
 
 def open_session(artifact: Path, settings: Settings) -> Session:

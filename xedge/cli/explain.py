@@ -1,0 +1,73 @@
+"""``xedge explain``."""
+
+from __future__ import annotations
+
+import argparse
+
+from xedge.api.explain import explain
+from xedge.cli.console import Console, fields, percent
+from xedge.explaining.causes import Cause
+from xedge.explaining.explanation import Explanation
+
+# So many names of operations are shown of a cause; the JSON document has all of them.
+SHOWN = 3
+
+
+def main(options: argparse.Namespace) -> int:
+    """Explain the latency of a bundle on this machine."""
+    console = Console(options.json, options.quiet)
+    found = explain(
+        options.bundle,
+        against=options.against,
+        threads=options.threads,
+        runtime=options.runtime,
+        provider=options.provider,
+        progress=console.progress,
+    )
+    console.result(found, text(found))
+    return 0
+
+
+def text(found: Explanation) -> str:
+    """Return where the time goes, and each cause with its reason and its cure."""
+    execution = found.execution
+    lines = [
+        ("bundle", f"{found.bundle}: {found.artifact}"),
+        ("runs on", f"{execution.runtime} {execution.version} on {execution.provider}, {_threads(execution.threads)}"),
+        ("p50", f"{found.p50_ms:.2f} ms"),
+    ]
+    if found.against is not None and found.ratio is not None:
+        lines.append(("against", f"{found.ratio:.2f} of the time of {found.against}"))
+    if found.timed_ms is None:
+        lines.append(("time", "this runtime does not time operations; ai-edge-litert, onnxruntime and openvino do"))
+    else:
+        shares = (found.integer_share, found.float_share, found.conversion_share)
+        integer, floating, converting = (percent(share or 0.0) for share in shares)
+        lines.append(("time", f"{integer} in integers, {floating} in float, {converting} converting between them"))
+    parts = [fields(lines)]
+    parts += [_cause(number, cause) for number, cause in enumerate(found.causes, start=1)]
+    if found.healthy:
+        parts.append("Nothing to mend in the bundle: the artifact runs here as it is meant to.")
+    return "\n\n".join(parts)
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}"
+
+
+def _cause(number: int, cause: Cause) -> str:
+    taken = "" if cause.ms is None else f": {cause.ms:.2f} ms"
+    taken += "" if cause.share is None else f", {percent(cause.share)} of the time"
+    lines = [f"{number}. {cause.kind}: {cause.words}{taken}"]
+    if cause.layers:
+        more = f", and {len(cause.layers) - SHOWN} more" if len(cause.layers) > SHOWN else ""
+        lines.append(f"   where    {', '.join(cause.layers[:SHOWN])}{more}")
+    lines += [f"   because  {cause.reason}", f"   cure     {cause.cure}", f"   worth    {_worth(cause)}"]
+    return "\n".join(lines)
+
+
+def _worth(cause: Cause) -> str:
+    if cause.tried is not None and cause.worth_ms is not None:
+        gained = f"{cause.worth_ms:.2f} ms" if cause.worth_ms > 0 else "nothing"
+        return f"{gained} here, measured with {cause.tried}"
+    return "not measured here" if cause.ms is None else f"at most {cause.ms:.2f} ms"

@@ -1,0 +1,1 @@
+"""Why an inference takes as long as it does: causes, their cures, and what the cures bring."""
