@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -23,14 +22,24 @@ from typing import Any
 
 import numpy as np
 from against_peers import processor
+from family_figures import (
+    COMPARED,
+    MEASURED,
+    bundle_answers,
+    cells_of,
+    figures,
+    fitting,
+    measured_apart,
+    megabytes,
+    write_section,
+)
 
 from tests.families import FAMILIES, network, prepared
 from xedge import convert
-from xedge.bundle.opening import opened
 from xedge.conversion.reference import parity, read_reference
 from xedge.converters import Form, find_library, find_target, target_names
 from xedge.converters.tflite import library as tensorflow
-from xedge.metrics import agreement, class_probabilities
+from xedge.metrics import class_probabilities
 from xedge.models.compact import embedded
 from xedge.photos.preprocess import Preprocessing, scheme
 from xedge.runtimes import Settings, choose_runtime
@@ -39,11 +48,7 @@ from xedge.sources._tensorflow import TensorFlowModel
 from xedge.sources.keras import SOURCE
 from xedge.types import FloatArray, UInt8Array
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
-START, END = "<!-- families -->", "<!-- /families -->"
 TARGETS = target_names("all")
-# Every third of the embedded test photos is measured; the heads of the families were fitted to the others.
-MEASURED = range(0, 372, 3)
 # The names of networks with trained weights; paths in XEDGE_SHARED, or those of the package.
 TRAINED = {
     "Compact Xception, clothing weights": (str(embedded.MODEL), "tf", 128),
@@ -51,8 +56,6 @@ TRAINED = {
     "EfficientNet-Lite0, ImageNet weights": ("models/efficientnet_lite0.keras", "tf", 224),
     "Xception, clothing weights": ("data/xception_clothing.keras", "tf", 299),
 }
-# The photos on which the float reference is held against Keras.
-COMPARED = 4
 HEADER = """| network | input | way | difference | parity | target | agreement, % | tv, % | MB | \
 peer: agreement, % | peer: tv, % | peer: MB |
 |---|---|---|---|---|---|---|---|---|---|---|---|"""
@@ -72,17 +75,8 @@ def main() -> int:
         return 0
     names = options.names or [*FAMILIES, *(TRAINED if "XEDGE_SHARED" in os.environ else ())]
     for name in names if not options.table else ():
-        file = result(options.folder, name)
-        if not file.exists() or "failed" in json.loads(file.read_text()):
-            # A process of its own gives its memory back, and leaves the others alone if it fails.
-            command = [sys.executable, __file__, str(options.folder), name, "--one"]
-            done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
-            if done.returncode:
-                # A process that a signal ended had no time to say why: its last line is about something else.
-                told = done.stderr.strip().splitlines() if done.returncode > 0 else []
-                reason = (told or [f"ended with {done.returncode}"])[-1][:200]
-                file.write_text(json.dumps({"name": name, "failed": reason.replace("|", "/")}) + "\n")
-            print(f"{name}: {reason if done.returncode else 'measured'}", flush=True)
+        command = [__file__, str(options.folder), name, "--one"]
+        measured_apart(name, result(options.folder, name), command)
     if not options.names:
         files = [result(options.folder, one) for one in names]
         write_page([json.loads(file.read_text()) for file in files if file.exists()])
@@ -127,7 +121,7 @@ def model_of(name: str, folder: Path) -> tuple[Path, str, Preprocessing]:
     file = folder / f"{name}.keras"
     if not file.exists():
         plain, photos = scheme("raw", family.size, family.size, 3), embedded.test_photos()
-        fitted = [at for at in range(len(photos.files)) if at not in MEASURED]
+        fitted = fitting()
         pixels = np.stack([plain.pixels(photos.files[at]) for at in fitted])
         network(name, prepared(name, pixels), np.array(photos.truth)[fitted]).save(file)
     return file, family.preprocess, scheme(family.preprocess, family.size, family.size, 3)
@@ -145,26 +139,6 @@ def compared(file: Path, photos: FloatArray) -> dict[str, Any]:
         got, expected = reference.predict(photos), reference.original_predict(photos)
     difference = float(np.abs(got - expected).max())
     return {"way": reference.way, "difference": difference, "parity": parity(got, expected, "probabilities")}
-
-
-def megabytes(bundle: Path) -> float:
-    """Return the size of the artifact in a bundle."""
-    return sum(file.stat().st_size for file in bundle.glob("*_int8.*")) / 1e6
-
-
-def bundle_answers(path: Path, pixels: list[UInt8Array]) -> FloatArray:
-    """Return the probabilities (N, classes) of a bundle for photos."""
-    from xedge.runtimes.classifier import open_classifier  # noqa: PLC0415
-
-    with opened(path) as bundle:
-        classifier = open_classifier(bundle.artifact, bundle.manifest, Settings(threads=2, exact=True))
-        return np.stack([classifier.classify(one) for one in pixels])
-
-
-def figures(answers: FloatArray, reference: FloatArray) -> dict[str, float]:
-    """Return agreement and total variation in percent."""
-    same = agreement(answers, reference)
-    return {"agreement": 100 * same.agreement, "tv": 100 * same.total_variation}
 
 
 def peer(
@@ -195,13 +169,6 @@ def peer(
     return figures(class_probabilities(rows, "probabilities"), reference) | {"mb": size}
 
 
-def cells_of(row: dict[str, Any]) -> tuple[str, str, str]:
-    """Return agreement, tv and size as cells of the table, or the reason why there are none."""
-    if "reason" in row:
-        return "-", row["reason"], "-"
-    return f"{row['agreement']:.0f}", f"{row['tv']:.2f}", f"{row['mb']:.1f}"
-
-
 def lines_of(one: dict[str, Any]) -> list[str]:
     """Return the lines of one network, one for each target."""
     if "failed" in one:
@@ -216,11 +183,7 @@ def lines_of(one: dict[str, Any]) -> list[str]:
 
 def write_page(results: list[dict[str, Any]]) -> None:
     """Write the table between its marks in the page."""
-    processors = "; ".join(sorted({one["processor"] for one in results if "processor" in one}))
-    table = [HEADER, *(line for one in results for line in lines_of(one))]
-    lines = [START, "", f"Measured on {processors}.", "", *table]
-    before, _, rest = PAGE.read_text().partition(START)
-    PAGE.write_text("\n".join([before + lines[0], *lines[1:], "", END]) + rest.partition(END)[2])
+    write_section("families", results, [HEADER, *(line for one in results for line in lines_of(one))])
 
 
 if __name__ == "__main__":

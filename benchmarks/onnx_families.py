@@ -1,190 +1,173 @@
-"""Count which families of timm and torchvision are read from ONNX files, and compare what is made of them.
+#!/usr/bin/env python3
+"""Measure parity and int8 for families of timm and torchvision from ONNX files, and write the table in docs/models.md.
 
-The first call needs PyTorch, torchvision, timm and onnxscript, and no xedge; the second needs xedge and no PyTorch:
+    PYTHONPATH=. python benchmarks/onnx_families.py photos FOLDER
+    PYTHONPATH=. python benchmarks/onnx_exports.py FOLDER
+    PYTHONPATH=. python benchmarks/onnx_families.py measure FOLDER [NAME ...]
 
-    python benchmarks/onnx_families.py export FOLDER
-    python benchmarks/onnx_families.py measure FOLDER
-
-Weights are random. The statistics of batch normalization are those of a few batches of noise, so that values stay in
-the range that they have in a trained network.
+The second call needs PyTorch, torchvision and timm, and no xedge. Each network is measured in a process of its own, and
+what was measured is kept in FOLDER: a network that is there already is not measured again. The table is written anew
+after each network.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from against_peers import processor
+from family_figures import (
+    COMPARED,
+    MEASURED,
+    bundle_answers,
+    cells_of,
+    figures,
+    fitting,
+    measured_apart,
+    megabytes,
+    write_section,
+)
+from onnx_exports import FAMILIES
 
-# Names of timm, or of torchvision after "tv:", with the height and width of their photos.
-FAMILIES = {
-    "resnet18": 64,
-    "resnet50": 64,
-    "resnetv2_50": 64,
-    "seresnet50": 64,
-    "ecaresnet26t": 64,
-    "resnext50_32x4d": 64,
-    "res2net50_26w_4s": 64,
-    "regnetx_002": 64,
-    "regnety_002": 64,
-    "densenet121": 64,
-    "dla34": 64,
-    "dpn48b": 64,
-    "hrnet_w18_small": 64,
-    "vgg11_bn": 64,
-    "vovnet39a": 64,
-    "inception_v3": 96,
-    "inception_v4": 96,
-    "inception_resnet_v2": 96,
-    "xception": 96,
-    "mobilenetv2_050": 64,
-    "mobilenetv3_small_050": 64,
-    "mobilenetv3_large_100": 64,
-    "mobilenetv4_conv_small": 64,
-    "mnasnet_050": 64,
-    "semnasnet_050": 64,
-    "efficientnet_b0": 64,
-    "tf_efficientnet_b0": 64,
-    "tf_efficientnetv2_b0": 64,
-    "tf_efficientnet_lite0": 64,
-    "ghostnet_050": 64,
-    "ghostnetv2_100": 64,
-    "mixnet_s": 64,
-    "lcnet_050": 64,
-    "tinynet_e": 64,
-    "fbnetc_100": 64,
-    "hardcorenas_a": 64,
-    "rexnet_100": 64,
-    "repvgg_a0": 64,
-    "mobileone_s0": 64,
-    "fastvit_t8": 64,
-    "nfnet_l0": 64,
-    "cspresnet50": 64,
-    "darknet53": 64,
-    "convnext_atto": 64,
-    "convnextv2_atto": 64,
-    "convmixer_768_32": 64,
-    "edgenext_xx_small": 64,
-    "starnet_s1": 64,
-    "poolformer_s12": 64,
-    "mixer_s32_224": 224,
-    "vit_tiny_patch16_224": 224,
-    "deit_tiny_patch16_224": 224,
-    "swin_tiny_patch4_window7_224": 224,
-    "tv:alexnet": 64,
-    "tv:googlenet": 64,
-    "tv:inception_v3": 96,
-    "tv:squeezenet1_1": 64,
-    "tv:shufflenet_v2_x0_5": 64,
-    "tv:mobilenet_v2": 64,
-    "tv:mobilenet_v3_small": 64,
-    "tv:efficientnet_v2_s": 64,
-    "tv:mnasnet0_5": 64,
-    "tv:convnext_tiny": 64,
-}
+from xedge import convert
+from xedge.conversion.reference import parity, read_reference
+from xedge.converters import target_names
+from xedge.errors import XedgeError
+from xedge.models.compact import embedded
+from xedge.photos.preprocess import scheme
+from xedge.sources.finding import find_source
+from xedge.types import FloatArray
 
-# What is compared with ONNX Runtime on the file: the reference graph, and the artifacts.
-MADE = ("graph", "tflite", "onnx")
-
-
-def made(name: str) -> Any:
-    """Return a network with random weights and warm statistics, in inference."""
-    torch = importlib.import_module("torch")
-    torch.manual_seed(0)
-    if name.startswith("tv:"):
-        kind = name.removeprefix("tv:")
-        given = {"init_weights": True, "aux_logits": False} if kind in ("googlenet", "inception_v3") else {}
-        model = importlib.import_module("torchvision.models").get_model(kind, weights=None, num_classes=40, **given)
-    else:
-        model = importlib.import_module("timm").create_model(name, pretrained=False, num_classes=40)
-    for layer in model.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.momentum = 0.5
-    with torch.no_grad():
-        for _ in range(3):
-            model.train()(torch.randn(4, 3, FAMILIES[name], FAMILIES[name]))
-    return model.eval()
-
-
-def exported(folder: Path, only: list[str], *, dynamo: bool) -> None:
-    """Write one ONNX file for each family; what the exporter does not take is told."""
-    torch = importlib.import_module("torch")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in only or FAMILIES:
-        file = folder / f"{name.replace(':', '_')}.onnx"
-        if file.exists():
-            continue
-        try:
-            photo = torch.randn(1, 3, FAMILIES[name], FAMILIES[name])
-            torch.onnx.export(made(name), (photo,), str(file), input_names=["photo"], dynamo=dynamo)
-        except Exception as error:
-            sys.stdout.write(f"{name}: not exported: {str(error).splitlines()[:1]}\n")
-
-
-def measured(file: Path) -> dict[str, Any]:
-    """Return how one file is read, and how far what is made of it is from ONNX Runtime on the file itself."""
-    # Imported here, for exporting has no xedge.
-    from xedge.conversion.reference import parity  # noqa: PLC0415
-    from xedge.converters import Form, find_target  # noqa: PLC0415
-    from xedge.errors import XedgeError  # noqa: PLC0415
-    from xedge.graph.evaluate import Evaluator  # noqa: PLC0415
-    from xedge.runtimes import Settings, choose_runtime  # noqa: PLC0415
-    from xedge.sources.finding import find_source  # noqa: PLC0415
-
-    source = find_source(str(file))
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            read = source.kind.read(source, Path(scratch), allow_code=False)
-        except XedgeError as error:
-            return {"family": file.stem, "read": False, "reason": str(error)}
-        photos = np.random.default_rng(1).standard_normal((2, *read.graph.input.shape)).astype(np.float32)
-        expected = read.original.output(photos)
-        row: dict[str, Any] = {"family": file.stem, "read": True, "nodes": len(read.graph.nodes)}
-        row["graph"] = parity(
-            np.concatenate([Evaluator(read.graph).output(one[None]) for one in photos]), expected, "logits"
-        )
-        for name in MADE[1:]:
-            target = find_target(name)
-            artifact = Path(scratch) / f"artifact{target.suffix}"
-            try:
-                artifact.write_bytes(target.convert(read.graph, Form(precision="fp32"))[target.suffix])
-                session = choose_runtime(artifact).open(artifact, Settings(threads=2, exact=True))
-                given = photos if target.layout == "NHWC" else photos.transpose(0, 3, 1, 2)
-                got = np.concatenate([session.run(np.ascontiguousarray(one[None])) for one in given])
-                row[name] = parity(got, expected, "logits")
-            except XedgeError as error:
-                row[name] = str(error)
-    return row
+TARGETS = target_names("all")
+CALIBRATION = 50
+# Every sixth of the embedded test photos is measured, half of those of the Keras families.
+PHOTOS = MEASURED[::2]
+HEADER = """| network | input | way | target | parity | agreement, % | tv, % | MB |
+|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:
-    """Export the families, or measure those that were exported."""
+    """Write the photos for the export, or measure what was exported."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["export", "measure"])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("only", nargs="*", help="the families; all if none is named")
-    parser.add_argument("--dynamo", action="store_true", help="use PyTorch's newer exporter")
-    given = parser.parse_intermixed_args()
-    if given.what == "export":
-        exported(given.folder, given.only, dynamo=given.dynamo)
-        return
-    wanted = [given.folder / f"{name}.onnx" for name in given.only] or sorted(given.folder.glob("*.onnx"))
-    rows = []
-    for file in wanted:
-        rows.append(measured(file))
-        print(json.dumps(rows[-1]), flush=True)
-    taken = [row for row in rows if row["read"]]
-    alike = [
-        row
-        for row in taken
-        if all(isinstance(row[one], float) and row[one] <= 1 for one in ("graph", "tflite", "onnx"))
-    ]
-    print(f"{len(taken)} of {len(rows)} are read; {len(alike)} are alike in the graph, TFLite and ONNX")
+    parser.add_argument("what", choices=["photos", "measure", "one", "table"])
+    parser.add_argument("folder", type=Path, help="the folder with the photos and the exported files")
+    parser.add_argument("names", nargs="*", help="measure only these networks, as their files are named")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.what == "photos":
+        write_photos(options.folder)
+    elif options.what == "one":
+        measure(options.folder / f"{options.names[0]}.onnx")
+    else:
+        exported = [
+            name for one in FAMILIES if (options.folder / f"{name_of(one)}.onnx").exists() for name in [name_of(one)]
+        ]
+        for name in (options.names or exported) if options.what == "measure" else ():
+            measured_apart(name, options.folder / f"{name}.json", [__file__, "one", str(options.folder), name])
+            write_page(options.folder)
+        write_page(options.folder)
+
+
+def name_of(family: str) -> str:
+    """Return the name of a family's file."""
+    return family.replace(":", "_")
+
+
+def write_photos(folder: Path) -> None:
+    """Write the photos (N, size, size, 3) to which heads are fitted, and their classes, for each size."""
+    photos = embedded.test_photos()
+    for size in sorted(set(FAMILIES.values())):
+        plain = scheme("raw", size, size, 3)
+        pixels = np.stack([plain.pixels(photos.files[at]) for at in fitting()])
+        np.savez(folder / f"photos_{size}.npz", pixels=pixels, truth=np.array(photos.truth)[fitting()])
+
+
+def measure(file: Path) -> None:
+    """Measure one network and keep the figures beside its file."""
+    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+        reference = read_reference(find_source(str(file)), Path(scratch))
+        height, width, channels = reference.input_shape
+        preprocessing = scheme("torch", height, width, channels)
+        pixels = [preprocessing.pixels(photo) for photo in np.array(embedded.test_photos().files)[[*PHOTOS]]]
+        inputs = np.stack([preprocessing.scaled(one[None])[0] for one in pixels[:COMPARED]])
+        expected = reference.original_predict(inputs)
+        rows = targets_of(file, Path(scratch), pixels, expected)
+        kept = {
+            "name": file.stem,
+            "processor": processor()[0],
+            "input": f"{height}x{width}",
+            "way": reference.way,
+            "targets": rows,
+        }
+    file.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def targets_of(file: Path, scratch: Path, pixels: list[Any], expected: FloatArray) -> dict[str, Any]:
+    """Return the figures of each target, or why there are none.
+
+    Args:
+        file: The network.
+        scratch: A folder for its bundles.
+        pixels: The photos (H, W, C) uint8.
+        expected: The probabilities of the original model for the first of these.
+    """
+    reasons: dict[str, str] = {}
+
+    def failed(target: str, precision: str, error: XedgeError) -> None:
+        del precision
+        reasons.setdefault(target, first_words(error))
+
+    made = convert(
+        file,
+        target="all",
+        precision="fp32,int8",
+        preprocess="torch",
+        calibration_count=CALIBRATION,
+        output=scratch / "bundles",
+        failed=failed,
+    )
+    paths = {(one.manifest.target, one.manifest.precision): one.path for one in made}
+    answers = {key: bundle_answers(path, pixels) for key, path in paths.items()}
+    rows: dict[str, Any] = {}
+    for target in TARGETS:
+        if (target, "int8") not in answers or (target, "fp32") not in answers:
+            rows[target] = {"reason": reasons.get(target, "not made")}
+            continue
+        rows[target] = {
+            "parity": parity(answers[target, "fp32"][:COMPARED], expected, "probabilities"),
+            **figures(answers[target, "int8"], answers["onnx", "fp32"]),
+            "mb": megabytes(paths[target, "int8"]),
+        }
+    return rows
+
+
+def first_words(error: XedgeError) -> str:
+    """Return the beginning of a reason as a cell of the table."""
+    return " ".join(str(error).split())[:80].replace("|", "/")
+
+
+def lines_of(one: dict[str, Any]) -> list[str]:
+    """Return the lines of one network, one for each target."""
+    if "failed" in one:
+        return [f"| {one['name']} | {one['failed']} |{' |' * 6}"]
+    first = (one["name"], one["input"], one["way"])
+    lines = []
+    for target, row in one["targets"].items():
+        close = f"{row['parity']:.1g}" if "parity" in row else "-"
+        cells = [*(first if target == TARGETS[0] else ("", "", "")), target, close, *cells_of(row)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def write_page(folder: Path) -> None:
+    """Write the table of what was measured so far between its marks in the page."""
+    files = [folder / f"{name_of(one)}.json" for one in FAMILIES]
+    results = [json.loads(file.read_text()) for file in files if file.exists()]
+    write_section("onnx-families", results, [HEADER, *(line for one in results for line in lines_of(one))])
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 
 # The quick part holds these networks on every target in every precision: small ones that have every operation of the
 # set between them, and a small Xception. The others, which arrange the same operations otherwise, are in the slow part.
-QUICK_NETWORKS = ("activations", "arithmetic", "curves", "normalizations", "resampling", "xception")
+QUICK_NETWORKS = ("activations", "arithmetic", "attention", "curves", "normalizations", "resampling", "xception")
 # These take seconds wherever they are looked at, and half a minute for conformance.
 LARGE_NETWORKS = ("inception_v3", "resnet50")
 # What a line about how far a stage is looks like: "evaluate 20/372 photos", "round 1/5: tflite_int8".

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 from PIL import Image
 
+from tests.ridge import fitted_head
 from xedge.photos.preprocess import scheme
 from xedge.types import FloatArray, IntArray, UInt8Array
 
 CLASSES = 10
-# The photos that fix the statistics of normalizations, the ridge as a share of the features' mean power, and the
-# logit that stands for certainty.
-WARMING, RIDGE, LOGITS = 32, 10.0, 30.0
+# The photos that fix the statistics of normalizations.
+WARMING = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,7 @@ def network(name: str, photos: FloatArray, truth: IntArray) -> Any:
     """Return a network of a family whose normalizations know real photos, with a head that was fitted to them.
 
     The body has random weights, drawn with a seed. The statistics of each normalization are those of the photos.
-    The head is the ridge regression from the body's features to the
-    classes (Hoerl and Kennard, 1970), so that answers have margins as those of a trained network have.
+    The head is fitted to the body's features, so that answers have margins as those of a trained network have.
 
     Args:
         name: The family.
@@ -95,15 +94,5 @@ def network(name: str, photos: FloatArray, truth: IntArray) -> Any:
     )
     head = keras.layers.Dense(CLASSES, activation="softmax", name="head")
     model = keras.Model(body.input, head(body.output), name=body.name)
-    head.set_weights(_ridge(features.astype(np.float64), np.eye(CLASSES)[truth]))
+    head.set_weights(list(fitted_head(features, truth, CLASSES)))
     return model
-
-
-def _ridge(features: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
-    """Return the kernel and the bias of the regression, scaled to logits."""
-    mean, middle = features.mean(axis=0), wanted.mean(axis=0)
-    moved = features - mean
-    gram = moved @ moved.T
-    weights = np.linalg.solve(gram + RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram)), wanted - middle)
-    kernel = moved.T @ weights * LOGITS
-    return [kernel, middle * LOGITS - mean @ kernel]

@@ -129,6 +129,20 @@ def normalizations() -> Any:
     return keras.Model(photo, layers.Dense(5)(x), name="normalizations")
 
 
+def attention() -> Any:
+    """A block of a vision transformer and one of a mixer, written with ``keras.ops``."""
+    photo = keras.Input((32, 32, 3))
+    x = layers.Reshape((64, 16))(layers.Conv2D(16, 4, strides=4)(photo))
+    heads = keras.ops.reshape(layers.Dense(48)(layers.LayerNormalization()(x)), (-1, 64, 3, 2, 8))
+    query, key, value = (keras.ops.transpose(heads[:, :, at], (0, 2, 1, 3)) for at in range(3))
+    shares = keras.ops.softmax(keras.ops.matmul(query * 0.35, keras.ops.transpose(key, (0, 1, 3, 2))))
+    mixed = keras.ops.transpose(keras.ops.matmul(shares, value), (0, 2, 1, 3))
+    x = x + layers.Dense(16)(keras.ops.reshape(mixed, (-1, 64, 16)))
+    y = layers.Permute((2, 1))(layers.LayerNormalization()(x))
+    x = x + layers.Permute((2, 1))(layers.Dense(64)(layers.Dense(32, activation="gelu")(y)))
+    return keras.Model(photo, layers.Dense(5)(layers.GlobalAveragePooling1D()(x)), name="attention")
+
+
 def curves() -> Any:
     """The non-linearities that no format has in one operator, and those with parameters of their own."""
     photo = keras.Input((32, 32, 3))
@@ -164,6 +178,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "resampling": resampling,
     "normalizations": normalizations,
     "curves": curves,
+    "attention": attention,
 }
 
 

@@ -132,6 +132,13 @@ def _inverted_residual(x: Any) -> Any:
     return layers.Add()([x, layers.BatchNormalization()(layers.Conv2D(8, 1, use_bias=False)(y))])
 
 
+def _attention_of_positions(x: Any) -> Any:
+    positions = layers.Reshape((256, 8))(x)
+    query, key, value = (layers.Dense(8)(positions) for _ in range(3))
+    shares = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 1))))
+    return x + layers.Reshape((16, 16, 8))(ops.matmul(shares, value))
+
+
 def _scaled_residual(x: Any) -> Any:
     return layers.Add()([x, layers.Rescaling(0.2)(layers.Conv2D(8, 3, padding="same")(x))])
 
@@ -343,6 +350,8 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "transposed": middle(layers.Conv2DTranspose(8, 3, strides=2, padding="same")),
     "up_sampling": middle(layers.UpSampling2D(2, interpolation="bilinear")),
     "padding_before_pooling": middle(lambda x: layers.MaxPooling2D(2)(layers.ZeroPadding2D(2)(x))),
+    "attention_of_positions": middle(_attention_of_positions),
+    "permute": middle(layers.Permute((2, 1, 3))),
     "free_permute": middle(lambda x: x + layers.Permute((3, 1, 2))(ops.mean(x, axis=(1, 2), keepdims=True))[:, :1]),
     "wide_concatenation": middle(lambda x: layers.Concatenate(axis=2)([x, x * 0.5])),
     "parts": middle(lambda x: x[:, 1:, :-1, :4] * x[:, :-1, 1:, 4][..., None]),

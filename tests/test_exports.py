@@ -10,20 +10,23 @@ import onnx
 import pytest
 
 from tests.conftest import Command
-from tests.test_onnx_library import reference_of
-from tests.test_onnx_source import compared
-from xedge.graph.ir import Conv, Input
+from tests.test_onnx_source import compared, read
+from xedge.converters import Form, find_target
+from xedge.graph.ir import Conv, Depthwise, Input, MatMul, Softmax, Transpose
+from xedge.quantization import recipe
+from xedge.runtimes import Session, Settings, choose_runtime
+from xedge.runtimes.audit import audit
+from xedge.sources import ReadModel
+from xedge.types import FloatArray
 
 # Small networks of families of timm, torchvision (tv_) and Keras; ``make.py`` there writes them.
 DATA = Path(__file__).parent / "data" / "exports"
 FILES = sorted(path.stem for path in DATA.glob("*.onnx"))
-# Attention between positions is outside of the reference graph.
-OUTSIDE = {"vit_dynamo", "vit_torchscript"}
 
 
 def test_each_family_is_there_from_both_exporters() -> None:
     families = {name.rpartition("_")[0] for name in FILES} - {"keras"}
-    assert len(families) >= 8
+    assert len(families) >= 12
     assert {f"{family}_{way}" for family in families for way in ("dynamo", "torchscript")} | {"keras_tf2onnx"} == set(
         FILES
     )
@@ -33,7 +36,7 @@ def test_each_family_is_there_from_both_exporters() -> None:
     assert onnx.load(DATA / "resnet_dynamo.onnx").opset_import[0].version >= 18
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name not in OUTSIDE])
+@pytest.mark.parametrize("name", FILES)
 def test_an_export_is_read(name: str, tmp_path: Path) -> None:
     graph = compared(DATA / f"{name}.onnx", tmp_path)
     assert graph.shape(graph.output) == (7,)
@@ -43,19 +46,60 @@ def test_an_export_is_read(name: str, tmp_path: Path) -> None:
     assert isinstance(second, Conv) or name == "keras_tf2onnx"
 
 
-@pytest.mark.parametrize("name", sorted(OUTSIDE))
-def test_a_vision_transformer_takes_the_libraries_way(name: str, tmp_path: Path) -> None:
-    reference = reference_of(DATA / f"{name}.onnx", tmp_path)
-    assert "puts a constant beside a tensor" in reference.reason
-    assert (reference.classes, reference.input_shape) == (7, (32, 32, 3))
-    photos = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
-    probabilities, difference = reference.checked_predict(photos)
-    assert probabilities.std() > 0
-    assert difference < 1e-5
+# Networks in which positions are mixed: by attention, by dense layers over positions, or in windows.
+OF_POSITIONS = [name for name in FILES if name.partition("_")[0] in ("edgenext", "mixer", "swin", "vit")]
+
+
+def int8_session(name: str, target: str, folder: Path) -> tuple[Session, ReadModel, FloatArray]:
+    """Return an open int8 artifact of an export, what was read, and photos on which it was not calibrated."""
+    model = read(DATA / f"{name}.onnx", folder)
+    random = np.random.default_rng(2)
+    shades = random.uniform(-1, 1, (40, 4, 4, 3)).repeat(8, axis=1).repeat(8, axis=2)
+    photos = (shades + random.normal(0, 0.2, shades.shape)).astype(np.float32)
+    chosen = find_target(target)
+    graph, plan = recipe.int8(model.graph, recipe.statistics(model.graph, photos[10:]), rules=chosen.rules)
+    # The products with weights are in integers, and what is between two tensors is in float.
+    assert all(plan.is_integer(node.name) or plan.is_dynamic(node.name) for node in graph if isinstance(node, Conv))
+    assert not any(plan.is_integer(node.name) for node in graph if isinstance(node, MatMul | Softmax | Transpose))
+    for suffix, data in chosen.convert(graph, Form(precision="int8"), plan).items():
+        (folder / f"int8{suffix}").write_bytes(data)
+    artifact = folder / f"int8{chosen.suffix}"
+    return choose_runtime(artifact).open(artifact, Settings(threads=1, exact=True)), model, photos[:10]
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx", "openvino"])
+@pytest.mark.parametrize("name", OF_POSITIONS)
+def test_int8_of_a_network_of_positions_is_close_to_float(name: str, target: str, tmp_path: Path) -> None:
+    session, model, photos = int8_session(name, target, tmp_path)
+    given = photos if find_target(target).layout == "NHWC" else photos.transpose(0, 3, 1, 2)
+    got = np.concatenate([session.run(np.ascontiguousarray(photo[None])) for photo in given])
+    expected = model.original.output(photos)
+    spread = expected - expected.mean(axis=0)
+    assert np.sqrt(np.mean((got - expected) ** 2)) < 0.1 * np.sqrt(np.mean(spread**2))
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx", "openvino"])
+def test_an_audit_counts_products_with_weights_and_not_those_of_attention(target: str, tmp_path: Path) -> None:
+    session, *_ = int8_session("vit_dynamo", target, tmp_path)
+    counted = audit(session)
+    # The patches, four dense layers of attention, two behind it and the scale of the last normalization; then the head.
+    assert (counted.integer_products, counted.float_products) == (8, 1)
+    assert any("MATMUL" in kind.upper() and "int" not in kind for kind in counted.kinds)
+
+
+def test_queries_keys_and_values_are_dense_layers_of_their_own(tmp_path: Path) -> None:
+    graph = read(DATA / "vit_torchscript.onnx", tmp_path).graph
+    dense = [node for node in graph if isinstance(node, Conv) and node.kernel.shape[:2] == (1, 1)]
+    assert [node.kernel.shape[2:] for node in dense] == [(16, 16)] * 4 + [(16, 64), (64, 16)]
+    # A sequence is a photo of one row, and the scale of a normalization is in the layers behind it.
+    assert {graph.shape(node.name)[:2] for node in dense} == {(1, 17)}
+    assert sum(isinstance(node, Depthwise) for node in graph) == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenetv3_dynamo", "tv_shufflenet_dynamo", "convnext_torchscript"])
+@pytest.mark.parametrize(
+    "name", ["mobilenetv3_dynamo", "tv_shufflenet_dynamo", "convnext_torchscript", "vit_dynamo", "swin_torchscript"]
+)
 def test_an_export_is_converted_as_its_library_prepares_photos(name: str, xedge: Command, tmp_path: Path) -> None:
     config = {"input_size": [3, 32, 32], "interpolation": "bicubic", "crop_pct": 0.875, "crop_mode": "center"}
     config |= {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -69,5 +113,8 @@ def test_an_export_is_converted_as_its_library_prepares_photos(name: str, xedge:
     for one in made:
         assert xedge("run", one["path"], "--runs", 3, cwd=tmp_path).returncode == 0
     floats = [one["path"] for one in made if one["manifest"]["precision"] == "fp32"]
-    compared = xedge("verify", *floats, "--min-agreement", 100, "--json", cwd=tmp_path)
+    original = ("--model", DATA / f"{name}.onnx")
+    compared = xedge("verify", *floats, *original, "--min-agreement", 100, "--json", cwd=tmp_path)
     assert compared.returncode == 0, compared.stderr
+    names = ["original", "tflite fp32", "onnx fp32", "openvino fp32"]
+    assert [one["name"] for one in json.loads(compared.stdout)["members"]] == names

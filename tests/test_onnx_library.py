@@ -22,7 +22,7 @@ SIDE, WIDTH, CLASSES = 12, 6, 5
 
 
 def attention(path: Path, *, last: bool = False, dtype: Any = np.float32) -> Path:
-    """Write a model with attention between positions, which the reference graph does not hold."""
+    """Write a model with attention by Einsum, which the reference graph does not hold."""
     values: dict[str, Any] = {
         "stem": weights(WIDTH, 3, 2, 2),
         "query": weights(WIDTH, WIDTH),
@@ -36,7 +36,7 @@ def attention(path: Path, *, last: bool = False, dtype: Any = np.float32) -> Pat
     rows += [("Conv", ("first", "stem"), "patches", {"strides": [2, 2]})]
     rows += [("Reshape", ("patches", "tokens"), "rows"), ("Transpose", ("rows",), "seen", {"perm": [0, 2, 1]})]
     rows += [("MatMul", ("seen", one), one[0]) for one in ("query", "key", "value")]
-    rows += [("Transpose", "k", "turned", {"perm": [0, 2, 1]}), ("MatMul", ("q", "turned"), "scores")]
+    rows += [("Einsum", "qk", "scores", {"equation": "nqc,nkc->nqk"})]
     rows += [("Softmax", ("scores",), "shares", {"axis": -1}), ("MatMul", ("shares", "v"), "mixed")]
     rows += [("ReduceMean", ("mixed",), "mean", {"axes": [1], "keepdims": 0}), ("MatMul", ("mean", "head"), "y")]
     shape = (1, SIDE, SIDE, 3) if last else ("batch", 3, SIDE, SIDE)
@@ -73,7 +73,7 @@ def test_a_file_outside_the_graph_is_its_own_reference(last: bool, dtype: Any, t
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     reference = reference_of(path, scratch)
-    assert "scores: MatMul" in reference.reason
+    assert "scores: Einsum" in reference.reason
     assert reference.input_shape == (SIDE, SIDE, 3)
     assert (reference.classes, reference.output_kind) == (CLASSES, "logits")
     photos = np.random.default_rng(0).standard_normal((3, SIDE, SIDE, 3)).astype(np.float32)
@@ -134,7 +134,7 @@ def test_tflite_is_refused_with_the_operator_and_its_place(here: Command, tmp_pa
     done = here("convert", "model.onnx", "--target", "tflite", "--preprocess", "torch", "--output", "out", cwd=tmp_path)
     assert done.returncode == 4
     line = done.stderr.strip().splitlines()[-1]
-    assert "scores: MatMul" in line
+    assert "scores: Einsum" in line
     assert "tflite takes ONNX operators of the reference graph only; these targets take others: onnx, openvino" in line
     assert not (tmp_path / "out").exists()
     for option in (("--batch", "4"), ("--pixels",), ("--logits",)):
@@ -155,7 +155,7 @@ def test_bundles_of_libraries_run_and_name_their_way(last: bool, xedge: Command,
     file, reader = "the ONNX file itself", "OpenVINO's reader of ONNX"
     quantized = [f"{file} and ONNX Runtime's quantizer"] * 2 + [f"{reader} and NNCF"] * 2
     assert ways == [file, file, *quantized[:2], reader, reader, *quantized[2:]]
-    assert all("scores: MatMul" in manifest["recipe"]["reason"] for _, manifest in made)
+    assert all("scores: Einsum" in manifest["recipe"]["reason"] for _, manifest in made)
     assert {manifest["input"]["layout"] for _, manifest in made} == {"NHWC" if last else "NCHW"}
     for path, _ in made:
         assert xedge("run", path, "--runs", 3, cwd=tmp_path).returncode == 0

@@ -17,7 +17,7 @@ from xedge.conversion.reference import parity
 from xedge.converters import Form, find_target
 from xedge.errors import InputError, UnsuitableModelError, UnsupportedError, XedgeError
 from xedge.graph.evaluate import Evaluator
-from xedge.graph.ir import Concat, Dense, Graph, Mean, Pad, Pool, Reshape
+from xedge.graph.ir import Concat, Dense, Graph, MatMul, Mean, Pad, Pool, Reshape
 from xedge.runtimes import Settings, choose_runtime
 from xedge.sources import ReadModel
 from xedge.sources.finding import find_source
@@ -111,6 +111,8 @@ SINGLE: dict[str, tuple[str, dict[str, Any], list[Any], int]] = {
     "slice": ("Slice", {}, [np.array([1, 2]), np.array([3, 2**62]), np.array([1, 3]), np.array([1, 2])], 13),
     "slice-old": ("Slice", {"starts": [1, 0], "ends": [3, -2], "axes": [1, 2]}, [], 7),
     "gather": ("Gather", {"axis": 1}, [np.array([2, 0, 1])], 13),
+    "rows-before-and-after": ("Concat", {"axis": 2}, [weights(1, 3, 2, 12)], 17),
+    "columns-before-and-after": ("Concat", {"axis": 3}, [weights(1, 3, 12, 1), weights(1, 3, 12, 3)], 17),
     "add-channels": ("Add", {}, [weights(3, 1, 1)], 17),
     "multiply-rows": ("Mul", {}, [weights(12, 1)], 17),
     "divide": ("Div", {}, [np.float32(3)], 17),
@@ -247,6 +249,67 @@ def test_a_dense_layer_after_flatten_reads_its_rows_in_the_graphs_order(tmp_path
     rows: list[Any] = [("Conv", "xw", "a"), ("Flatten", "a", "c"), ("Gemm", "ckb", "y", {"alpha": 0.5, "beta": 2.0})]
     graph = compared(written(tmp_path / "flat.onnx", ops(*rows), arrays), tmp_path)
     assert [type(node) for node in graph][-2:] == [Reshape, Dense]
+
+
+def test_tokens_of_the_model_stand_before_and_after_the_photos(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"w": weights(6, 3, 4, 4), "s": np.array([0, 6, -1]), "k": weights(6, 5), "i": np.array(1)}
+    arrays |= {"t": weights(1, 2, 6), "u": weights(1, 1, 6), "p": weights(1, 12, 6)}
+    rows: list[Any] = [("Conv", "xw", "a", {"strides": [4, 4]}), ("Reshape", "as", "b")]
+    rows += [("Transpose", "b", "c", {"perm": [0, 2, 1]}), ("Concat", "tcu", "d", {"axis": 1}), ("Add", "dp", "e")]
+    rows += [("MatMul", "ek", "f"), ("Softmax", "f", "g", {"axis": 1}), ("Gather", "gi", "y", {"axis": 1})]
+    graph = compared(written(tmp_path / "tokens.onnx", ops(*rows), arrays), tmp_path)
+    assert [node.padding for node in graph if isinstance(node, Pad)] == [((0, 0), (2, 1))]
+
+
+def test_axes_that_move_and_products_of_two_tensors(tmp_path: Path) -> None:
+    """Rows and columns in each other's place, windows, and a product over channels with a matrix for each head."""
+    arrays: dict[str, Any] = {"w": weights(8, 3, 3, 3), "v": weights(8, 8, 1, 1), "k": weights(8, 7)}
+    arrays |= {"windows": np.array([1, 8, 2, 6, 2, 5]), "heads": np.array([1, 8, 4, 30])}
+    arrays["back"] = np.array([1, 8, 120])
+    rows: list[Any] = [("Conv", "xw", "a", {"pads": [0, 0, 2, 0]}), ("Transpose", "a", "b", {"perm": [0, 1, 3, 2]})]
+    rows += [("Conv", "bv", "c"), ("Transpose", "c", "d", {"perm": [0, 3, 2, 1]}), ("Relu", "d", "e")]
+    rows += [("Transpose", "e", "f", {"perm": [0, 3, 1, 2]}), ("Reshape", ("f", "windows"), "g")]
+    rows += [("Transpose", "g", "h", {"perm": [0, 1, 2, 4, 3, 5]}), ("Reshape", ("h", "heads"), "i")]
+    rows += [
+        ("Transpose", "i", "j", {"perm": [0, 1, 3, 2]}),
+        ("MatMul", "ij", "l"),
+        ("Softmax", "l", "m", {"axis": -1}),
+    ]
+    rows += [("MatMul", "mi", "n"), ("Reshape", ("n", "back"), "o"), ("Transpose", "o", "p", {"perm": [0, 2, 1]})]
+    rows += [("MatMul", "pk", "q"), ("ReduceMean", "q", "y", {"axes": [1], "keepdims": 0})]
+    written(tmp_path / "moved.onnx", ops(*rows), arrays, shape=(1, 3, 12, 12))
+    graph = compared(tmp_path / "moved.onnx", tmp_path)
+    assert sum(isinstance(node, MatMul) for node in graph) == 2
+
+
+@pytest.mark.parametrize(("times", "fits"), [((3, 2), True), ((1, 4), True), ((0, 0), False)])
+def test_rows_and_columns_are_repeated_as_adaptive_averages_do(
+    times: tuple[int, int], fits: bool, tmp_path: Path
+) -> None:
+    lines = [np.arange(4).repeat(one) for one in times] if fits else [np.array([0, 1, 1, 2, 3]), np.arange(4)]
+    places = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)[:, None, :, None]
+    arrays: dict[str, Any] = {"w": weights(8, 3, 3, 3), "i": places, "k": weights(8 * places.size // 2, 6)}
+    rows: list[Any] = [("Conv", "xw", "a", {"strides": [3, 3], "pads": [1, 1, 1, 1]})]
+    rows += [("Transpose", "a", "b", {"perm": [2, 3, 0, 1]}), ("GatherND", "bi", "c")]
+    rows += [("Transpose", "c", "d", {"perm": [4, 5, 0, 1, 2, 3]}), ("ReduceMean", "d", "e", {"axes": [3]})]
+    path = written(tmp_path / "model.onnx", ops(*rows, ("Flatten", "e", "f"), ("MatMul", "fk", "y")), arrays)
+    if fits:
+        compared(path, tmp_path)
+    else:
+        with pytest.raises(UnsupportedError, match="c: takes rows and columns in another order"):
+            read(path, tmp_path)
+
+
+def test_codes_of_positions_are_computed_when_the_file_is_read(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"o": np.ones((1, 8, 12, 12), np.float32), "axis": np.array(2), "b": weights(8)}
+    arrays |= {"w": weights(8, 8, 1, 1), "v": weights(8, 3, 1, 1)}
+    rows: list[Any] = [("CumSum", ("o", "axis"), "a"), ("Sin", "a", "c"), ("Cos", "a", "d"), ("Mul", "cd", "e")]
+    rows += [("Conv", "ewb", "f"), ("Conv", "xv", "g"), ("Add", "gf", "h"), ("Relu", "h", "i")]
+    graph = compared(
+        written(tmp_path / "codes.onnx", ops(*rows, ("GlobalAveragePool", "i", "j"), ("Flatten", "j", "y")), arrays),
+        tmp_path,
+    )
+    assert [type(node).__name__ for node in graph] == ["Input", "Conv", "Elementwise", "Activation", "Mean"]
 
 
 def test_external_data_stays_in_the_models_folder(tmp_path: Path) -> None:

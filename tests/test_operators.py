@@ -68,7 +68,6 @@ def test_preprocess_input_inside_the_model_is_read(start: Callable[[Any], Any]) 
     [
         pytest.param(lambda x: x[:, ::-1], "or turns it", id="turned"),
         pytest.param(lambda x: x[:2, :, :], "out of the batch", id="photos"),
-        pytest.param(layers.Permute((2, 1, 3)), "puts the axes", id="transposed"),
         pytest.param(layers.RandomCrop(12, 12), "crops nothing in inference", id="random-crop"),
         pytest.param(layers.AutoContrast(), "AutoContrast", id="auto-contrast"),
         pytest.param(layers.UpSampling2D(2, interpolation="bicubic"), "bicubic", id="bicubic"),

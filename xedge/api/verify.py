@@ -14,13 +14,14 @@ from xedge.bundle.reading import Bundle
 from xedge.errors import InputError, parameter
 from xedge.inspection.verification import (
     BundleMember,
-    KerasMember,
     Member,
+    OriginalMember,
     Thresholds,
     Truth,
     VerifyReport,
     find_original,
     names_of,
+    original_of,
     same_model,
 )
 from xedge.inspection.verification import verify as compare_members
@@ -69,10 +70,10 @@ def verify(
         open_ones = [stack.enter_context(opened(Path(path))) for path in bundles]
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
         same_model(open_ones)
-        keras = _keras(open_ones, None if model is None else Path(model), scratch, report)
+        original = _original(open_ones, None if model is None else Path(model), scratch, report)
         options = RunOptions(threads=threads, provider=provider)
         named = zip(names_of(open_ones), open_ones, strict=True)
-        members = [*keras, *(BundleMember(name, bundle, options) for name, bundle in named)]
+        members = [*original, *(BundleMember(name, bundle, options) for name, bundle in named)]
         if len(members) < 2 and (min_agreement is not None or max_difference is not None):
             demanded = "min_agreement" if min_agreement is not None else "max_difference"
             raise InputError(
@@ -86,17 +87,21 @@ def verify(
         return compare_members(members, pixels, source, truth, thresholds, progress)
 
 
-def _keras(bundles: list[Bundle], model: Path | None, scratch: Path, report: Report) -> list[Member]:
+def _original(bundles: list[Bundle], model: Path | None, scratch: Path, report: Report) -> list[Member]:
     floats = [bundle for bundle in bundles if bundle.manifest.input.dtype == "float32"]
     original = find_original(bundles[0], model)
+    name, package = original_of(bundles[0])
     if original is None and bundles[0].manifest.model.file_sha256 is None and bundles[0].manifest.wrapped:
-        report("keras      left out: this artifact was wrapped without a reference, so its model is not known")
+        reason = "this artifact was wrapped without a reference, so its model is not known"
     elif original is None:
-        report("keras      left out: the model's file is not beside the bundles; say where it is to compare with it")
-    elif find_spec("keras") is None or not floats:
-        report("keras      left out: " + ("not installed" if floats else "no bundle with a float input"))
+        reason = "the model's file is not beside the bundles; say where it is to compare with it"
+    elif find_spec(package) is None:
+        reason = f"{package} is not installed"
+    elif not floats:
+        reason = "no bundle with a float input"
     else:
-        return [KerasMember(original, floats[0].manifest.preprocessing, scratch)]
+        return [OriginalMember(name, original, floats[0].manifest.preprocessing, scratch)]
+    report(f"{name:<10} left out: {reason}")
     return []
 
 

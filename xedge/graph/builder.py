@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, get_args
 
@@ -11,12 +11,14 @@ import numpy as np
 from xedge.errors import UnsupportedError
 from xedge.graph import composed
 from xedge.graph.ir import (
+    NO_PADDING,
     Activation,
     ActivationKind,
     Add,
     Conv,
     Dense,
     Elementwise,
+    MatMul,
     Mean,
     Multiply,
     Node,
@@ -103,6 +105,8 @@ class Builder:
         source, shape = view.source, self.shapes[view.source]
         order = view.order.reshape(-1)
         if not np.array_equal(order, np.arange(shape[-1])):
+            if (part := self._part_of_dense(name, source, order)) is not None:
+                return self.reshaped(name, part, view.shape)
             source = self.reshaped(
                 f"{name}/photo", source, shape if len(shape) == 3 else (prod(shape[:-1]), 1, shape[-1])
             )
@@ -114,6 +118,24 @@ class Builder:
         if source == name:
             return name
         return self.add(Reshape(name=name, inputs=(source,), shape=view.shape))
+
+    def _part_of_dense(self, name: str, source: str, order: IntArray) -> str | None:
+        """Add a dense layer that computes these channels only; None if another one does not cost less than choosing.
+
+        Three of these are the queries, keys and values of attention, which nothing needs to cut apart then.
+        """
+        nodes = {node.name: node for node in self.nodes}
+        scale = nodes[source] if isinstance(nodes[source], Scale) else None
+        dense = nodes[source if scale is None else scale.inputs[0]]
+        if not isinstance(dense, Conv) or dense.groups != 1 or dense.kernel.shape[:2] != (1, 1):
+            return None
+        if dense.kernel.shape[2] > dense.channels or dense.strides != (1, 1) or dense.padding != NO_PADDING:
+            return None
+        kernel, bias = np.ascontiguousarray(dense.kernel[..., order]), dense.bias[order]
+        part = self.add(replace(dense, name=self.unique(f"{name}/part"), kernel=kernel, bias=bias))
+        if not isinstance(scale, Scale):
+            return part
+        return self.scaled(self.unique(f"{name}/scale"), part, scale.factor[order], scale.offset[order])
 
     def reshaped(self, name: str, tensor: str, shape: Shape) -> str:
         """Add a reshape, if the tensor has another shape, and return the name of the result."""
@@ -230,12 +252,26 @@ class Builder:
             return self.unary("negative", name, largest)
         if kind == "mean" and axes == (0, 1) and len(shape) == 3:
             return self.add(Mean(name=name, inputs=(tensor,), keepdims=keepdims))
+        if kind == "mean" and axes == (1,) and keepdims and len(shape) == 3 and shape[0] == 1:
+            return self.add(Mean(name=name, inputs=(tensor,), keepdims=True))
         kept_name = name if keepdims else f"{name}/kept"
         kept = self.add(Reduce(name=kept_name, inputs=(tensor,), kind=kind, axes=axes))  # type: ignore[arg-type]
         if keepdims:
             return kept
         rest = tuple(size for axis, size in enumerate(shape) if axis not in axes)
         return self.add(Reshape(name=name, inputs=(kept,), shape=rest))
+
+    def product(self, name: str, left: str, right: str) -> str:
+        """Add the product of tensors (..., m, k) and (..., k, n) and return the name of its result.
+
+        Raises:
+            UnsupportedError: They do not fit together, or only one of them has an axis before its matrices.
+        """
+        shapes = self.shapes[left], self.shapes[right]
+        few = max(0, 4 - len(shapes[0]))
+        wide = [self.reshaped(f"{name}/matrices", one, (1,) * few + self.shapes[one]) for one in (left, right)]
+        product = self.add(MatMul(name=name if not few else f"{name}/product", inputs=tuple(wide)))
+        return self.reshaped(name, product, (*shapes[0][:-1], shapes[1][-1]))
 
     def dense(self, name: str, source: str, kernel: FloatArray, bias: FloatArray) -> str:
         """Add a dense layer over the last axis: over (H, W, C), and over (tokens, C), it is a 1x1 convolution."""

@@ -73,15 +73,16 @@ def fold_scale_into_producer(graph: Graph) -> Graph:
 def fold_scale_into_consumer(graph: Graph) -> Graph:
     """Fold ``Scale`` nodes into the nodes after them.
 
-    W (x f + o) + b = (W f) x + (W o + b), if the only reader is linear and its padding does not interact with the
+    W (x f + o) + b = (W f) x + (W o + b), if all readers are linear and their padding does not interact with the
     offset.
     """
     for node in graph:
-        if not isinstance(node, Scale):
+        if not isinstance(node, Scale) or node.name == graph.output:
             continue
-        consumer = graph.sole_consumer(node.name)
-        if consumer is not None and (folded := _into_consumer(node, consumer)) is not None:
-            return fold_scale_into_consumer(graph.rewritten({consumer.name: folded}, {node.name: node.inputs[0]}))
+        folded = [_into_consumer(node, reader) for reader in graph.consumers(node.name)]
+        changed = {reader.name: reader for reader in folded if reader is not None}
+        if folded and len(changed) == len(folded):
+            return fold_scale_into_consumer(graph.rewritten(changed, {node.name: node.inputs[0]}))
     return graph
 
 

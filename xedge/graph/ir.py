@@ -570,6 +570,39 @@ class Softmax(Node):
         return inputs[0]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transpose(Node):
+    """The same values with the axes in another order, in float.
+
+    Args:
+        order: The axes of the input in their new order, without the batch and counted from 0.
+    """
+
+    moves_values: ClassVar[bool] = True
+    order: tuple[int, ...]
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """Return the sizes in the new order."""
+        if sorted(self.order) != list(range(len(inputs[0]))):
+            raise UnsupportedError(f"{self.name}: the order {self.order} is not one of the axes of {inputs[0]}")
+        return tuple(inputs[0][axis] for axis in self.order)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MatMul(Node):
+    """The product of two tensors (..., m, k) and (..., k, n) for each place in the axes before, in float.
+
+    The tensors have four axes or more, because three axes are those of a photo: height, width and channels.
+    """
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """Return (..., m, n)."""
+        left, right = inputs
+        if min(len(left), len(right)) < 4 or left[:-2] != right[:-2] or left[-1] != right[-2]:
+            raise UnsupportedError(f"{self.name}: multiplies matrices {left} and {right}")
+        return (*left[:-1], right[-1])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Graph:
     """The graph of a whole classifier.
@@ -701,6 +734,17 @@ def channels_first(axis: int, rank: int) -> int:
         rank: The number of axes of that shape.
     """
     return axis + 1 if rank != 3 else 1 if axis == 2 else axis + 2
+
+
+def transposition(order: Sequence[int]) -> list[int]:
+    """Return the order of axes in tensors with a batch and channels first, as ONNX and OpenVINO hold photos.
+
+    Args:
+        order: The order of the axes of the shape without the batch.
+    """
+    rank = len(order)
+    held = (2, 0, 1) if rank == 3 else range(rank)
+    return [0, *(channels_first(order[place], rank) for place in held)]
 
 
 def _windows(shape: Shape, size: tuple[int, int], strides: tuple[int, int], padding: Padding) -> tuple[int, int]:

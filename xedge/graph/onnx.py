@@ -22,6 +22,7 @@ from xedge.graph.ir import (
     Fused,
     Graph,
     Input,
+    MatMul,
     Mean,
     Multiply,
     Node,
@@ -32,10 +33,12 @@ from xedge.graph.ir import (
     Reshape,
     Resize,
     Softmax,
+    Transpose,
     TransposedConv,
     Unary,
     Weighted,
     channels_first,
+    transposition,
 )
 from xedge.graph.writing import expanded, writer_of, writes
 from xedge.types import Tensor
@@ -357,6 +360,17 @@ def _reshape(writer: OnnxWriter, node: Reshape, inputs: list[str], output: str) 
         writer.emit("Transpose", [nhwc], output, perm=[0, 3, 1, 2])
     else:
         writer.emit("Reshape", [source, wanted], output)
+
+
+@writes("onnx", Transpose)
+def _transpose(writer: OnnxWriter, node: Transpose, inputs: list[str], output: str) -> None:
+    writer.emit("Transpose", inputs, output, perm=transposition(node.order))
+
+
+@writes("onnx", MatMul)
+def _product(writer: OnnxWriter, node: MatMul, inputs: list[str], output: str) -> None:
+    del node
+    writer.emit("MatMul", inputs, output)
 
 
 class SharingWriter(OnnxWriter):

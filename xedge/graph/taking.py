@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from xedge.errors import UnsupportedError
-from xedge.graph.builder import Builder
-from xedge.graph.ir import Concat, Crop, Pool, Reshape
+from xedge.graph.builder import Builder, View
+from xedge.graph.ir import Concat, Crop, Pool, Reshape, Transpose
 from xedge.types import Shape
 
 WHOLE = slice(None)
@@ -82,24 +82,27 @@ def into(builder: Builder, name: str, tensor: str, shape: Shape) -> str:
 
 
 def permuted(builder: Builder, name: str, tensor: str, order: Sequence[int]) -> str:
-    """Add axes in another order, where no value moves to another position or only channels do.
+    """Add axes in another order; where no value moves to another position, or only channels do, it costs nothing.
 
     Args:
         builder: The graph in the making.
         name: The name of the result.
         tensor: The tensor.
         order: The axes of the tensor in their new order, without the batch and counted from 0.
-
-    Raises:
-        UnsupportedError: Values would move from one position to another.
     """
     view = builder.view(tensor)
     lead, rank = len(view.lead), len(view.shape)
-    if list(order[:lead]) == list(range(lead)):
+    if moves_only_channels(view, order):
         return builder.viewed(name, view.source, view.lead, view.order.transpose([one - lead for one in order[lead:]]))
     if [axis for axis in order if view.shape[axis] != 1] == [axis for axis in range(rank) if view.shape[axis] != 1]:
         return builder.reshaped(name, builder.whole(tensor), tuple(view.shape[axis] for axis in order))
-    raise UnsupportedError(f"{name}: puts the axes of {view.shape} in the order {tuple(one + 1 for one in order)}")
+    return builder.add(Transpose(name=name, inputs=(builder.whole(tensor),), order=tuple(map(int, order))))
+
+
+def moves_only_channels(view: View, order: Sequence[int]) -> bool:
+    """Return whether an order of a view's axes leaves those before the channels as they are."""
+    lead = len(view.lead)
+    return list(order[:lead]) == list(range(lead))
 
 
 def stacked(builder: Builder, name: str, tensors: Sequence[str], axis: int) -> str:

@@ -65,7 +65,7 @@ class LayerCost:
         kind: The kind of the node.
         output: The shape of the output, without the batch.
         parameters: The number of weights and biases after batch normalization was folded into them.
-        multiply_accumulates: The number of multiply-accumulates; 0 for nodes without weights.
+        multiply_accumulates: The number of multiply-accumulates; 0 for what is no product of matrices.
         traffic_bytes: The bytes of the inputs, the weights and the output in float32, each of them moved once.
         alive_bytes: The bytes of the tensors in float32 that exist while the node is computed: its inputs, its output,
             and what later nodes read.
@@ -88,7 +88,7 @@ class Totals:
 
     Args:
         parameters: The number of weights and biases after batch normalization was folded into them.
-        multiply_accumulates: The number of multiply-accumulates of the convolutions and dense layers.
+        multiply_accumulates: The number of multiply-accumulates of convolutions and matrix products.
         traffic_bytes: The bytes of the inputs, weights and outputs of all nodes in float32, each of them moved once.
         activation_bytes: The greatest number of bytes of tensors in float32 that exist at the same time.
     """
@@ -239,7 +239,6 @@ def _pair(graph: Graph, depthwise: Depthwise, pointwise: Conv, *, pointwise_firs
 
 
 def _layer(graph: Graph, node: Node, pairs: dict[str, Separable], alive: dict[str, int]) -> LayerCost:
-    weighted = isinstance(node, Weighted)
     parameters = int(node.kernel.size + node.bias.size) if isinstance(node, Weighted) else 0
     moved = sum(values(graph, name) for name in (*node.inputs, node.name))
     return LayerCost(
@@ -247,7 +246,7 @@ def _layer(graph: Graph, node: Node, pairs: dict[str, Separable], alive: dict[st
         kind=type(node).__name__.lower(),
         output=graph.shape(node.name),
         parameters=parameters,
-        multiply_accumulates=multiply_accumulates(graph, node.name) if weighted else 0,
+        multiply_accumulates=multiply_accumulates(graph, node.name),
         traffic_bytes=FLOAT_BYTES * (moved + parameters),
         alive_bytes=FLOAT_BYTES * alive[node.name],
         separable=pairs.get(node.name),

@@ -83,24 +83,25 @@ class BundleMember:
         return found
 
 
-class KerasMember:
-    """The model as Keras computes it. Its inner tensors are those of the reference graph.
+class OriginalMember:
+    """The model as Keras, or ONNX Runtime, computes it. Its inner tensors are those of the reference graph.
 
     Args:
-        model: The Keras file.
+        name: What it is called beside the bundles.
+        model: The model's file.
         preprocessing: The preprocessing of the photos.
         scratch: A folder for temporary files, which must exist as long as this object is used.
     """
 
-    name = "keras"
     precision: Precision = "fp32"
     audit: Audit | None = None
 
-    def __init__(self, model: Path, preprocessing: Preprocessing, scratch: Path) -> None:
+    def __init__(self, name: str, model: Path, preprocessing: Preprocessing, scratch: Path) -> None:
         # Only this member needs the host's packages.
         from xedge.conversion.reference import read_reference  # noqa: PLC0415
         from xedge.sources.finding import find_source  # noqa: PLC0415
 
+        self.name = name
         source = replace(find_source(str(model)), size=(preprocessing.height, preprocessing.width))
         self._reference = read_reference(source, scratch)
         self._preprocessing = preprocessing
@@ -114,8 +115,14 @@ class KerasMember:
         return self._reference.tensors(self._preprocessing.scaled(pixels)[None])
 
 
+def original_of(bundle: Bundle) -> tuple[str, str]:
+    """Return what the model from which a bundle was made is called beside bundles, and the package that computes it."""
+    onnx = Path(bundle.manifest.model.source).suffix.lower() == ".onnx"
+    return ("original", "onnx") if onnx else ("keras", "keras")
+
+
 def find_original(bundle: Bundle, model: Path | None) -> Path | None:
-    """Return the Keras file from which a bundle was made; None if it is not found.
+    """Return the file from which a bundle was made; None if it is not found.
 
     Args:
         bundle: The bundle, whose manifest has the name and the sha256 of the file.
@@ -190,7 +197,7 @@ class MemberReport:
         precision: The precision for which it was made.
         accuracy: The accuracy on the photos; None without labels.
         confusion: What was answered to the photos of each class; None without labels.
-        audit: What its runtime really executes; None for the model in Keras.
+        audit: What its runtime really executes; None for the original model.
     """
 
     name: str

@@ -21,7 +21,9 @@ from xedge.graph.ir import (
     Graph,
     Mean,
     Node,
+    Pad,
     Pool,
+    Reshape,
     Weighted,
 )
 from xedge.quantization import adaptive_rounding, pairs
@@ -75,6 +77,8 @@ def static_int8(
     rules = rules or Rules()
     float_nodes = float_by_default(graph, reach) | frozenset(in_float) | frozenset(branches)
     float_nodes = _with_maxima(graph, float_nodes)
+    if reach != "everything":
+        float_nodes = _with_movers(graph, float_nodes)
     dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
     activations = _symmetric(graph, statistics) if rules.symmetric else _activations(graph, statistics, range_rule)
     shift = 0.0
@@ -130,6 +134,16 @@ def _with_maxima(graph: Graph, names: frozenset[str]) -> frozenset[str]:
         and all(reader.name in names for reader in graph.consumers(node.name))
     }
     return names | between
+
+
+def _with_movers(graph: Graph, names: frozenset[str]) -> frozenset[str]:
+    """Add what only moves values from a convolution to float nodes, because the convolution can give them as float."""
+    found = set(names)
+    for node in reversed(graph.nodes):
+        readers = graph.consumers(node.name)
+        if isinstance(node, Reshape | Pad) and readers and all(reader.name in found for reader in readers):
+            found.add(node.name)
+    return frozenset(found)
 
 
 def _tail(graph: Graph) -> set[str]:

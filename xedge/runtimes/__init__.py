@@ -150,7 +150,8 @@ class Operation:
         kind: The runtime's name for the operation.
         precision: The precision in which it computes.
         role: Whether it computes in integers or in float, or only converts between them.
-        product: Whether it is a convolution or a matrix product, which is where the time goes.
+        product: Whether it is a convolution or a matrix product with weights, which is where the time goes; a product
+            of two tensors, as attention has it, is none.
         multiply_accumulates: The multiply-accumulates of a product, for one photo; None where the runtime does not tell
             shapes.
         rank: The largest number of dimensions of its tensors; None where the runtime does not tell shapes.

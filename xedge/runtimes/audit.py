@@ -23,8 +23,8 @@ class Audit:
         integer: The number of operations that compute in integers.
         floating: The number of operations that compute in float.
         conversions: The number of operations that only convert between integers and float.
-        integer_products: The number of convolutions and matrix products in integers.
-        float_products: The number of convolutions and matrix products in float.
+        integer_products: The number of convolutions and matrix products with weights in integers.
+        float_products: The number of convolutions and matrix products with weights in float.
         integer_share: The share of the multiply-accumulates that are computed in integers, 0 to 1. Where the runtime
             does not tell shapes, it is the share of the products. None if there are no products.
         kinds: The number of operations by the runtime's name for them and their precision.

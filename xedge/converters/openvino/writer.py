@@ -24,6 +24,7 @@ from xedge.graph.ir import (
     Elementwise,
     Graph,
     Input,
+    MatMul,
     Mean,
     Multiply,
     Node,
@@ -33,10 +34,12 @@ from xedge.graph.ir import (
     Reshape,
     Resize,
     Softmax,
+    Transpose,
     TransposedConv,
     Unary,
     Weighted,
     channels_first,
+    transposition,
 )
 from xedge.graph.writing import writer_of, writes
 from xedge.quantization.affine import STEPS, QuantizedKernel, quantize_kernel
@@ -397,3 +400,16 @@ def _reshape(writer: Writer, node: Reshape, inputs: list[Any]) -> Any:
     if len(node.shape) != 3:
         return values
     return ops.transpose(values, writer.constant(f"{node.name}#to_nchw", np.array([0, 3, 1, 2], np.int64)))
+
+
+@writes("openvino", Transpose)
+def _transpose(writer: Writer, node: Transpose, inputs: list[Any]) -> Any:
+    return ops.transpose(
+        inputs[0], writer.constant(f"{node.name}#order", np.array(transposition(node.order), np.int64))
+    )
+
+
+@writes("openvino", MatMul)
+def _product(writer: Writer, node: MatMul, inputs: list[Any]) -> Any:
+    del writer, node
+    return ops.matmul(*inputs, False, False)

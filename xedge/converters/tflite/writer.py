@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from xedge.graph.ir import (
     Fused,
     Graph,
     Input,
+    MatMul,
     Mean,
     Multiply,
     Node,
@@ -36,6 +38,7 @@ from xedge.graph.ir import (
     Reshape,
     Resize,
     Softmax,
+    Transpose,
     TransposedConv,
     Unary,
     Weighted,
@@ -80,6 +83,7 @@ class Operator:
 
 ADD = Operator("ADD", options=schema.AddOptionsT)
 AVERAGE_POOL = Operator("AVERAGE_POOL_2D", options=schema.Pool2DOptionsT)
+BATCH_MATMUL = Operator("BATCH_MATMUL", int8_version=None, options=schema.BatchMatMulOptionsT)
 CAST = Operator("CAST", int8_version=None, options=schema.CastOptionsT)
 CONCATENATION = Operator("CONCATENATION", options=schema.ConcatenationOptionsT)
 CONV = Operator("CONV_2D", int8_version=3, options=schema.Conv2DOptionsT)
@@ -127,6 +131,7 @@ REDUCTIONS = {
 RESIZE_NEAREST = Operator("RESIZE_NEAREST_NEIGHBOR", int8_version=None, options=schema.ResizeNearestNeighborOptionsT)
 RESIZE_BILINEAR = Operator("RESIZE_BILINEAR", float_version=3, int8_version=None, options=schema.ResizeBilinearOptionsT)
 SLICE = Operator("SLICE", int8_version=None, options=schema.SliceOptionsT)
+TRANSPOSE = Operator("TRANSPOSE", int8_version=None, options=schema.TransposeOptionsT)
 TRANSPOSE_CONV = Operator("TRANSPOSE_CONV", int8_version=None, options=schema.TransposeConvOptionsT)
 # A convolution of float ends with an integer kernel that has a scale for each output channel.
 PER_CHANNEL_DYNAMIC_CONV_VERSION = 5
@@ -462,7 +467,35 @@ def _hard_sigmoid(writer: Writer, node: Activation, source: Value) -> None:
 
 @writes("tflite", Softmax)
 def _softmax(writer: Writer, node: Softmax, inputs: list[Value], held: Held) -> None:
-    writer.emit(SOFTMAX, inputs, writer.result(node, held), beta=1.0)
+    shape = writer.graph.shape(node.name)
+    if len(shape) < 4:
+        writer.emit(SOFTMAX, inputs, writer.result(node, held), beta=1.0)
+        return
+    # The kernel takes no more than four axes with the batch.
+    rows = (prod(shape[:-1]), shape[-1])
+    flat = writer.reshaped(inputs[0], rows, writer.new(f"{node.name}#rows", rows))
+    probabilities = writer.emit(SOFTMAX, [flat], writer.new(f"{node.name}#probabilities", rows), beta=1.0)
+    writer.reshaped(probabilities, shape, writer.result(node, held))
+
+
+@writes("tflite", Transpose)
+def _transpose(writer: Writer, node: Transpose, inputs: list[Value], held: Held) -> None:
+    order = writer.constant(f"{node.name}#order", np.array([0, *(axis + 1 for axis in node.order)], np.int32))
+    writer.emit(TRANSPOSE, [inputs[0], order], writer.result(node, held))
+
+
+@writes("tflite", MatMul)
+def _product(writer: Writer, node: MatMul, inputs: list[Value], held: Held) -> None:
+    """Write the product with one axis before the matrices; XNNPACK and older runtimes take few."""
+    matrices = []
+    for place, name in enumerate(node.inputs):
+        shape = writer.graph.shape(name)
+        few = (prod(shape[:-2]), *shape[-2:])
+        matrices.append(writer.reshaped(inputs[place], few, writer.new(f"{node.name}#matrices{place}", few)))
+    shape = writer.graph.shape(node.name)
+    few = (prod(shape[:-2]), *shape[-2:])
+    product = writer.emit(BATCH_MATMUL, matrices, writer.new(f"{node.name}#products", few))
+    writer.reshaped(product, shape, writer.result(node, held))
 
 
 @writes("tflite", Add)

@@ -184,7 +184,7 @@ def _options(threads: int) -> Any:
 def _operation(node: Any) -> Operation:
     kind = node["op_name"]
     types = [name for side in ("input_type_shape", "output_type_shape") for one in node[side] for name in one]
-    product = any(part in kind for part in ("Conv", "Gemm", "MatMul"))
+    product = any(part in kind for part in ("Conv", "Gemm", "MatMul")) and not _of_two_tensors(node)
     if kind in CONVERSIONS:
         return Operation(kind=kind, precision=f"{types[0]} to {types[-1]}", role="conversion", product=False)
     role: Role = "integer" if types and types[0] in INTEGERS else "float"
@@ -264,3 +264,9 @@ def _constants(model: Any) -> set[str]:
 
 def _nhwc(value: Any) -> FloatArray:
     return np.asarray(value.transpose(0, 2, 3, 1) if value.ndim == 4 else value, dtype=np.float32)
+
+
+def _of_two_tensors(node: Any) -> bool:
+    """Whether a product has axes before both of its matrices, as those of attention; weights have none."""
+    shapes = [shape for one in node["input_type_shape"] for shape in one.values()]
+    return "MatMul" in node["op_name"] and len(shapes) > 1 and len(shapes[1]) > 2

@@ -19,7 +19,8 @@ from xedge.types import FloatArray, Tensor
 from xedge.vocabulary import Precision
 
 INTEGERS = ("i8", "u8", "i32")
-PRODUCTS = ("Convolution", "FullyConnected", "MatMul")
+# A product with weights is FullyConnected; MatMul is one of two tensors.
+PRODUCTS = ("Convolution", "FullyConnected")
 CONVERSIONS = ("Reorder", "Convert", "FakeQuantize")
 # The number of inferences over which a node's time is the median.
 PROFILED = 10

@@ -229,7 +229,7 @@ class NetworkBuilder(Builder):
             order: The axes, as ONNX counts them.
 
         Raises:
-            UnsupportedError: Values would move from one position to another.
+            UnsupportedError: Another axis has more than one value.
         """
         wanted = [value.axes[axis] for axis in order]
         if wanted == list(range(len(self.shapes[value.name]))):

@@ -26,7 +26,7 @@ from xedge.graph.ir import (
     TransposedConv,
     same_padding,
 )
-from xedge.graph.taking import permuted, taken
+from xedge.graph.taking import moves_only_channels, permuted, taken
 from xedge.sources.onnx.network import (
     MOST_MOVED,
     Expanded,
@@ -346,24 +346,63 @@ def _reformed(builder: NetworkBuilder, name: str, value: Held, shape: Shape) -> 
     """Take axes apart and put them together, group by group, wherever they stand in the graph."""
     before = builder.onnx_shape(value)
     groups = _groups(before, shape)
+    if len(groups) > 2 and all(len(old) == len(new) == 1 for old, new in groups):
+        return _counted_anew(value, groups, before, shape)
+    if sum(axis is not None for axis in value.axes) < len(builder.shapes[value.name]):
+        value = _without_hidden(builder, f"{name}/counted", value)
+    # A batch that has an axis in the graph keeps it.
+    lead = [0] if value.axes[0] == 0 and before[0] == shape[0] == 1 else []
     # Each group: its axes in the graph, and those of ONNX that it becomes.
     parts = [([axis for one in old if (axis := value.axes[one]) is not None], new) for old, new in groups]
-    parts = [(inner, new) for inner, new in parts if inner or new]
-    ordered = sorted((part for part in parts if part[0]), key=lambda part: min(part[0]))
-    order = [axis for inner, _ in ordered for axis in inner]
+    parts = [(inner, new) for inner, new in parts if inner]
+    ordered = sorted(parts, key=lambda part: min(part[0]))
+    order = [*lead, *(axis for inner, _ in ordered for axis in inner)]
     tensor = value.name
-    sizes = [size for _, new in ordered for size in (shape[one] for one in new)]
-    axes: list[int | None] = [None] * len(shape)
-    for place, one in enumerate(one for _, new in ordered for one in new):
-        axes[one] = place
     if order != sorted(order):
-        narrow = [at for at, axis in enumerate(value.axes) if axis is not None and before[at] == 1]
+        narrow = [at for at, axis in enumerate(value.axes) if axis not in (None, *lead) and before[at] == 1]
         if narrow:
             return _reformed(builder, name, _dropped(builder, f"{name}/narrow", value, narrow), shape)
-        if len(ordered) == 1 and len(sizes) <= 1:
-            return Held(_flattened(builder, name, tensor, order), tuple(axes))
+        if len(ordered) == 1 and len(ordered[0][1]) <= 1:
+            row = _flattened(builder, name, tensor, order)
+            return Held(row, tuple(0 if at in ordered[0][1] else None for at in range(len(shape))))
+        if not moves_only_channels(builder.view(tensor), order):
+            # Values move in any case, so that they may as well stand as ONNX has them.
+            ordered = parts
+            order = [*lead, *(axis for inner, _ in ordered for axis in inner)]
         tensor = permuted(builder, builder.unique(f"{name}/moved"), tensor, order)
-    return Held(builder.formed(name, tensor, tuple(sizes)), tuple(axes))
+    return _in_groups(builder, name, tensor, shape, [one for _, new in ordered for one in new], batch=bool(lead))
+
+
+def _in_groups(builder: NetworkBuilder, name: str, tensor: str, shape: Shape, order: list[int], *, batch: bool) -> Held:
+    """Return a tensor whose axes are those of ONNX in this order, after the batch where that has an axis.
+
+    A sequence (1, positions, channels) is held as a photo of one row, over which dense layers are convolutions.
+    """
+    if batch and len(order) == 3:
+        # A photo needs no batch, but channels that are only taken apart do not leave their place.
+        lead = builder.view(tensor).lead
+        batch = (1, *(shape[at] for at in order))[: len(lead)] == lead
+    if batch or (len(shape) == 3 and shape[0] == 1 and len(order) == 2):
+        order = [0, *order]
+    axes = tuple(order.index(at) if at in order else None for at in range(len(shape)))
+    return Held(builder.formed(name, tensor, tuple(shape[at] for at in order)), axes)
+
+
+def _counted_anew(value: Held, groups: list[tuple[list[int], list[int]]], before: Shape, shape: Shape) -> Held:
+    """Return a tensor of which ONNX counts the axes in another way, because only axes of size 1 come and go."""
+    axes: list[int | None] = [None] * len(shape)
+    for old, new in groups:
+        axes[new[0]] = value.axes[old[0]]
+    if shape[0] == 1 and 0 not in axes and (0 not in value.axes or before[value.axes.index(0)] == 1):
+        axes[0] = 0
+    return Held(value.name, tuple(axes))
+
+
+def _without_hidden(builder: NetworkBuilder, name: str, value: Held) -> Held:
+    """Return a tensor without the axes of size 1 that it has in the graph alone."""
+    shown = sorted(axis for axis in value.axes if axis is not None)
+    tensor = builder.formed(name, value.name, tuple(builder.shapes[value.name][axis] for axis in shown))
+    return Held(tensor, tuple(None if axis is None else shown.index(axis) for axis in value.axes))
 
 
 def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]]:
@@ -417,19 +456,30 @@ def _gemm(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Val
 @reads("MatMul")
 def _product(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Value:
     name, (value, given) = operator.name, inputs
+    if isinstance(value, Held) and isinstance(given, Held):
+        return _product_of_two(builder, name, value, given)
     if not isinstance(value, Held) or not isinstance(given, np.ndarray) or max(given.shape[:-2], default=1) != 1:
         raise UnsupportedError(f"{name}: MatMul with something else than one constant matrix")
     kernel = np.asarray(given, np.float32).reshape(given.shape[-2:])
-    last = value.axes[-1]
     others = [at for at, axis in enumerate(value.axes[:-1]) if axis is not None]
     others.sort(key=lambda at: value.axes[at] or 0)
-    tensor = value.name
-    if last is None or last != len(builder.shapes[tensor]) - 1:
-        tensor = builder.arranged(name, value, [*others, len(value.axes) - 1])
-    places = {at: place for place, at in enumerate([*others, len(value.axes) - 1])}
+    order = [*others, len(value.axes) - 1]
+    tensor = builder.arranged(name, value, order)
+    places = {at: place for place, at in enumerate(order)}
     axes = tuple(places.get(at) for at in range(len(value.axes)))
     result = _dense(builder, name, tensor, kernel, np.zeros(kernel.shape[-1], np.float32))
     return Held(result, axes)
+
+
+def _product_of_two(builder: NetworkBuilder, name: str, left: Held, right: Held) -> Held:
+    """The product of two tensors, as attention has it."""
+    rank = max(4, len(left.axes), len(right.axes))
+    matrices = []
+    for one in (left, right):
+        spread = Held(one.name, (*(None,) * (rank - len(one.axes)), *one.axes))
+        matrices.append(builder.whole(builder.arranged(name, spread, range(rank))))
+    product = builder.product(name, *matrices)
+    return Held(product, tuple(range(rank))[-max(len(left.axes), len(right.axes)) :])
 
 
 @reads(*BINARY)
@@ -666,10 +716,13 @@ def _layer_normalization(builder: NetworkBuilder, operator: Operator, inputs: li
     axes = range(builder.axis(value, given.get("axis", -1)), len(value.axes))
     inner = tuple(sorted(axis for one in axes if (axis := value.axes[one]) is not None))
     result = _normalized(builder, name, value, inner, given.get("epsilon", 1e-5))
+    offset = inputs[2] if len(inputs) > 2 else None
+    if inner == (len(builder.shapes[result.name]) - 1,):
+        # One scale rather than a product and a sum, so that what does not fold away is one operation.
+        scale = builder.unique(f"{name}/scale")
+        return Held(builder.scaled(scale, result.name, inputs[1], 0.0 if offset is None else offset), result.axes)
     result = _binary_of(builder, f"{name}/scale", "multiply", result, inputs[1])
-    if len(inputs) > 2 and inputs[2] is not None:
-        result = _binary_of(builder, f"{name}/offset", "add", result, inputs[2])
-    return result
+    return result if offset is None else _binary_of(builder, f"{name}/offset", "add", result, offset)
 
 
 def _normalized(builder: NetworkBuilder, name: str, value: Held, axes: tuple[int, ...], epsilon: float) -> Held:
@@ -706,7 +759,7 @@ def _instance_normalization(builder: NetworkBuilder, operator: Operator, inputs:
 def _concat(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Value:
     name = operator.name
     if any(not isinstance(one, Held) for one in inputs):
-        raise UnsupportedError(f"{name}: puts a constant beside a tensor")
+        return _beside_constants(builder, operator, inputs)
     first: Held = max(inputs, key=lambda one: sum(axis is not None for axis in one.axes))
     axis, rank = builder.axis(first, operator.attributes["axis"]), len(first.axes)
     order = sorted((at for at, one in enumerate(first.axes) if one is not None), key=lambda at: first.axes[at] or 0)
@@ -723,6 +776,24 @@ def _concat(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> V
         return Held(builder.viewed(name, views[0].source, views[0].lead, joined), tuple(axes))
     whole = tuple(map(builder.whole, tensors))
     return Held(builder.add(Concat(name=name, inputs=whole, axis=place - len(order))), tuple(axes))
+
+
+def _beside_constants(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Held:
+    """A tensor with constants before and after it, such as a class token: zeros around it, and a sum."""
+    name, at = operator.name, [isinstance(one, Held) for one in inputs].index(True)
+    value, arrays = inputs[at], [*inputs[:at], *inputs[at + 1 :]]
+    axis = builder.axis(value, operator.attributes["axis"])
+    place, shape = value.axes[axis], builder.shapes[value.name]
+    if not all(isinstance(one, np.ndarray) for one in arrays) or len(shape) != 3 or place not in (0, 1):
+        raise UnsupportedError(f"{name}: puts a constant beside a tensor")
+    counts = [sum(one.shape[axis] for one in some) for some in (inputs[:at], inputs[at + 1 :])]
+    sides = [(0, 0), (0, 0)]
+    sides[place] = (counts[0], counts[1])
+    padded = Pad(name=f"{name}/zeros", inputs=(builder.whole(value.name),), padding=(sides[0], sides[1]))
+    held = Held(builder.add(padded), value.axes)
+    zeros = np.zeros(builder.onnx_shape(value), np.float32)
+    constant = np.concatenate([*inputs[:at], zeros, *inputs[at + 1 :]], axis=axis)
+    return _binary_of(builder, name, "add", held, constant)
 
 
 @reads("Transpose")
@@ -809,6 +880,8 @@ def _split(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Va
 @reads("Gather")
 def _gather(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Value:
     name, (value, given) = operator.name, inputs
+    if isinstance(value, Held) and isinstance(given, Held):
+        return _product_of_two(builder, name, value, given)
     if not isinstance(value, Held) or not isinstance(given, np.ndarray):
         raise UnsupportedError(f"{name}: takes what depends on the photo")
     axis = builder.axis(value, operator.attributes.get("axis", 0))
@@ -825,6 +898,25 @@ def _gather(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> V
         raise UnsupportedError(f"{name}: takes positions in another order")
     order = np.take(view.order, places, axis=inner - len(view.lead))
     return Held(builder.viewed(name, view.source, view.lead, order), value.axes)
+
+
+@reads("GatherND")
+def _repeated(builder: NetworkBuilder, operator: Operator, inputs: list[Any]) -> Value:
+    """Repeat rows and columns, as PyTorch averages a photo that is smaller than the windows that are asked for."""
+    name, (value, places) = operator.name, inputs
+    mesh = isinstance(places, np.ndarray) and places.shape[-1] == 2 and not operator.attributes.get("batch_dims")
+    if not mesh or not isinstance(value, Held) or value.axes[:2] != (0, 1) or len(builder.shapes[value.name]) != 3:
+        raise UnsupportedError(f"{name}: takes something else than rows and columns of a photo")
+    wide = [axis for axis, size in enumerate(places.shape[:-1]) if size > 1]
+    height, width, _ = builder.shapes[value.name]
+    times = [places.shape[axis] // size for axis, size in zip(wide, (height, width), strict=True)]
+    lines = [np.arange(size).repeat(times[at]) for at, size in enumerate((height, width))]
+    if not np.array_equal(np.moveaxis(places, -1, 0).squeeze(), np.meshgrid(*lines, indexing="ij")):
+        raise UnsupportedError(f"{name}: takes rows and columns in another order")
+    size = (height * times[0], width * times[1])
+    larger = Resize(name=name, inputs=(builder.whole(value.name),), size=size, kind="nearest")
+    before = tuple(wide.index(axis) if axis in wide else None for axis in range(places.ndim - 1))
+    return Held(builder.add(larger), (*before, *value.axes[2:]))
 
 
 @reads("Pad")

@@ -102,6 +102,28 @@ def _normalized(inputs: list[Any], given: dict[str, Any]) -> Any:
     return values * factor.reshape(shape) + (offset - mean * factor).reshape(shape)
 
 
+def _running_sum(inputs: list[Any], given: dict[str, Any]) -> Any:
+    if given.get("exclusive") or given.get("reverse"):
+        raise ValueError("a sum from the end, or without the value itself")
+    return np.cumsum(inputs[0], axis=int(np.reshape(inputs[1], ())), dtype=inputs[0].dtype)
+
+
+def _pointwise(inputs: list[Any], given: dict[str, Any]) -> Any:
+    """A convolution of one pixel, as it projects constant codes of positions."""
+    values, kernel, bias = (*inputs, None)[:3]
+    if (
+        kernel.ndim != 4
+        or kernel.shape[2:] != (1, 1)
+        or kernel.shape[1] != values.shape[1]
+        or any(given.get("pads", ()))
+    ):
+        raise ValueError(f"a convolution of {values.shape} with {kernel.shape}")
+    if any(one != 1 for one in given.get("strides", ())):
+        raise ValueError(f"a convolution with the strides {given['strides']}")
+    product = np.einsum("nchw,oc->nohw", values, kernel[:, :, 0, 0])
+    return product if bias is None else product + bias.reshape(1, -1, 1, 1)
+
+
 def _clipped(inputs: list[Any], given: dict[str, Any]) -> Any:
     low, high = (*inputs[1:], None, None)[:2]
     return np.clip(inputs[0], given.get("min") if low is None else low, given.get("max") if high is None else high)
@@ -134,6 +156,8 @@ def _of_two(function: Callable[..., Any]) -> Callable[[list[Any], dict[str, Any]
 OF_CONSTANTS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     "BatchNormalization": _normalized,
     "Constant": _constant,
+    "Conv": _pointwise,
+    "CumSum": _running_sum,
     "ConstantOfShape": _filled,
     "Identity": lambda inputs, given: inputs[0],
     "Shape": lambda inputs, given: np.array(inputs[0].shape[given.get("start", 0) : given.get("end")], np.int64),
@@ -166,6 +190,8 @@ OF_CONSTANTS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     "Abs": _of_two(np.abs),
     "Sqrt": _of_two(np.sqrt),
     "Exp": _of_two(np.exp),
+    "Sin": _of_two(np.sin),
+    "Cos": _of_two(np.cos),
     "Pow": _of_two(np.power),
     "Reciprocal": _of_two(np.reciprocal),
     "Floor": _of_two(np.floor),

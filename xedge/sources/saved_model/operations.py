@@ -163,10 +163,23 @@ def _transposed(
 @reads("MatMul", "BatchMatMulV2")
 def _product(builder: FunctionBuilder, name: str, inputs: list[Value], attributes: dict[str, Any], kind: str) -> Value:
     source, kernel = inputs
+    if isinstance(source, str) and isinstance(kernel, str) and kind == "BatchMatMulV2":
+        turned = [
+            _turned(builder, name, one, attributes.get(key)) for one, key in ((source, "adj_x"), (kernel, "adj_y"))
+        ]
+        return builder.product(name, *turned)
     if isinstance(kernel, str) or not isinstance(source, str) or kernel.ndim != 2 or attributes.get("transpose_a"):
         raise UnsupportedError(f"{name}: {kind} with something else than one constant matrix")
     matrix = np.asarray(kernel.T if attributes.get("transpose_b") else kernel, np.float32)
     return builder.dense(name, source, np.ascontiguousarray(matrix), np.zeros(matrix.shape[-1], np.float32))
+
+
+def _turned(builder: FunctionBuilder, name: str, tensor: str, adjoint: bool | None) -> str:
+    """Return matrices, whose rows become columns if the operation asks for that."""
+    if not adjoint:
+        return tensor
+    rank = len(builder.shapes[tensor])
+    return permuted(builder, builder.unique(f"{name}/turned"), tensor, [*range(rank - 2), rank - 1, rank - 2])
 
 
 @reads("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")

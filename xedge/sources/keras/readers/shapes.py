@@ -83,7 +83,7 @@ def _flip(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> st
 
 @reads("Permute", "Transpose", "Swapaxes", "Moveaxis")
 def _permute(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    """Axes in another order, where no value moves to another position or only channels do."""
+    """Axes in another order."""
     rank, kind = len(builder.shapes[inputs[0]]), type(layer).__name__
     axes = np.arange(rank + 1)
     if kind == "Permute":

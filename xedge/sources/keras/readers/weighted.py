@@ -123,7 +123,9 @@ def _dense_layer(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]
 
 @reads("Matmul")
 def _product(builder: LayerBuilder, layer: Any, name: str, inputs: list[str]) -> str:
-    """keras.ops.matmul with a constant, which is a dense layer without a bias."""
+    """keras.ops.matmul of two tensors, or with a constant, which is a dense layer without a bias."""
+    if len(inputs) == 2:
+        return builder.product(name, *inputs)
     kernel = builder.arguments[1] if len(builder.arguments) > 1 else None
     if not isinstance(kernel, np.ndarray) or kernel.ndim != 2 or not isinstance(builder.arguments[0], str):
         raise UnsupportedError(f"{name}: multiplies a matrix that is not a constant")
