@@ -261,6 +261,20 @@ def test_tokens_of_the_model_stand_before_and_after_the_photos(tmp_path: Path) -
     assert [node.padding for node in graph if isinstance(node, Pad)] == [((0, 0), (2, 1))]
 
 
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_part_of_a_dense_layer_is_read_again_and_again(biased: bool, tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"w": weights(8, 3, 1, 1), "v": weights(4, 4, 3, 3), "b": weights(8, 1, 1)}
+    first = ops(("Conv", "xw", "a"), ("Add", "ab", "c") if biased else ("Identity", "a", "c"))
+    split = helper.make_node("Split", ["c"], ["d", "e"], axis=1)
+    rows: list[Any] = [
+        ("Conv", "ev", "f", {"pads": [1, 1, 1, 1]}),
+        ("Add", "fe", "g"),
+        ("Concat", "dge", "h", {"axis": 1}),
+    ]
+    last = ops(*rows, ("GlobalAveragePool", "h", "i"), ("Flatten", "i", "y"))
+    compared(written(tmp_path / "parts.onnx", [*first, split, *last], arrays, opset=11), tmp_path)
+
+
 def test_axes_that_move_and_products_of_two_tensors(tmp_path: Path) -> None:
     """Rows and columns in each other's place, windows, and a product over channels with a matrix for each head."""
     arrays: dict[str, Any] = {"w": weights(8, 3, 3, 3), "v": weights(8, 8, 1, 1), "k": weights(8, 7)}

@@ -105,19 +105,20 @@ class Builder:
         source, shape = view.source, self.shapes[view.source]
         order = view.order.reshape(-1)
         if not np.array_equal(order, np.arange(shape[-1])):
-            if (part := self._part_of_dense(name, source, order)) is not None:
-                return self.reshaped(name, part, view.shape)
-            source = self.reshaped(
-                f"{name}/photo", source, shape if len(shape) == 3 else (prod(shape[:-1]), 1, shape[-1])
-            )
-            kernel = np.zeros((1, 1, shape[-1], len(order)), np.float32)
-            kernel[0, 0, order, range(len(order))] = 1
+            if len(shape) != 3:
+                source = self.reshaped(f"{name}/photo", source, (prod(shape[:-1]), 1, shape[-1]))
             inner = name if self.shapes[source][:-1] + order.shape == view.shape else f"{name}/channels"
-            bias = np.zeros(len(order), np.float32)
-            source = self.add(Conv(name=inner, inputs=(source,), kernel=kernel, bias=bias))
+            source = self._part_of_dense(inner, source, order) or self._chosen(inner, source, order)
         if source == name:
             return name
         return self.add(Reshape(name=name, inputs=(source,), shape=view.shape))
+
+    def _chosen(self, name: str, source: str, order: IntArray) -> str:
+        """Add channels of a tensor (H, W, C) in another order, as a product with a matrix of zeros and ones."""
+        kernel = np.zeros((1, 1, self.shapes[source][-1], len(order)), np.float32)
+        kernel[0, 0, order, range(len(order))] = 1
+        bias = np.zeros(len(order), np.float32)
+        return self.add(Conv(name=name, inputs=(source,), kernel=kernel, bias=bias))
 
     def _part_of_dense(self, name: str, source: str, order: IntArray) -> str | None:
         """Add a dense layer that computes these channels only; None if another one does not cost less than choosing.
@@ -132,10 +133,11 @@ class Builder:
         if dense.kernel.shape[2] > dense.channels or dense.strides != (1, 1) or dense.padding != NO_PADDING:
             return None
         kernel, bias = np.ascontiguousarray(dense.kernel[..., order]), dense.bias[order]
-        part = self.add(replace(dense, name=self.unique(f"{name}/part"), kernel=kernel, bias=bias))
+        part = name if scale is None else self.unique(f"{name}/part")
+        self.add(replace(dense, name=part, kernel=kernel, bias=bias))
         if not isinstance(scale, Scale):
             return part
-        return self.scaled(self.unique(f"{name}/scale"), part, scale.factor[order], scale.offset[order])
+        return self.scaled(name, part, scale.factor[order], scale.offset[order])
 
     def reshaped(self, name: str, tensor: str, shape: Shape) -> str:
         """Add a reshape, if the tensor has another shape, and return the name of the result."""
