@@ -45,7 +45,10 @@ from xedge.quantization.weight_clipping import clipped_scales
 from xedge.runtimes import Settings, choose_runtime
 from xedge.types import FloatArray, UInt8Array
 
-ranges = st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)).filter(lambda r: r[0] != r[1])
+# ONNX Runtime takes subnormal numbers for zero in the threads that it runs in, as xedge asks it to, and Hypothesis
+# refuses to make such numbers there.
+numbers = st.floats(-1e4, 1e4, allow_subnormal=False)
+ranges = st.tuples(numbers, numbers).filter(lambda r: r[0] != r[1])
 
 
 @given(ranges)
@@ -55,7 +58,7 @@ def test_zero_is_held_exactly(bounds: tuple[float, float]) -> None:
     assert affine.dequantize(zero)[0] == 0
 
 
-@given(ranges, st.floats(0, 1))
+@given(ranges, st.floats(0, 1, allow_subnormal=False))
 def test_values_within_the_range_err_by_half_a_step(bounds: tuple[float, float], part: float) -> None:
     affine = Affine.of_range(min(bounds), max(bounds))
     value = np.array([affine.low + part * (affine.high - affine.low)], np.float32)

@@ -10,13 +10,15 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from tests.conftest import Command
-from xedge import convert, cost
+from xedge import benchmark, convert, cost
 from xedge.bundle.reading import open_bundle
 from xedge.conversion.reference import parity
 from xedge.errors import UnsuitableModelError
 from xedge.graph.evaluate import Evaluator
+from xedge.measuring.rounds import Plan
 from xedge.sources.keras.inference import at_size
 from xedge.sources.keras.layers import read_keras, read_unfolded
 from xedge.sources.keras.preprocessing import suggested_scheme, suggested_size
@@ -120,3 +122,53 @@ def test_a_model_that_is_not_fully_convolutional_takes_no_other_size(tmp_path: P
 def test_arithmetic_shrinks_with_the_photo() -> None:
     whole, half = (cost(size=size).total.multiply_accumulates for size in ((96, 96), (48, 48)))
     assert half < whole / 3
+
+
+def test_the_centre_is_cut_at_the_scale_of_the_models_own_size(tmp_path: Path) -> None:
+    told: list[str] = []
+    options: dict[str, Any] = {"target": "tflite", "size": (96, 96), "crop": "scale", "report": told.append}
+    (made,) = convert(**options, output=tmp_path / "small")
+    prepared, own = made.manifest.preprocessing, made.manifest.own_size
+    assert (prepared.height, prepared.width, prepared.resized, prepared.crop) == (96, 96, (128, 128), "squash")
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8))
+    whole = np.asarray(photo.resize((128, 128), Image.Resampling.BILINEAR))
+    assert np.array_equal(prepared.pixels(photo), whole[16:112, 16:112])
+    assert own is not None
+    assert own.drop is not None
+    assert own.agreement is not None
+    assert made.manifest.accuracy is not None
+    assert (own.height, own.width) == (128, 128)
+    assert own.drop.points == pytest.approx(100 * (own.top1 or 0) - 100 * made.manifest.accuracy.artifact.top1, abs=0.3)
+    assert 0.7 < own.agreement.agreement < 1
+    assert any(line.startswith("own size") and "float at 96x96 has" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--crop", "scale"], "--crop scale goes with a smaller --size than the model's own"),
+        (["--crop", "scale", "--size", "160"], "--size 160x160: is larger than the model's own 128x128"),
+        (["--crop", "scale", "--size", "128"], "so that nothing is cut off"),
+    ],
+)
+def test_a_scale_without_a_smaller_size_is_told(
+    here: Command, arguments: list[str], words: str, tmp_path: Path
+) -> None:
+    done = here("convert", "--target", "tflite", *arguments, "--output", tmp_path / "b")
+    assert words in done.stderr + done.stdout
+    assert (done.returncode == 0) == (tmp_path / "b").exists() == ("cut off" in words)
+
+
+@pytest.mark.slow
+def test_benchmark_compares_sizes_with_the_first(tmp_path: Path) -> None:
+    plan = Plan(rounds=1, runs=5)
+    sizes = ((128, 128), (96, 96))
+    found = benchmark(target="tflite", precision="fp32", sizes=sizes, crop="scale", output=tmp_path, plan=plan)
+    first, second = found.rows
+    assert [row.name for row in found.rows] == ["tflite fp32 128x128", "tflite fp32 96x96"]
+    assert first.points == 0
+    assert second.points is not None
+    assert second.points < 0
+    assert found.recommendation is not None
+    assert found.recommendation.size == (128, 128)
+    assert (tmp_path / "96x96" / "tflite_fp32" / "manifest.json").is_file()

@@ -14,6 +14,8 @@ ElementType = Literal["float32", "float16", "int8", "uint8"]
 Layout = Literal["NHWC", "NCHW"]
 Batch = int | Literal["dynamic"]
 Crop = Literal["none", "center"]
+# What users may ask for besides: the centre of a photo that is scaled as at the model's own size.
+CropChoice = Literal["none", "center", "scale"]
 # What a model's output holds: a value for each class, or one value for the second of two classes.
 OutputKind = Literal["probabilities", "logits", "probability", "logit"]
 # Where the ranges of int8 activations come from: from each photo at run time, or from the calibration photos.
@@ -31,6 +33,8 @@ SCHEMES = ("tf", "torch", "caffe", "unit", "raw")
 # Kinds of files that say how photos are prepared, by the library that writes them; a colon and the path follow.
 SCHEME_FILES = ("timm", "torchvision")
 COMPACT = "xception_compact"
+# A drop of more percentage points than this is not worth any gain in speed, unless the user says otherwise.
+TOLERATED_POINTS = 1.0
 # Built-in networks, and the preprocessing that their published weights were trained with.
 BUILT_IN = {"xception": "tf", "inception_v3": "tf", "resnet50": "caffe"}
 
@@ -63,9 +67,24 @@ def ranges_names(named: str | Sequence[str]) -> tuple[Ranges, ...]:
     return cast("tuple[Ranges, ...]", tuple(dict.fromkeys(names)))
 
 
-def artifact_name(target: str, precision: str, ranges: Ranges | None) -> str:
-    """Return the name of an artifact in tables; the ranges that int8 has by default are not named."""
-    return f"{target} {precision}" + (" fixed" if ranges == "fixed" else "")
+def artifact_name(
+    target: str, precision: str, ranges: Ranges | None = None, size: tuple[int, int] | None = None
+) -> str:
+    """Return the name of an artifact in tables; the ranges that int8 has by default are not named.
+
+    Args:
+        target: The target.
+        precision: The precision.
+        ranges: Where the ranges of int8 come from, for targets that offer a choice; None for the others.
+        size: The height and width of photos, where there are several sizes; None otherwise.
+    """
+    fixed, sized = " fixed" if ranges == "fixed" else "", "" if size is None else f" {size_name(size)}"
+    return f"{target} {precision}{fixed}{sized}"
+
+
+def size_name(size: tuple[int, int] | None) -> str:
+    """Return a height and a width as users type them; ``own`` for the model's own size."""
+    return "own" if size is None else f"{size[0]}x{size[1]}"
 
 
 def board_ranges(board: str) -> Ranges:

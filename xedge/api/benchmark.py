@@ -4,45 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from xedge.conversion.options import EVERYTHING, ConvertOptions, again, option, options_class, taking
-from xedge.conversion.pipeline import bundle_name, convert
+from xedge.conversion.options import BenchmarkOptions, ConvertOptions, taking
+from xedge.conversion.pipeline import Converted, bundle_name, convert
 from xedge.conversion.request import forms
-from xedge.converters import find_target, target_names
+from xedge.converters import Form, find_target, target_names
 from xedge.errors import XedgeError
-from xedge.measuring.recommendation import TOLERATED_POINTS, BenchmarkReport, Row, beside_float, recommend
+from xedge.measuring.recommendation import BenchmarkReport, Row, beside_float, recommend
 from xedge.measuring.rounds import Measured, Plan, measure_in_rounds
-from xedge.vocabulary import Precision, Ranges, precision_names
-
-
-@options_class
-class BenchmarkOptions(ConvertOptions):
-    """The options of ``benchmark``: those of ``convert``, and how the bundles are measured."""
-
-    target: Any = again(ConvertOptions, "target", EVERYTHING["target"])
-    precision: Any = again(ConvertOptions, "precision", EVERYTHING["precision"])
-    ranges: Any = again(
-        ConvertOptions,
-        "ranges",
-        default=None,
-        words="Where the ranges of int8 activations come from in tflite, several with commas: photo (each photo, at "
-        "run time) or fixed (the calibration photos). Without it, both are measured.",
-    )
-    plan: Plan | None = option(
-        "How the bundles are measured. The photos of the plan are also those that convert measures accuracy on.",
-        default=None,
-        flag="",
-    )
-    tolerated_points: float = option(
-        "The percentage points of top-1 that the recommended bundle may lose against fp32.",
-        default=TOLERATED_POINTS,
-        flag="--tolerate",
-        kind="points",
-        metavar="POINTS",
-    )
+from xedge.vocabulary import Precision, precision_names, size_name
 
 
 @taking(BenchmarkOptions)
@@ -59,28 +32,66 @@ def benchmark(options: BenchmarkOptions) -> BenchmarkReport:
     with ExitStack() as stack:
         kept = options.output is not None
         folder = Path(options.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
-        errors: dict[tuple[str, Precision], XedgeError] = {}
-        given = {one.name: getattr(options, one.name) for one in fields(ConvertOptions)}
-        given["ranges"] = _ranges(options)
-        wanted = [
-            (name, form.precision, form.ranges)
-            for name in target_names(options.target)
-            for form in forms(ConvertOptions(**given), find_target(name))
-        ]
-        given |= {
-            # A single bundle would land in the folder itself.
-            "output": folder if len(wanted) > 1 else folder / bundle_name(*wanted[0]),
-            "data": options.data if options.data is not None else plan.data,
-            "failed": lambda name, precision, error: errors.update({(name, precision): error}),
-        }
-        made = convert(ConvertOptions(**given))
-        paths = {(one.manifest.target, one.manifest.precision, one.manifest.recipe.ranges): one.path for one in made}
-        measured = dict(zip(paths, measure_in_rounds(list(paths.values()), plan, options.progress), strict=True))
-        rows = [_row(*one, measured.get(one, errors.get(one[:2])), paths.get(one) if kept else None) for one in wanted]
-    rows = beside_float(rows)
-    name = made[0].manifest.model.name if made else str(options.model)
+        tried = [one for size in options.sizes or (options.size,) for one in _converted(options, plan, folder, size)]
+        made = [one for one in tried if one.converted is not None]
+        measured = measure_in_rounds([one.bundle for one in made], plan, options.progress)
+        found = dict(zip(map(id, made), measured, strict=True))
+        rows = beside_float([_row(one, found.get(id(one), one.error), kept=kept) for one in tried])
+    names = [one.converted.manifest.model.name for one in made if one.converted is not None]
     chosen = recommend(rows, options.tolerated_points)
+    name = names[0] if names else str(options.model)
     return BenchmarkReport(model=name, rounds=plan.rounds, rows=tuple(rows), recommendation=chosen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tried:
+    """What is to be measured: a form of the model, and the bundle or the error that converting gave."""
+
+    target: str
+    form: Form
+    size: tuple[int, int] | None
+    converted: Converted | None
+    error: XedgeError | None
+
+    @property
+    def bundle(self) -> Path:
+        assert self.converted is not None
+        return self.converted.path
+
+
+def _converted(options: BenchmarkOptions, plan: Plan, folder: Path, size: tuple[int, int] | None) -> list[_Tried]:
+    """Convert a model at one size to all that is asked for."""
+    errors: dict[tuple[str, Precision], XedgeError] = {}
+    given = {one.name: getattr(options, one.name) for one in fields(ConvertOptions)}
+    given["ranges"] = _ranges(options)
+    wanted = [
+        (name, form)
+        for name in target_names(options.target)
+        for form in forms(ConvertOptions(**given), find_target(name))
+    ]
+    if options.sizes is not None:
+        folder = folder / size_name(size)
+    given |= {
+        # A single bundle would land in the folder itself.
+        "output": folder if len(wanted) > 1 else folder / bundle_name(wanted[0][0], wanted[0][1]),
+        "size": size,
+        "data": options.data if options.data is not None else plan.data,
+        "failed": lambda name, precision, error: errors.update({(name, precision): error}),
+    }
+    made = {
+        (one.manifest.target, one.manifest.precision, one.manifest.recipe.ranges): one
+        for one in convert(ConvertOptions(**given))
+    }
+    return [
+        _Tried(
+            target=name,
+            form=form,
+            size=size if options.sizes is not None else None,
+            converted=made.get((name, form.precision, form.ranges)),
+            error=errors.get((name, form.precision)),
+        )
+        for name, form in wanted
+    ]
 
 
 def _ranges(options: BenchmarkOptions) -> Any:
@@ -91,18 +102,13 @@ def _ranges(options: BenchmarkOptions) -> Any:
     return "all" if offered and "int8" in precision_names(options.precision) else None
 
 
-def _row(
-    target: str,
-    precision: Precision,
-    ranges: Ranges | None,
-    found: Measured | XedgeError | None,
-    bundle: Path | None,
-) -> Row:
+def _row(tried: _Tried, found: Measured | XedgeError | None, *, kept: bool) -> Row:
     return Row(
-        target=target,
-        precision=precision,
-        ranges=ranges,
+        target=tried.target,
+        precision=tried.form.precision,
+        ranges=tried.form.ranges,
+        size=tried.size,
         error=str(found) if isinstance(found, XedgeError) else None,
-        bundle=None if bundle is None else str(bundle),
+        bundle=str(tried.bundle) if kept and tried.converted is not None else None,
         measured=found if isinstance(found, Measured) else None,
     )

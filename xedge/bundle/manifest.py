@@ -260,6 +260,26 @@ class Speed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnSize:
+    """The size of photos that the model was made for, where the artifact takes another one, and what that costs.
+
+    Args:
+        height: The height of photos in pixels that the model was made for.
+        width: The width of photos in pixels that it was made for.
+        top1: The top-1 accuracy of the float model at that size, 0 to 1; None without labelled photos.
+        drop: How much of it the float model loses at the artifact's size; None without labelled photos.
+        agreement: How close its probabilities at the artifact's size are to those at its own; None without labelled
+            photos.
+    """
+
+    height: int
+    width: int
+    top1: float | None = None
+    drop: Drop | None = None
+    agreement: Agreement | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Golden:
     """The self-test: the golden photos, and how far the outputs for them may differ from those on the host.
 
@@ -295,6 +315,7 @@ class Manifest:
         accuracy: The accuracy on the host; None without labelled photos.
         gate: How the artifact was chosen to keep a budget; None without a budget.
         speed: The latency on the host compared with fp32; None if it was not timed.
+        own_size: The size of photos that the model was made for, if the artifact takes another one; None otherwise.
         golden: The self-test.
         files: The sha256 of every other file in the bundle, by the name of the file.
     """
@@ -316,6 +337,7 @@ class Manifest:
     accuracy: HostAccuracy | None
     gate: Gate | None
     speed: Speed | None
+    own_size: OwnSize | None = None
     golden: Golden
     files: dict[str, str]
 

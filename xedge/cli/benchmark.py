@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 
-from xedge.api.benchmark import BenchmarkOptions, benchmark
+from xedge.api.benchmark import benchmark
 from xedge.cli.console import Console, Tabulate, markdown, percent, table
 from xedge.cli.options import chosen
+from xedge.conversion.options import BenchmarkOptions
 from xedge.errors import CheckError
 from xedge.measuring.recommendation import BenchmarkReport, Row
 from xedge.measuring.rounds import Plan

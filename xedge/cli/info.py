@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from xedge.bundle.manifest import TensorSpec
+from xedge.bundle.manifest import OwnSize, TensorSpec
 from xedge.bundle.opening import opened
 from xedge.bundle.reading import MANIFEST, Bundle
 from xedge.cli.console import Console, fields, megabytes, percent
@@ -74,6 +74,8 @@ def _bundle(bundle: Bundle) -> list[tuple[str, str]]:
             f"{len(bundle.labels)}: {', '.join(bundle.labels[:10])}{', ...' if len(bundle.labels) > 10 else ''}",
         ),
     ]
+    if m.own_size is not None:
+        lines.append(("own size", _own_size(m.own_size)))
     if m.recipe.weights:
         lines.append(("weights", m.recipe.weights))
     if m.recipe.activations:
@@ -92,6 +94,14 @@ def _bundle(bundle: Bundle) -> list[tuple[str, str]]:
         ("wrapped by" if m.wrapped else "made by", ", ".join(f"{name} {version}" for name, version in m.tools.items()))
     )
     return lines
+
+
+def _own_size(own: OwnSize) -> str:
+    words = f"the model was made for {own.height}x{own.width}"
+    if own.drop is None or own.agreement is None:
+        return words
+    same = percent(own.agreement.agreement)
+    return f"{words}, where float has {own.drop.points:.2f} points more top-1; agreement {same}"
 
 
 def _end(spec: TensorSpec) -> str:

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 from xedge._version import __version__
 from xedge.cli.options import add_options
-from xedge.cli.values import cooldown, percent, points, positive, rate, seconds
-from xedge.conversion.options import EVERYTHING, AnalyzeOptions, ConvertOptions, ModelOptions, WrapOptions, filled
+from xedge.cli.values import cooldown, percent, positive, rate, seconds
+from xedge.conversion.options import AnalyzeOptions, BenchmarkOptions, ConvertOptions, ModelOptions, WrapOptions, filled
 from xedge.errors import EXIT_CODES, UsageError, not_known
 
 
@@ -287,19 +287,12 @@ def _add_benchmark(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser(  # type: ignore[attr-defined]
         "benchmark", help="convert to every target and precision, measure all in turns, and say which to take here"
     )
-    only = ("model", "target", "precision", "output", "weights", "calibration", "data", "labels", "preprocess")
-    add_options(p, ConvertOptions, (*only, "size", "dequantize", "allow_code"), EVERYTHING)
+    only: tuple[str, ...] = ("model", "target", "precision", "output", "weights", "calibration", "data", "labels")
+    only += ("preprocess", "size", "sizes", "crop", "ranges", "board", "dequantize", "allow_code", "tolerated_points")
+    add_options(p, BenchmarkOptions, only)
     p.add_argument("--limit", type=positive, metavar="N", help="Score what runs on N of the photos.")
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
     _add_rounds(p)
-    p.add_argument(
-        "--tolerate",
-        dest="tolerated_points",
-        type=points,
-        default=1.0,
-        metavar="POINTS",
-        help="The percentage points of top-1 that the recommended bundle may lose against fp32 (default: 1).",
-    )
     p.add_argument("--report", dest="page", type=Path, metavar="FILE", help="Also write a page, as xedge report does.")
     p.add_argument("--markdown", action="store_true", help="Print the table in Markdown, for a document.")
     _add_reporting(p)

@@ -38,6 +38,11 @@ def size(text: str) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[1])
 
 
+def sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Return several heights and widths with commas between them."""
+    return tuple(dict.fromkeys(size(one.strip()) for one in text.split(",")))
+
+
 def batch(text: str) -> Batch:
     """Return ``dynamic``, or a whole number from 1."""
     return "dynamic" if text == "dynamic" else positive(text)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from xedge.bundle.manifest import OwnSize
 from xedge.conversion.artifact import Artifact
-from xedge.conversion.reference import graph_of
+from xedge.conversion.reference import graph_of, read_reference
 from xedge.conversion.stages import Stages
 from xedge.conversion.subject import Subject
 from xedge.converters import Form, Target
 from xedge.errors import InputError, parameter
 from xedge.graph.ir import Graph
 from xedge.memory import give_memory_back
-from xedge.metrics import wilson
+from xedge.metrics import agreement, drop, wilson
 from xedge.models.compact import embedded
 from xedge.photos.sets import CalibrationSet, PhotoSet, read_calibration, read_folder
 from xedge.quantization import recipe
@@ -180,6 +183,41 @@ class Calibrated:
         assert photos is not None, "asked for without labelled photos"
         few = photos.sample(COVERAGE_PHOTOS, self.subject.request.options.seed)
         return calibrate(graph, [self.subject.preprocessing.photo(file) for file in few.files], products=False)
+
+    @cached_property
+    def own_size(self) -> OwnSize | None:
+        """What another size of photos than the model's own costs; None if it was not asked for another one."""
+        subject, request = self.subject, self.subject.request
+        own, (height, width, _) = subject.reference.own_size, subject.reference.input_shape
+        if own is None:
+            return None
+        if subject.photos is None:
+            return OwnSize(height=own[0], width=own[1])
+        crop = "none" if subject.preprocessing.crop == "squash" else subject.preprocessing.crop
+        prepared = replace(subject.preprocessing, height=own[0], width=own[1], crop=crop, resized=None)
+        with self.stages.stage("own size") as words, tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+            whole = read_reference(
+                replace(request.source, size=None), Path(scratch), allow_code=request.options.allow_code
+            )
+            rows = whole.predict(prepared.photo(file) for file in subject.photos.files)
+            truth, here = subject.truth(subject.photos), self.reference_rows
+            found = OwnSize(
+                height=own[0],
+                width=own[1],
+                top1=float((rows.argmax(1) == truth).mean()),
+                drop=drop(here, rows, truth),
+                agreement=agreement(here, rows),
+            )
+            assert found.top1 is not None
+            assert found.drop is not None
+            assert found.agreement is not None
+            low, high = found.drop.interval95
+            words.append(
+                f"float at {height}x{width} has {found.drop.points:.2f} points [{low:.2f}, {high:.2f}] less top-1 than "
+                f"{100 * found.top1:.2f} % at {own[0]}x{own[1]}, agreement {100 * found.agreement.agreement:.1f} %"
+            )
+        give_memory_back()
+        return found
 
     def selection_truth(self) -> IntArray | None:
         """Return each selection photo's class (N,); None where the folders are not the classes and nobody asks."""

@@ -80,6 +80,7 @@ def manifest_of(calibrated: Calibrated, target: Target, made: Artifact) -> Manif
         accuracy=None,
         gate=None,
         speed=None,
+        own_size=calibrated.own_size,
         golden=Golden(
             photos=tuple(f"golden/{i}.png" for i in range(GOLDEN_PHOTOS)), tolerance=target.tolerance(form.precision)
         ),

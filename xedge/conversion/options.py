@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 
 from xedge.converters import Target, targets
 from xedge.errors import XedgeError
@@ -23,8 +23,10 @@ from xedge.vocabulary import (
     OUTPUT_KINDS,
     PRECISIONS,
     SCHEMES,
+    TOLERATED_POINTS,
     Batch,
     Crop,
+    CropChoice,
     IoType,
     Layout,
     OutputKind,
@@ -33,8 +35,6 @@ from xedge.vocabulary import (
 
 Pathlike = str | Path
 Report = Callable[[str], None]
-# What benchmark converts to unless it is told.
-EVERYTHING = {"target": "all", "precision": "all"}
 # Told the target, the precision and the error of what could not be made.
 Failed = Callable[[str, Precision, XedgeError], None]
 P = ParamSpec("P")
@@ -74,24 +74,31 @@ def option(words: str, *, default: Any = MISSING, kw_only: bool = True, **known:
     return field(default=default, kw_only=kw_only, metadata={"option": Option(words=words, **known)})
 
 
-def again(options: type, name: str, default: Any, words: str | None = None) -> Any:
-    """Return the field of an option that another class has, with another default or other words.
+def again(
+    options: type, name: str, default: Any, words: str | None = None, choices: tuple[str, ...] | None = None
+) -> Any:
+    """Return the field of an option that another class has, with another default, other words or fewer choices.
 
     Args:
         options: The class that has the option.
         name: The name of the option.
         default: The default.
         words: The documentation; None takes that of the other class.
+        choices: The values that there are; None takes those of the other class.
     """
     (known,) = (one for one in fields(options) if one.name == name)
     metadata = dict(known.metadata)
     if words is not None:
         metadata["option"] = dataclasses.replace(metadata["option"], words=words)
+    if choices is not None:
+        metadata["option"] = dataclasses.replace(metadata["option"], choices=choices)
     return field(default=default, kw_only=known.kw_only, metadata=metadata)
 
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
+
+    from xedge.measuring.rounds import Plan
 else:
 
     def dataclass_transform(**_):
@@ -134,11 +141,12 @@ class ModelOptions:
         kind="scheme_name",
         metavar="SCHEME|KIND:FILE",
     )
-    crop: Crop = option(
-        "How photos are fitted to the input: stretched (none), or cut to its aspect ratio (center). A file of "
-        "preprocessing says this itself.",
+    crop: CropChoice = option(
+        "How photos are fitted to the input: stretched (none), cut to its aspect ratio (center), or, with a smaller "
+        "--size, stretched to the model's own size before the centre is cut (scale), so that things in photos keep "
+        "theirs. A file of preprocessing says this itself.",
         default="none",
-        choices=("none", "center"),
+        choices=get_args(CropChoice),
     )
     exif: bool = option(
         "Turn photos as their EXIF orientation says before they are scaled; the bundle remembers it. Keras takes "
@@ -307,6 +315,41 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
 
 
 @options_class
+class BenchmarkOptions(ConvertOptions):
+    """The options of ``benchmark``: those of ``convert``, and how the bundles are measured."""
+
+    target: Any = again(ConvertOptions, "target", "all")
+    precision: Any = again(ConvertOptions, "precision", "all")
+    ranges: Any = again(
+        ConvertOptions,
+        "ranges",
+        default=None,
+        words="Where the ranges of int8 activations come from in tflite, several with commas: photo (each photo, at "
+        "run time) or fixed (the calibration photos). Without it, both are measured.",
+    )
+    sizes: tuple[tuple[int, int], ...] | None = option(
+        "Several heights and widths of photos to convert the model at, such as 299,256,224, for fully convolutional "
+        "models; accuracy is compared with the first. --crop scale cuts smaller ones out of photos of the model's own "
+        "size.",
+        default=None,
+        kind="sizes",
+        metavar="HxW,...",
+    )
+    plan: Plan | None = option(
+        "How the bundles are measured. The photos of the plan are also those that convert measures accuracy on.",
+        default=None,
+        flag="",
+    )
+    tolerated_points: float = option(
+        "The percentage points of top-1 that the recommended bundle may lose against fp32.",
+        default=TOLERATED_POINTS,
+        flag="--tolerate",
+        kind="points",
+        metavar="POINTS",
+    )
+
+
+@options_class
 class AnalyzeOptions(Callbacks, CalibrationOptions, ModelOptions):
     """What to measure."""
 
@@ -343,7 +386,13 @@ class WrapOptions(Callbacks):
         words="How photos were scaled when the model was trained. It is needed unless the reference or the file tells: "
         "its metadata, the scale of an integer input, or an input of whole pixels.",
     )
-    crop: Crop = again(ModelOptions, "crop", default="none")
+    crop: Crop = again(
+        ModelOptions,
+        "crop",
+        default="none",
+        words="How photos are fitted to the input: stretched (none), or cut to its aspect ratio (center).",
+        choices=get_args(Crop),
+    )
     exif: bool = again(
         ModelOptions, "exif", default=False, words="Turn photos as their EXIF orientation says before they are scaled."
     )

@@ -32,7 +32,6 @@ from xedge.metrics import accuracy, agreement, confusion, wilson
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
 from xedge.types import FloatArray
-from xedge.vocabulary import Precision, Ranges
 
 # A loss of more points than this, or a smaller share of equal answers, is told.
 LOST_POINTS, LOW_AGREEMENT = 5.0, 0.9
@@ -110,7 +109,7 @@ def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *,
         form = replace(form, half=calibrated.fits_half)
     stem = f"{file_name(subject.request.source.name)}_{form.precision}"
     if subject.photos is not None:
-        _ = calibrated.reference_rows
+        _ = calibrated.reference_rows, calibrated.own_size
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         gate = None
         logits = subject.request.options.logits
@@ -244,11 +243,11 @@ def _note_loss(calibrated: Calibrated, manifest: Manifest, scored: HostAccuracy)
 def _destination(request: Request, target: Target, form: Form) -> Path:
     output = request.options.output
     if output is None:
-        return Path(f"{file_name(request.source.name)}_{bundle_name(target.name, form.precision, form.ranges)}")
+        return Path(f"{file_name(request.source.name)}_{bundle_name(target.name, form)}")
     several = sum(len(forms(request.options, find_target(name))) for name in request.targets) > 1
-    return Path(output) / bundle_name(target.name, form.precision, form.ranges) if several else Path(output)
+    return Path(output) / bundle_name(target.name, form) if several else Path(output)
 
 
-def bundle_name(target: str, precision: Precision, ranges: Ranges | None) -> str:
+def bundle_name(target: str, form: Form) -> str:
     """Return the name of the folder of one of several bundles; the default ranges are not named."""
-    return f"{target}_{precision}" + ("_fixed" if ranges == "fixed" else "")
+    return f"{target}_{form.precision}" + ("_fixed" if form.ranges == "fixed" else "")

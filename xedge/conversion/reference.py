@@ -102,6 +102,10 @@ class Reference(Protocol):
         """Why photos have the size that they have, where the model takes others too."""
 
     @property
+    def own_size(self) -> tuple[int, int] | None:
+        """The height and width that the model itself has, where another size was asked for; None if this is it."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how the model was taken."""
 
@@ -175,6 +179,7 @@ class GraphReference:
         scheme: The preprocessing scheme that the model suggests, and the reason; None if it suggests none.
         size_reason: Why photos have the size that they have, where the model takes others too.
         notes: What the user should know of how the model was taken.
+        own_size: The height and width that the model itself has, where another size was asked for; None if this is it.
     """
 
     source: Source
@@ -184,6 +189,7 @@ class GraphReference:
     scheme: tuple[str, str] | None
     size_reason: str | None = None
     notes: tuple[str, ...] = ()
+    own_size: tuple[int, int] | None = None
     way: str = field(default="reference graph", init=False)
 
     @cached_property
@@ -327,6 +333,7 @@ class LibraryReference:
         output_kind: What the output holds, found out by its values.
         size_reason: Why photos have the size that they have, where the model takes others too.
         notes: What the user should know of how the model was taken.
+        own_size: The height and width that the model itself has, where another size was asked for; None if this is it.
     """
 
     source: Source
@@ -339,6 +346,7 @@ class LibraryReference:
     output_kind: OutputKind
     size_reason: str | None = None
     notes: tuple[str, ...] = ()
+    own_size: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -499,6 +507,7 @@ def _graph_reference(source: Source, read: ReadModel) -> GraphReference:
         scheme=read.scheme,
         size_reason=read.size_reason,
         notes=read.notes,
+        own_size=read.own_size,
     )
 
 

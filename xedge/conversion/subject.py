@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from xedge.conversion.request import Request
 from xedge.conversion.scaling import check_scaling
 from xedge.conversion.stages import Stages
 from xedge.converters import Pixels
-from xedge.errors import InputError, UnsupportedError, parameter
+from xedge.errors import InputError, UnsupportedError, UsageError, parameter
 from xedge.files import read_text
 from xedge.memory import give_memory_back
 from xedge.models.compact import embedded
@@ -24,6 +24,7 @@ from xedge.photos.preprocess import Preprocessing, scheme
 from xedge.photos.sets import PhotoSet, read_folder
 from xedge.photos.truth import truth_of
 from xedge.types import FloatArray, IntArray, UInt8Array
+from xedge.vocabulary import Crop
 
 GOLDEN_PHOTOS = 4
 # So many labelled photos show whether cameras were turned.
@@ -118,6 +119,34 @@ def read_subject(request: Request, scratch: Path, stages: Stages) -> Subject:
 
 
 def _preprocessing(request: Request, reference: Reference, stages: Stages) -> Preprocessing:
+    if request.options.crop == "scale":
+        return _same_scale(request, reference, stages)
+    return _fitted(request, reference, request.options.crop, stages)
+
+
+def _same_scale(request: Request, reference: Reference, stages: Stages) -> Preprocessing:
+    """Return preprocessing that scales photos as at the model's own size, and cuts the centre.
+
+    Raises:
+        UsageError: The model has no size of its own, or a smaller one.
+    """
+    own, (height, width, _) = reference.own_size, reference.input_shape
+    if own is None and request.options.size is None:
+        raise UsageError(f"{parameter('crop')} scale goes with a smaller {parameter('size')} than the model's own")
+    prepared = _fitted(request, reference, "none", stages)
+    if own is None:
+        stages.note(f"photos of {height}x{width} are the model's own size, so that nothing is cut off")
+        return prepared
+    if own[0] < height or own[1] < width:
+        raise UsageError(
+            f"{parameter('size')} {height}x{width}: is larger than the model's own {own[0]}x{own[1]}, so that there is "
+            f"no centre to cut; leave out {parameter('crop')} scale"
+        )
+    return replace(prepared, crop="squash", resized=own)
+
+
+def _fitted(request: Request, reference: Reference, crop: Crop, stages: Stages) -> Preprocessing:
+    """Return the preprocessing that the user or the model names, or else the one that is assumed."""
     height, width, channels = reference.input_shape
     if channels not in (1, 3):
         raise UnsupportedError(f"{request.source}: takes {channels} channels; photos have 1 or 3")
@@ -140,7 +169,7 @@ def _preprocessing(request: Request, reference: Reference, stages: Stages) -> Pr
             "assumed, for nothing in the model tells; name the scheme if it is another",
         )
     stages.tell("input", f"{height}x{width}x{channels}{size}, preprocessing {name}: {reason}")
-    return scheme(name, height, width, channels, options.crop, exif=options.exif)
+    return scheme(name, height, width, channels, crop, exif=options.exif)
 
 
 def _labelled_photos(request: Request) -> PhotoSet | None:

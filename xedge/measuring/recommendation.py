@@ -8,10 +8,7 @@ from typing import Literal
 
 from xedge.measuring.comparison import Judgement, accuracy_difference, latency_difference
 from xedge.measuring.rounds import Measured
-from xedge.vocabulary import Precision, Ranges, artifact_name
-
-# A drop greater than this is not worth any gain in speed, unless the user says otherwise.
-TOLERATED_POINTS = 1.0
+from xedge.vocabulary import TOLERATED_POINTS, Precision, Ranges, artifact_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +19,7 @@ class Row:
         target: The name of the target.
         precision: The precision.
         ranges: Where the ranges of int8 come from, for targets that offer a choice; None for the others.
+        size: The height and width of photos, if several sizes were asked for; None otherwise.
         error: The reason why there is no measurement; None if there is one.
         bundle: The folder of the bundle; None if it was not kept.
         measured: The measurement over all turns; None if the bundle could not be made or did not run.
@@ -37,11 +35,12 @@ class Row:
     accuracy: Judgement | None = None
     points: float | None = None
     ranges: Ranges | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
-        """The target and the precision, with the ranges of int8 where they were chosen."""
-        return artifact_name(self.target, self.precision, self.ranges)
+        """The target and the precision, with the ranges of int8 and the size of photos where they were chosen."""
+        return artifact_name(self.target, self.precision, self.ranges, self.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +53,19 @@ class Recommendation:
         reasons: The reasons for the recommendation, one text each.
         ranges: Where the ranges of the recommended int8 come from, for targets that offer a choice; None for the
             others.
+        size: The recommended height and width of photos, if several were asked for; None otherwise.
     """
 
     target: str
     precision: Precision
     reasons: tuple[str, ...]
     ranges: Ranges | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
-        """The target and the precision, with the ranges of int8 where they were chosen."""
-        return artifact_name(self.target, self.precision, self.ranges)
+        """The target and the precision, with the ranges of int8 and the size of photos where they were chosen."""
+        return artifact_name(self.target, self.precision, self.ranges, self.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,9 @@ def recommend(rows: Sequence[Row], tolerated_points: float = TOLERATED_POINTS) -
     alike = [row for row in keeping if row is fastest or _within_noise(row, fastest)]
     best = min(alike, key=_size)
     reasons = tuple(_reasons(best, fastest, ran, scored, alike))
-    return Recommendation(target=best.target, precision=best.precision, ranges=best.ranges, reasons=reasons)
+    return Recommendation(
+        target=best.target, precision=best.precision, ranges=best.ranges, size=best.size, reasons=reasons
+    )
 
 
 def _reasons(best: Row, fastest: Row, ran: list[Row], scored: list[Row], alike: list[Row]) -> list[str]:

@@ -38,6 +38,8 @@ class ReadModel:
         scheme: The preprocessing scheme that the model itself suggests, and the reason; None if it suggests none.
         size_reason: Why photos have the size that they have, where the model takes others too; None where it does not.
         notes: What the user should know of how the model was taken.
+        own_size: The height and width of photos that the model itself has, where another size was asked for; None if
+            it has none, or this is it.
     """
 
     graph: Graph
@@ -46,6 +48,7 @@ class ReadModel:
     scheme: tuple[str, str] | None = None
     size_reason: str | None = None
     notes: tuple[str, ...] = ()
+    own_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

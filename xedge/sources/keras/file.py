@@ -38,13 +38,14 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
     with native_log():  # Keras imports TensorFlow for .h5 files, which greets at length
         model, notes = loaded(source, allow_code=allow_code)
         # They import keras, whose backend is chosen by now.
-        from xedge.sources.keras.inference import at_size, takes_any_size  # noqa: PLC0415
+        from xedge.sources.keras.inference import at_size, own_size, takes_any_size  # noqa: PLC0415
         from xedge.sources.keras.layers import LayerBuilder, read_unfolded  # noqa: PLC0415
         from xedge.sources.keras.preprocessing import suggested_scheme, suggested_size  # noqa: PLC0415
 
-        whole, reason = model, None
+        whole, reason, own = model, None, None
         if source.size is not None:
             model, reason = at_size(model, source.size), "as asked"
+            own = own_size(whole) if own_size(whole) != source.size else None
         elif takes_any_size(model) and (suggested := suggested_size(model)) is not None:
             model, reason = at_size(model, suggested[0]), f"{suggested[1]}; the model takes any size"
         builder = LayerBuilder()
@@ -62,7 +63,15 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
     name = model.name
     del model, whole, unfolded, builder
     give_memory_back()
-    return ReadModel(graph=graph, original=original, name=name, scheme=scheme, size_reason=reason, notes=tuple(notes))
+    return ReadModel(
+        graph=graph,
+        original=original,
+        name=name,
+        scheme=scheme,
+        size_reason=reason,
+        notes=tuple(notes),
+        own_size=own,
+    )
 
 
 def _original(model: Any, source: Source, shape: Shape, scratch: Path, *, allow_code: bool) -> FloatModel:

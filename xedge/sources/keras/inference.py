@@ -78,6 +78,14 @@ def takes_any_size(model: Any) -> bool:
     return len(inputs) == 1 and len(inputs[0].shape) == 4 and None in inputs[0].shape[1:3]
 
 
+def own_size(model: Any) -> tuple[int, int] | None:
+    """Return the height and width of photos that a model was made for; None if it takes any size."""
+    shape: tuple[int | None, ...] = tuple(model.inputs[0].shape) if len(model.inputs) == 1 else ()
+    if len(shape) != 4 or shape[1] is None or shape[2] is None:
+        return None
+    return shape[1], shape[2]
+
+
 def at_size(model: Any, size: tuple[int, int]) -> Any:
     """Return a model of the same layers that takes photos of another size; the same model if that is its own.
 
