@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xedge.api.benchmark import benchmark
     from xedge.api.compare import compare
     from xedge.api.convert import convert
+    from xedge.api.evaluate import evaluate
     from xedge.api.model import Model, Prediction, load
     from xedge.api.report import report
     from xedge.api.run import run, run_on
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from xedge.conversion.pipeline import Converted
     from xedge.device.cooldown import Cooldown
     from xedge.errors import XedgeError
+    from xedge.evaluating.report import EvaluateReport
     from xedge.inspection.analysis import AnalyzeReport
     from xedge.inspection.costing import Cost
     from xedge.inspection.verification import VerifyReport
@@ -48,6 +50,7 @@ _MODULES = {
     "xedge.api.benchmark": ("benchmark",),
     "xedge.api.compare": ("compare",),
     "xedge.api.convert": ("convert",),
+    "xedge.api.evaluate": ("evaluate",),
     "xedge.api.model": ("Model", "Prediction", "load"),
     "xedge.api.report": ("report",),
     "xedge.api.run": ("run", "run_on"),
@@ -57,6 +60,7 @@ _MODULES = {
     "xedge.conversion.pipeline": ("Converted",),
     "xedge.device.cooldown": ("Cooldown",),
     "xedge.errors": ("XedgeError",),
+    "xedge.evaluating.report": ("EvaluateReport",),
     "xedge.inspection.analysis": ("AnalyzeReport",),
     "xedge.inspection.costing": ("Cost",),
     "xedge.inspection.verification": ("VerifyReport",),
@@ -76,6 +80,7 @@ __all__ = [
     "Converted",
     "Cooldown",
     "Cost",
+    "EvaluateReport",
     "Execution",
     "Manifest",
     "Model",
@@ -91,6 +96,7 @@ __all__ = [
     "compare",
     "convert",
     "cost",
+    "evaluate",
     "load",
     "report",
     "run",

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from xedge._version import __version__
 from xedge.cli.options import add_options
-from xedge.cli.values import cooldown, percent, points, positive, rate, seconds
+from xedge.cli.values import cooldown, percent, points, positive, rate, seconds, share, whole
 from xedge.conversion.options import EVERYTHING, AnalyzeOptions, ConvertOptions, ModelOptions, WrapOptions, filled
 from xedge.errors import EXIT_CODES, UsageError, not_known
 
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     _add_wrap(commands)
     _add_run(commands)
     _add_predict(commands)
+    _add_evaluate(commands)
     _add_verify(commands)
     _add_analyze(commands)
     _add_cost(commands)
@@ -190,6 +191,73 @@ def _add_predict(commands: Commands) -> None:  # type: ignore[valid-type]
     )
     _add_execution(p)
     _add_reporting(p)
+
+
+def _add_evaluate(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser(  # type: ignore[attr-defined]
+        "evaluate", help="score bundles on many photos, on all cores or on a cluster, and go on where it stopped"
+    )
+    p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="A bundle: its folder or its zip.")
+    _add_photos(p, "The photos to score", required=True)
+    p.add_argument("--limit", type=positive, metavar="N", help="Score N of the photos, chosen by a fixed seed.")
+    p.add_argument(
+        "--output",
+        "-o",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="The folder for the results of each chunk of photos; a second call computes only what is missing there.",
+    )
+    p.add_argument(
+        "--workers", type=positive, metavar="N", help="The number of processes on this machine (default: its cores)."
+    )
+    p.add_argument(
+        "--scheduler", metavar="ADDRESS", help="The scheduler of a Dask cluster that runs already: tcp://head:8786."
+    )
+    p.add_argument(
+        "--runtime",
+        metavar="NAME",
+        help="The runtime: litert, tflite, onnxruntime or openvino (default: the first installed one that opens the "
+        "artifact).",
+    )
+    p.add_argument(
+        "--max-drop",
+        dest="max_drop_points",
+        type=points,
+        metavar="POINTS",
+        help="The greatest drop of the top-1 accuracy against the first fp32 bundle, or else the first bundle.",
+    )
+    p.add_argument(
+        "--min-agreement",
+        type=share,
+        metavar="PERCENT",
+        help="The least agreement with that bundle, in percent of the photos.",
+    )
+    p.add_argument(
+        "--skip-damaged",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="Leave out up to N photos that cannot be read, and tell which (default: 0).",
+    )
+    _add_reporting(p)
+
+
+def _add_photos(parser: argparse.ArgumentParser, words: str, *, required: bool = False) -> None:
+    parser.add_argument(
+        "--data",
+        required=required,
+        metavar="DATA",
+        help=f"{words}: a folder with one folder for each class, a flat folder, a .tar, WebDataset or Parquet shards; "
+        "a path, a pattern, or an address such as 's3://bucket/val-*.tar'.",
+    )
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="The classes of photos in a flat folder or a .tar: a CSV file with the columns file and label, or "
+        "ImageNet's ground truth.",
+    )
 
 
 def _add_verify(commands: Commands) -> None:  # type: ignore[valid-type]

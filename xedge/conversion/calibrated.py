@@ -19,6 +19,7 @@ from xedge.memory import give_memory_back
 from xedge.metrics import wilson
 from xedge.models.compact import embedded
 from xedge.photos.sets import CalibrationSet, PhotoSet, read_calibration, read_folder
+from xedge.photos.stored import Photo
 from xedge.quantization import recipe
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.coverage import Coverage, coverage
@@ -137,7 +138,7 @@ class Calibrated:
                 f"{parameter('calibration')} folder with more photos"
             )
         found, reported = read_folder(Path(folder)), self.subject.photos
-        taken = {file.resolve() for file in self.photos.photos if isinstance(file, Path)}
+        taken: set[Photo] = {file.resolve() for file in self.photos.photos if isinstance(file, Path)}
         taken |= {file.resolve() for file in reported.files} if reported is not None else set()
         chosen = found.only([index for index, file in enumerate(found.files) if file.resolve() not in taken])
         if not chosen.files:

@@ -8,16 +8,14 @@ from math import exp, log, sqrt
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from xedge.device.board import Board
 from xedge.errors import UsageError
 from xedge.measuring.report import RunReport
 from xedge.measuring.rounds import Measured
 from xedge.metrics import Accuracy, Drop, drop_of_answers, mean95, wilson
-from xedge.types import IntArray
+from xedge.types import DoubleArray, IntArray
 
-DoubleArray = npt.NDArray[np.float64]
 Judgement = Literal["better", "worse", "within noise"]
 SIGNIFICANT = 0.05
 # The greatest relative difference that was seen between two runs of one bundle, each in its own process, on a quiet

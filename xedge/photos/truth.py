@@ -16,7 +16,7 @@ def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> In
     """Return the index (N,) of each photo's true class among a model's outputs.
 
     The class folders are matched with the labels by name. Without labels, they are taken in alphabetical order, which
-    is the order in which Keras numbers them.
+    is the order in which Keras numbers them. Numbers of classes are those of the outputs.
 
     Args:
         photos: The labelled photos.
@@ -24,8 +24,10 @@ def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> In
         classes: The number of outputs.
 
     Raises:
-        InputError: The folders are not the classes of the model, or several classes have the name of a folder.
+        InputError: The classes of the photos are not those of the model, or several classes of it have the same name.
     """
+    if photos.numbered:
+        return _numbers(photos, classes)
     if labels is None:
         if len(photos.classes) != classes:
             raise InputError(
@@ -48,3 +50,14 @@ def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> In
                 "in which every label is different"
             )
     return np.array([named[photos.classes[i]][0] for i in photos.truth], np.int64)
+
+
+def _numbers(photos: PhotoSet, classes: int) -> IntArray:
+    numbers = np.array(photos.truth, np.int64)
+    strange = numbers[(numbers < 0) | (numbers >= classes)]
+    if strange.size:
+        raise InputError(
+            f"{photos.root}: has class {strange[0]}, but the model's {classes} classes are numbered from 0 to "
+            f"{classes - 1}; give the numbers of the outputs, or the names of the classes"
+        )
+    return numbers

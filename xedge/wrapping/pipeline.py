@@ -321,7 +321,7 @@ def _measured(
         theirs = None if reference is None else _rows(reference, wrapped.photos, wrapped.stages)
         words.append(f"on {len(truth)} photos")
     scored = HostAccuracy(
-        data=wrapped.photos.root.name,
+        data=wrapped.photos.name,
         sha256=wrapped.photos.digest(),
         artifact=accuracy(got, truth),
         reference=None if theirs is None else accuracy(theirs, truth),

@@ -1,0 +1,195 @@
+"""Evaluations on many photos: the same to the last bit on any number of workers, whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Command, Once
+from xedge.bundle.reading import open_bundle
+from xedge.metrics import accuracy, agreement, drop
+from xedge.models.compact import embedded
+
+PHOTOS = embedded.ROOT / "test"
+
+
+def evaluation(bundles: Path, output: Path, *more: object) -> tuple[object, ...]:
+    """Return the command that evaluates two bundles on the embedded model's test photos."""
+    two = (bundles / "tflite_int8", bundles / "tflite_fp32")
+    return ("evaluate", *two, "--data", PHOTOS, "--output", output, "--json", output / "report.json", *more)
+
+
+def document(output: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((output / "report.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def serial(once: Once, xedge: Command, bundles: Path) -> Path:
+    """The results of one worker on all photos."""
+
+    def make(folder: Path) -> None:
+        done = xedge(*evaluation(bundles, folder, "--workers", 1))
+        assert done.returncode == 0, done.stderr
+
+    return once("evaluated", make)
+
+
+def test_figures_are_those_of_a_loop_over_the_photos(serial: Path, bundles: Path) -> None:
+    """Computed here once more, with all probabilities in memory as ``run`` has them."""
+    import numpy as np
+
+    from xedge.measuring.run import bundle_truth
+    from xedge.measuring.starting import RunOptions
+    from xedge.runtimes.classifier import open_bundle_classifier
+
+    photos = embedded.test_photos()
+    rows = {}
+    for name in ("tflite_int8", "tflite_fp32"):
+        bundle = open_bundle(bundles / name)
+        classifier, _ = open_bundle_classifier(bundle, RunOptions(threads=1).settings(bundle))
+        rows[name] = np.stack([classifier.classify(bundle.manifest.preprocessing.pixels(one)) for one in photos.files])
+    truth = bundle_truth(bundle, photos)
+    int8, fp32 = document(serial)["bundles"]
+    assert document(serial)["photos_sha256"] == photos.digest()
+    assert document(serial)["reference"] == "tflite_fp32"
+    for told, name in ((int8, "tflite_int8"), (fp32, "tflite_fp32")):
+        found = accuracy(rows[name], truth)
+        assert (told["accuracy"]["top1"], told["accuracy"]["top5"]) == (found.top1, found.top5)
+        assert told["answers"]["first"] == rows[name].argmax(1).tolist()
+    same = agreement(rows["tflite_int8"], rows["tflite_fp32"])
+    lost = drop(rows["tflite_int8"], rows["tflite_fp32"], truth)
+    assert int8["against"]["agreement"]["total_variation"] == same.total_variation
+    assert int8["against"]["agreement"]["agreement"] == same.agreement
+    assert int8["against"]["drop"]["mcnemar_p"] == lost.mcnemar_p
+    assert int8["against"]["drop"]["points"] == lost.points
+
+
+def test_two_workers_give_the_same_document(serial: Path, xedge: Command, bundles: Path, tmp_path: Path) -> None:
+    done = xedge(*evaluation(bundles, tmp_path, "--workers", 2))
+    assert done.returncode == 0, done.stderr
+    assert document(tmp_path)["bundles"] == document(serial)["bundles"]
+    for part in sorted(serial.rglob("*.parquet")):
+        assert (tmp_path / part.relative_to(serial)).read_bytes() == part.read_bytes()
+
+
+def test_a_second_call_computes_what_is_missing_or_damaged(
+    serial: Path, xedge: Command, bundles: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "results"
+    shutil.copytree(serial, output)
+    (output / "report.json").unlink()
+    parts = sorted(output.rglob("*.parquet"))
+    parts[0].unlink()
+    halved = parts[-1].read_bytes()
+    parts[-1].write_bytes(halved[: len(halved) // 2])
+    kept = {part: part.stat().st_mtime_ns for part in parts[1:-1]}
+    done = xedge(*evaluation(bundles, output, "--workers", 1))
+    assert done.returncode == 0, done.stderr
+    assert document(output) == document(serial)
+    assert {part: part.stat().st_mtime_ns for part in parts[1:-1]} == kept
+    chunks = len(parts) // 2
+    redone = {part.name for part in (parts[0], parts[-1])}
+    assert f"{372 - sum(64 if int(n[:6]) < chunks - 1 else 372 % 64 for n in redone)} were done before" in done.stdout
+
+
+class Running:
+    """A command in a process group of its own, as a shell starts it."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "xedge", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def workers(self) -> list[int]:
+        """Return the processes that evaluate, which are the children of Dask's nannies and have opened a runtime."""
+        return [pid for pid in descendants(self.process.pid) if "litert" in maps(pid)]
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=240)
+        return self.process.returncode, out, err
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == pid:
+            found += [int(folder.name), *descendants(int(folder.name))]
+    return found
+
+
+def maps(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return ""
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.02)
+
+
+def parts(output: Path) -> int:
+    return len(list(output.rglob("*.parquet")))
+
+
+@pytest.mark.slow
+def test_killed_workers_change_nothing(serial: Path, bundles: Path, tmp_path: Path) -> None:
+    running = Running(*evaluation(bundles, tmp_path, "--workers", 2))
+    killed: set[int] = set()
+    for least in (0, 4):
+        until(lambda least=least: parts(tmp_path) >= least and set(running.workers()) - killed)  # type: ignore[misc]
+        victim = (set(running.workers()) - killed).pop()
+        os.kill(victim, signal.SIGKILL)
+        killed.add(victim)
+    code, _, err = running.end()
+    assert code == 0, err
+    assert len(killed) == 2
+    assert document(tmp_path) == document(serial)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
+def test_a_client_that_ends_leaves_what_is_done(
+    serial: Path, xedge: Command, bundles: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    running = Running(*evaluation(bundles, tmp_path, "--workers", 2))
+    until(lambda: parts(tmp_path) >= 2)
+    others = descendants(running.process.pid)
+    if number == signal.SIGINT:
+        os.killpg(running.process.pid, number)
+    else:
+        running.process.kill()
+    code, _, err = running.end()
+    assert code == (130 if number == signal.SIGINT else -9)
+    if number == signal.SIGINT:
+        assert err.splitlines()[-1].startswith("xedge: error: interrupted")
+        assert "Traceback" not in err
+    until(lambda: not any(Path(f"/proc/{pid}").exists() and "litert" in maps(pid) for pid in others))
+    kept = {part: part.stat().st_mtime_ns for part in tmp_path.rglob("*.parquet")}
+    assert 2 <= len(kept) < parts(serial)
+    done = xedge(*evaluation(bundles, tmp_path, "--workers", 2))
+    assert done.returncode == 0, done.stderr
+    assert document(tmp_path) == document(serial)
+    assert {part: part.stat().st_mtime_ns for part in kept} == kept

@@ -1,0 +1,89 @@
+"""Evaluate bundles on many photos, on all cores of this machine or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from xedge.bundle.opening import opened
+from xedge.device.board import usable_cores
+from xedge.errors import InputError, MissingRuntimeError, UsageError, parameter
+from xedge.files import check_writable
+from xedge.photos.reading import read_photos
+from xedge.photos.stored import EXTRA
+from xedge.quantization.gate import Budget
+
+# The report's type needs the packages of the extra; whoever imports this module may not have them.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from xedge.evaluating.report import EvaluateReport
+
+Report = Callable[[str], None]
+Pathlike = str | Path
+
+
+def evaluate(
+    *bundles: Pathlike,
+    data: Pathlike,
+    output: Pathlike,
+    truth: Pathlike | None = None,
+    limit: int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    runtime: str | None = None,
+    max_drop_points: float | None = None,
+    min_agreement: float | None = None,
+    skip_damaged: int = 0,
+    answers: bool = True,
+    report: Report = lambda line: None,
+    progress: Report = lambda line: None,
+) -> EvaluateReport:
+    """Evaluate bundles on the same photos, chunk by chunk, on the processes of a Dask cluster.
+
+    Each finished chunk is a file in the output folder. A second call computes only what is missing there.
+
+    Args:
+        bundles: The bundles: their folders or zips. The first fp32 bundle, or else the first one, is the reference.
+        data: The photos, as for ``run``.
+        output: The folder for the parts of the results.
+        truth: A file with the class of each photo in a flat folder or a .tar.
+        limit: The number of photos to evaluate, chosen by a fixed seed; None takes all.
+        workers: The number of processes on this machine; None takes the number of cores.
+        scheduler: The address of the scheduler of a cluster that runs already; None starts processes on this machine.
+        runtime: The name of the runtime; None takes the first installed one that opens each artifact.
+        max_drop_points: The greatest drop of the top-1 accuracy against the reference, in percentage points.
+        min_agreement: The least share of photos with the same first class as the reference, 0 to 1.
+        skip_damaged: The greatest number of photos that cannot be read and are left out.
+        answers: Whether the report has the answer to each photo, with which runs can be compared later.
+        report: A function that is told one line as each stage ends.
+        progress: A function that is told how far the evaluation is.
+
+    Raises:
+        XedgeError: Something does not fit together, a photo or bundle cannot be read, or the cluster is lost. The
+            parts that are finished are kept.
+    """
+    if not bundles:
+        raise UsageError("no bundle is given; name one or more")
+    if scheduler is not None and workers is not None:
+        raise UsageError(
+            f"{parameter('workers')} are processes on this machine, but {parameter('scheduler')} is a cluster that "
+            "has its own; give one of the two"
+        )
+    folder, budget = Path(output), Budget(max_drop_points=max_drop_points, min_agreement=min_agreement)
+    check_writable(folder)
+    with ExitStack() as stack:
+        members = [stack.enter_context(opened(Path(bundle))) for bundle in bundles]
+        photos = read_photos(data, truth)
+        photos = photos if limit is None else photos.sample(limit, seed=0)
+        if budget.max_drop_points is not None and not photos.labelled:
+            raise InputError(f"{data}: {parameter('max_drop_points')} needs photos with labels; give class folders")
+        try:
+            from xedge.evaluating import cluster, run  # noqa: PLC0415 - Dask is imported for evaluations alone
+        except ModuleNotFoundError as error:
+            raise MissingRuntimeError(f"{error.name} is needed and not installed: {EXTRA}") from error
+        evaluation = run.evaluation_of(members, photos, folder, runtime=runtime, skip_damaged=skip_damaged)
+        client = stack.enter_context(
+            cluster.local(workers or usable_cores()) if scheduler is None else cluster.running(scheduler)
+        )
+        return run.evaluate_on(client, evaluation, budget, answers=answers, report=report, progress=progress)
