@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import pytest
 
 from tests.conftest import Command, Once
 from xedge.bundle.reading import open_bundle
+from xedge.errors import MissingRuntimeError
+from xedge.evaluating.versions import check_answers
 from xedge.metrics import accuracy, agreement, drop
 from xedge.models.compact import embedded
 
@@ -193,3 +195,97 @@ def test_a_client_that_ends_leaves_what_is_done(
     assert done.returncode == 0, done.stderr
     assert document(tmp_path) == document(serial)
     assert {part: part.stat().st_mtime_ns for part in kept} == kept
+
+
+class Cluster:
+    """A scheduler and workers in processes of their own, as somebody else starts them."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self._folder = folder
+        self.file = folder / "scheduler.json"
+        self.scheduler = self._start("dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", self.file)
+        until(self.file.exists)
+        self.address = json.loads(self.file.read_text())["address"]
+        self.workers = [self.worker() for _ in range(workers)]
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        return self._start("dask_worker", self.address, "--nthreads", "1", "--no-dashboard", "--no-nanny")
+
+    def _start(self, module: str, *arguments: object) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", f"distributed.cli.{module}", *map(str, arguments)]
+        return subprocess.Popen(command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def end(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    running = Cluster(folder, 2)
+    yield running
+    running.end()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_workers_and_its_scheduler(
+    serial: Path, xedge: Command, bundles: Path, tmp_path: Path, cluster: Cluster
+) -> None:
+    """A worker that joins later gets the bundles too; without a scheduler the client ends, and another one goes on."""
+    output = tmp_path / "results"
+    running = Running(*evaluation(bundles, output, "--scheduler", cluster.address))
+    until(lambda: parts(output) >= 1)
+    cluster.workers[0].kill()
+    cluster.workers.append(cluster.worker())
+    until(lambda: parts(output) >= 4)
+    cluster.scheduler.kill()
+    code, out, err = running.end()
+    assert code == 10, err
+    assert len(err.splitlines()) == 1
+    assert "the connection to the scheduler was lost" in err
+    assert "are missing, and the same command goes on" in out
+    assert 4 <= parts(output) < parts(serial)
+    other = Cluster(tmp_path, 1)
+    try:
+        done = xedge(*evaluation(bundles, output, "--scheduler", other.address))
+    finally:
+        other.end()
+    assert done.returncode == 0, done.stderr
+    assert document(output) == document(serial)
+
+
+def test_no_scheduler_is_told(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+    done = xedge(*evaluation(bundles, tmp_path, "--scheduler", "nowhere", "--workers", 2))
+    assert done.returncode == 2
+    assert "give one of the two" in done.stderr
+
+
+def test_the_worker_that_lacks_something_is_named() -> None:
+    here = {"python": "3.11.7", "machine": "x86_64", "xedge": "1.0", "pillow": "11.0", "ai-edge-litert": "2.1"}
+    good = {**here, "photos": "readable", "processor": "one"}
+    check_answers({"tcp://a:1": good, "tcp://b:2": {**good, "processor": "another"}}, here)
+    for change, words in (
+        ({"pillow": "10.0"}, "worker tcp://b:2: has pillow 10.0 instead of 11.0; pip install 'pillow==11.0'"),
+        ({"ai-edge-litert": "not installed"}, "worker tcp://b:2: lacks ai-edge-litert; install it there: pip install"),
+        ({"python": "3.10.1"}, "worker tcp://b:2: has python 3.10.1 instead of 3.11.7; take workers with python"),
+        ({"photos": "not readable"}, "worker tcp://b:2: cannot read the photos; put them where every worker sees"),
+    ):
+        with pytest.raises(MissingRuntimeError) as raised:
+            check_answers({"tcp://a:1": good, "tcp://b:2": {**good, **change}}, here)
+        assert words in str(raised.value)
+
+
+def test_workers_agree_where_the_client_has_nothing() -> None:
+    """A laptop without a runtime may evaluate on a cluster, whose workers must have one version of it."""
+    client = {"python": "3.11.7", "machine": "x86_64", "ai-edge-litert": "not installed"}
+    workers = {f"tcp://{name}:1": {**client, "ai-edge-litert": "2.1"} for name in "abc"}
+    check_answers(workers, client)
+    workers["tcp://c:1"]["ai-edge-litert"] = "2.0"
+    with pytest.raises(MissingRuntimeError, match=r"worker tcp://c:1: has ai-edge-litert 2\.0 instead of 2\.1"):
+        check_answers(workers, client)
+    nobody = dict.fromkeys(workers, client)
+    with pytest.raises(MissingRuntimeError, match="worker tcp://a:1: lacks ai-edge-litert"):
+        check_answers(nobody, client)

@@ -62,7 +62,7 @@ def _what(report: EvaluateReport) -> str:
     if report.left_out:
         lines.append(f"NOTE: not taken: {', '.join(report.left_out)}")
     if len(report.processors) > 1:
-        kinds = ", ".join(f"{count} x {name}" for name, count in report.processors.items())
+        kinds = ", ".join(report.processors)
         lines.append(f"NOTE: the workers have different processors ({kinds}), which may round differently")
     if len({one.weights_sha256 for one in report.bundles}) > 1:
         lines.append("NOTE: the bundles are not of one model: their weights differ")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
@@ -19,12 +18,14 @@ from distributed.scheduler import KilledWorker
 from xedge.errors import ConnectionLostError, MissingRuntimeError, ResourceError, UsageError, brief, parameter
 from xedge.evaluating import probe
 from xedge.evaluating.chunks import Chunk
+from xedge.evaluating.versions import check_answers, compared
 from xedge.evaluating.work import BundleFiles, Delivery, Evaluated, evaluated
 
 # So many chunks wait for each thread of a worker, so that none is idle while results travel.
 AHEAD = 3
 CONNECT_S = 20
-_NOT_COMPARED = ("processor", "photos")
+# Whose logs would tell once more what is told already. Some of their loggers have levels of their own.
+_LOUD = ("distributed", "tornado", "asyncio")
 
 
 @contextmanager
@@ -45,6 +46,7 @@ def local(workers: int) -> Iterator[Client]:
                 processes=True,
                 memory_limit=0,  # a runtime's memory is flat; a limit would pause and kill workers for the page cache
                 dashboard_address=None,
+                preload=["xedge.evaluating.preload"],
                 silence_logs=logging.CRITICAL,
             )
         except (OSError, RuntimeError, TimeoutError) as error:
@@ -83,18 +85,24 @@ def running(address: str) -> Iterator[Client]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Dask's log to itself unless logging was asked for: what matters is told in xedge's own words."""
-    log = logging.getLogger("distributed")
-    before = log.level
-    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
+        yield
+        return
+    logs = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith(_LOUD)]
+    before = [log.level for log in logs]
+    for log in logs:
         log.setLevel(logging.CRITICAL + 1)
     try:
         with dask.config.set({"logging.distributed": "critical"}):
             yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
 
 
-def check_workers(client: Client, packages: tuple[str, ...], place: str | None) -> tuple[dict[str, str], Counter[str]]:
+def check_workers(
+    client: Client, packages: tuple[str, ...], place: str | None
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """Ask every worker what it has, and refuse those that do not have what results depend on.
 
     Args:
@@ -104,12 +112,14 @@ def check_workers(client: Client, packages: tuple[str, ...], place: str | None) 
         place: A path that each worker has to be able to read; None asks for none.
 
     Returns:
-        The versions, and the number of workers with each kind of processor.
+        The versions, and the processors of the workers, each once.
 
     Raises:
         MissingRuntimeError: A worker lacks something, or has another version; the message names both.
         ConnectionLostError: There are no workers.
     """
+    with suppress(TimeoutError):  # a cluster that has just been started may get its workers later
+        _connected(client, lambda: client.wait_for_workers(1, timeout=CONNECT_S))
     cloudpickle.register_pickle_by_value(probe)
     try:
         answers = _connected(client, lambda: client.run(probe.probed, packages, place, on_error="return"))
@@ -122,43 +132,7 @@ def check_workers(client: Client, packages: tuple[str, ...], place: str | None) 
         raise MissingRuntimeError(f"worker {worker}: cannot say what it has ({brief(answer)}); start it again")
     wanted = probe.probed(packages, None)
     check_answers(answers, wanted)
-    first: Mapping[str, str] = next(iter(answers.values()))
-    environment = {name: value for name, value in first.items() if name not in _NOT_COMPARED}
-    return environment, Counter(answer["processor"] for answer in answers.values())
-
-
-def check_answers(answers: Mapping[str, Mapping[str, str]], wanted: Mapping[str, str]) -> None:
-    """Refuse workers that lack something or have another version; errors are those of ``check_workers``.
-
-    Args:
-        answers: What each worker has, by its address.
-        wanted: What this process has; of what it does not have, the workers must have the same.
-    """
-    missing = "not installed"
-    common = {
-        name: value if value != missing else Counter(answer[name] for answer in answers.values()).most_common(1)[0][0]
-        for name, value in wanted.items()
-        if name not in _NOT_COMPARED
-    }
-    for worker, answer in answers.items():
-        if answer.get("photos") == "not readable":
-            raise MissingRuntimeError(
-                f"worker {worker}: cannot read the photos; put them where every worker sees them under the same path, "
-                "or give an address such as s3://bucket/photos"
-            )
-        for name, value in common.items():
-            if answer[name] == missing:
-                raise MissingRuntimeError(f"worker {worker}: lacks {name}; install it there: {_command(name, value)}")
-            if answer[name] != value:
-                raise MissingRuntimeError(
-                    f"worker {worker}: has {name} {answer[name]} instead of {value}; {_command(name, value)}"
-                )
-
-
-def _command(name: str, version: str) -> str:
-    if name in ("python", "machine"):
-        return f"take workers with {name} {version}"
-    return f"pip install '{name}=={version}'" if version != "not installed" else f"pip install {name}"
+    return compared(next(iter(answers.values()))), tuple(sorted({answer["processor"] for answer in answers.values()}))
 
 
 def deliver(client: Client, files: Mapping[str, Mapping[str, bytes]]) -> None:
@@ -178,7 +152,10 @@ def deliver(client: Client, files: Mapping[str, Mapping[str, bytes]]) -> None:
 
 
 def evaluate_all(
-    client: Client, tasks: Iterator[tuple[Chunk, tuple[Delivery, ...]]], reference: Delivery
+    client: Client,
+    tasks: Iterator[tuple[Chunk, tuple[Delivery, ...]]],
+    reference: Delivery,
+    environment: Mapping[str, str],
 ) -> Iterator[tuple[Chunk, Evaluated]]:
     """Yield chunks as workers finish them, in any order. Only a few chunks are on their way at a time.
 
@@ -186,6 +163,7 @@ def evaluate_all(
         client: The cluster, whose workers have the bundles.
         tasks: The chunks, and of each the bundles whose rows are asked for.
         reference: The bundle with which the others are compared.
+        environment: The versions that every worker has to have, those that join later included.
 
     Raises:
         XedgeError: What a worker raised.
@@ -194,10 +172,11 @@ def evaluate_all(
     """
     threads = max(1, sum(client.nthreads().values()))
     waiting: dict[Any, Chunk] = {}
+    versions = tuple(environment.items())
 
     def submit(task: tuple[Chunk, tuple[Delivery, ...]]) -> Any:
         chunk, wanted = task
-        future = client.submit(evaluated, chunk, wanted, reference, pure=False)
+        future = client.submit(evaluated, chunk, wanted, reference, versions, pure=False)
         waiting[future] = chunk
         return future
 
@@ -232,7 +211,9 @@ def _connected(client: Client, call: Callable[[], Any]) -> Any:
     """
     try:
         return call()
-    except (CommClosedError, OSError, TimeoutError) as error:
+    except TimeoutError:
+        raise
+    except (CommClosedError, OSError) as error:
         raise _lost(client) from error
     except RuntimeError as error:  # A client that has closed itself
         if client.status in ("closed", "closing", "connecting"):

@@ -99,7 +99,7 @@ class EvaluateReport:
         max_drop_points: The greatest drop that the budget allows, in percentage points; None does not limit it.
         min_agreement: The least agreement that the budget demands, 0 to 1; None demands none.
         environment: The versions that the results depend on, by name.
-        processors: The number of workers with each kind of processor, by its name.
+        processors: The processors of the workers of the last call, each once; another one may round differently.
         bundles: The bundles, in the order in which they were given.
     """
 
@@ -114,7 +114,7 @@ class EvaluateReport:
     max_drop_points: float | None
     min_agreement: float | None
     environment: dict[str, str]
-    processors: dict[str, int]
+    processors: tuple[str, ...]
     bundles: tuple[EvaluatedBundle, ...]
 
     @property

@@ -149,7 +149,7 @@ def evaluate_on(
     packages = (*PACKAGES, *dict.fromkeys(one.package for one in evaluation.members))
     environment, processors = check_workers(client, packages, _place(evaluation.photos))
     shelves = shelves_of(evaluation, environment)
-    _compute(client, evaluation, shelves, report, progress)
+    _compute(client, evaluation, shelves, environment, report, progress)
     return report_of(evaluation, shelves, budget, environment, processors, answers=answers)
 
 
@@ -169,7 +169,12 @@ def shelves_of(evaluation: Evaluation, environment: Mapping[str, str]) -> dict[s
 
 
 def _compute(
-    client: Client, evaluation: Evaluation, shelves: Mapping[str, Shelf], report: Report, progress: Report
+    client: Client,
+    evaluation: Evaluation,
+    shelves: Mapping[str, Shelf],
+    environment: Mapping[str, str],
+    report: Report,
+    progress: Report,
 ) -> None:
     """Have workers evaluate the chunks whose parts are missing, and write each part as it comes."""
     total = len(evaluation.photos.files)
@@ -185,13 +190,15 @@ def _compute(
             else:
                 counted.kept(len(chunk.names))
 
-    for chunk, done in evaluate_all(client, missing(), evaluation.reference.delivery):
-        damaged += [words for words in done.damage if words]
-        check_damage(damaged, evaluation.skip_damaged)
-        for key, rows in done.rows.items():
-            shelves[key].write(chunk, done, rows)
-        counted.done(len(chunk.names))
-    report(counted.words())
+    try:
+        for chunk, done in evaluate_all(client, missing(), evaluation.reference.delivery, environment):
+            damaged += [words for words in done.damage if words]
+            check_damage(damaged, evaluation.skip_damaged)
+            for key, rows in done.rows.items():
+                shelves[key].write(chunk, done, rows)
+            counted.done(len(chunk.names))
+    finally:
+        report(counted.words())
 
 
 def check_damage(damaged: Sequence[str], most: int) -> None:
@@ -241,7 +248,9 @@ class _Progress:
         passed = time.monotonic() - self._start
         kept = f", {self._kept} were done before" if self._kept else ""
         speed = f" in {duration(passed)}, {self._done / passed:.1f} photos/s" if self._done else ""
-        return f"evaluate   {self._done} photos{speed}{kept}"
+        left = self._total - self._kept - self._done
+        missing = f"; {left} are missing, and the same command goes on" if left else ""
+        return f"evaluate   {self._done} photos{speed}{kept}{missing}"
 
 
 def duration(seconds: float) -> str:
@@ -260,7 +269,7 @@ def report_of(
     shelves: Mapping[str, Shelf],
     budget: Budget,
     environment: dict[str, str],
-    processors: Mapping[str, int],
+    processors: tuple[str, ...],
     *,
     answers: bool,
 ) -> EvaluateReport:
@@ -299,7 +308,7 @@ def report_of(
         max_drop_points=budget.max_drop_points,
         min_agreement=budget.min_agreement,
         environment=environment,
-        processors=dict(processors),
+        processors=processors,
         bundles=tuple(bundles),
     )
 

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from distributed import WorkerPlugin, get_worker
 from xedge.bundle.reading import open_bundle
 from xedge.errors import InputError
 from xedge.evaluating.chunks import Chunk
+from xedge.evaluating.probe import probed
+from xedge.evaluating.versions import check_answers
 from xedge.measuring.run import check_golden
 from xedge.metrics import differences
 from xedge.photos.decoding import decoded
@@ -124,18 +127,23 @@ class Evaluated:
     seconds: float
 
 
-def evaluated(chunk: Chunk, wanted: tuple[Delivery, ...], reference: Delivery) -> Evaluated:
+def evaluated(
+    chunk: Chunk, wanted: tuple[Delivery, ...], reference: Delivery, versions: tuple[tuple[str, str], ...]
+) -> Evaluated:
     """Evaluate a chunk on bundles. A photo is decoded once, and prepared once for all that prepare it alike.
 
     Args:
         chunk: The photos.
         wanted: The bundles whose rows are asked for.
         reference: The bundle with which the others are compared.
+        versions: The versions that this worker has to have, by name; it may have joined after they were asked for.
 
     Raises:
-        XedgeError: A photo cannot be reached, or a bundle does not run here as it did where it was made.
+        XedgeError: This worker has other versions, a photo cannot be reached, or a bundle does not run here as it did
+            where it was made.
     """
     start = time.perf_counter()
+    _check(versions)
     deliveries = list({one.sha256: one for one in (reference, *wanted)}.values())
     classifiers = _classifiers(deliveries)
     hashes, damage = [], []
@@ -160,6 +168,14 @@ def evaluated(chunk: Chunk, wanted: tuple[Delivery, ...], reference: Delivery) -
         rows={one.sha256: _rows(outputs[one.sha256], outputs[reference.sha256], readable) for one in wanted},
         seconds=time.perf_counter() - start,
     )
+
+
+@cache
+def _check(versions: tuple[tuple[str, str], ...]) -> None:
+    """Refuse to work with other versions; errors are those of ``check_answers``."""
+    wanted = dict(versions)
+    found = probed(tuple(name for name in wanted if name not in ("python", "machine")), None)
+    check_answers({get_worker().address: found}, wanted)
 
 
 def _prepared(data: bytes, name: str, classifiers: dict[str, Classifier]) -> dict[Preprocessing, UInt8Array]:
