@@ -21,7 +21,8 @@ from xedge.models.compact import embedded
 from xedge.photos.decoding import is_turned
 from xedge.photos.labels import lines_of, shared_names
 from xedge.photos.preprocess import Preprocessing, scheme
-from xedge.photos.sets import PhotoSet, read_folder
+from xedge.photos.reading import read_photos
+from xedge.photos.sets import PhotoSet
 from xedge.photos.truth import truth_of
 from xedge.types import FloatArray, IntArray, UInt8Array
 
@@ -156,7 +157,7 @@ def labelled_photos(data: Path) -> PhotoSet:
     Raises:
         InputError: The folder cannot be read, or it has no class folders.
     """
-    photos = read_folder(data)
+    photos = read_photos(data)
     if not photos.labelled:
         raise InputError(
             f"{data}: has no class folders, so that no accuracy can be measured; leave {parameter('data')} out"

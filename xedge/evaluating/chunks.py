@@ -6,10 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from xedge.photos.sets import PhotoSet
-from xedge.photos.stored import Photo, StoredPhoto
+from xedge.photos.stored import Photo, StoredPhoto, file_stamp
 from xedge.types import IntArray
 
 # Around a second of work for a network of some 10 ms: long beside what a scheduler costs, short beside what a killed
@@ -64,12 +63,3 @@ def _stamp(photo: Photo) -> str:
     if isinstance(photo, StoredPhoto):
         return f"{photo.stamp} {photo.within}"
     return file_stamp(photo)
-
-
-def file_stamp(file: Path) -> str:
-    """Return what changes when a file is replaced; a file that is gone is told by whoever reads it."""
-    try:
-        found = file.stat()
-    except OSError:
-        return "missing"
-    return f"{found.st_size} {found.st_mtime_ns}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,7 @@ from xedge.errors import InputError, MissingRuntimeError, ResourceError, brief
 EXTRA = "pip install 'xedge[cluster]'"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
     """Where in a Parquet file a photo is.
 
@@ -29,7 +29,7 @@ class Cell:
     column: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StoredPhoto:
     """A photo that is not a file of its own on this machine.
 
@@ -90,7 +90,7 @@ def photo_bytes(photo: Photo) -> bytes:
         raise InputError(f"{photo}: no such photo")
     if not photo.is_file():  # Reading a pipe may never end.
         raise InputError(f"{photo}: not a plain file; give the file of a photo")
-    with _explained(str(photo)):
+    with explained(str(photo)):
         return photo.read_bytes()
 
 
@@ -108,7 +108,7 @@ def opened(place: str) -> Iterator[IO[bytes]]:
         ResourceError: It cannot be read now.
         MissingRuntimeError: fsspec, or the package for this kind of address, is not installed.
     """
-    with _explained(place):
+    with explained(place):
         if is_remote(place):
             system, path = filesystem(place)
             file: IO[bytes] = system.open(path, "rb")
@@ -138,8 +138,32 @@ def filesystem(address: str) -> tuple[Any, str]:
     return system, str(path)
 
 
+def file_stamp(file: Path) -> str:
+    """Return what changes when a file is replaced; a file that is gone is told by whoever reads it."""
+    try:
+        found = file.stat()
+    except OSError:
+        return "missing"
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def stamp_of(place: str) -> str:
+    """Return what changes when the file at a path or an address is replaced; errors are those of ``opened``."""
+    if not is_remote(place):
+        return file_stamp(Path(place))
+    with explained(place):
+        system, path = filesystem(place)
+        return remote_stamp(system.info(path))
+
+
+def remote_stamp(info: Mapping[str, object]) -> str:
+    """Return the same of what a file system of fsspec tells of a file; each tells the time under another name."""
+    told = (info.get(name) for name in ("size", "ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime"))
+    return " ".join(str(one) for one in told if one is not None)
+
+
 @contextmanager
-def _explained(place: str) -> Iterator[None]:
+def explained(place: str) -> Iterator[None]:
     """Turn what file systems raise into xedge's errors; botocore's and aiohttp's have no base in common."""
     try:
         yield

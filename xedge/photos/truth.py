@@ -8,7 +8,7 @@ import numpy as np
 
 from xedge.errors import InputError, parameter
 from xedge.photos.labels import classes_by_name, lines_of
-from xedge.photos.sets import PhotoSet
+from xedge.photos.sets import PhotoFolder, PhotoSet
 from xedge.types import IntArray
 
 
@@ -28,10 +28,11 @@ def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> In
     """
     if photos.numbered:
         return _numbers(photos, classes)
+    noun = "class folder" if isinstance(photos, PhotoFolder) else "class name"
     if labels is None:
         if len(photos.classes) != classes:
             raise InputError(
-                f"{photos.root}: has {len(photos.classes)} class folders for a model of {classes} classes; give photos "
+                f"{photos.root}: has {len(photos.classes)} {noun}s for a model of {classes} classes; give photos "
                 f"of all its classes, or convert with {parameter('labels')}, a file with their order"
             )
         return np.array(photos.truth, np.int64)
@@ -39,13 +40,13 @@ def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> In
     for name in photos.classes:
         if name not in named:
             raise InputError(
-                f"{photos.root}: the class folder {name!r} is none of the model's {classes} labels "
+                f"{photos.root}: the {noun} {name!r} is none of the model's {classes} labels "
                 f"({', '.join(labels[:5])}{', ...' if classes > 5 else ''}); rename it, or convert with "
                 f"{parameter('labels')}"
             )
         if len(named[name]) > 1:
             raise InputError(
-                f"{photos.root}: the class folder {name!r} could be several classes, because {lines_of(named[name])} "
+                f"{photos.root}: the {noun} {name!r} could be several classes, because {lines_of(named[name])} "
                 f"of the labels have this name (blank lines do not count); convert with {parameter('labels')}, a file "
                 "in which every label is different"
             )
