@@ -257,6 +257,46 @@ def test_a_cluster_that_loses_workers_and_its_scheduler(
     assert document(output) == document(serial)
 
 
+@pytest.mark.slow
+def test_damaged_photos_are_named_or_counted(xedge: Command, bundles: Path, few_photos: Path, tmp_path: Path) -> None:
+    """Each photo that cannot be read is left out for every bundle; what could be read is scored as without it."""
+    photos, whole = tmp_path / "photos", tmp_path / "whole"
+    shutil.copytree(few_photos, photos)
+    for label in ("hat", "shirt"):
+        damaged = sorted((photos / label).iterdir())[0]
+        damaged.write_bytes(damaged.read_bytes()[:100])
+    shutil.copytree(
+        photos, whole, ignore=lambda folder, names: [min(names)] if folder.endswith(("/hat", "/shirt")) else []
+    )
+    command = (
+        "evaluate",
+        bundles / "tflite_int8",
+        "--output",
+        tmp_path / "results",
+        "--workers",
+        1,
+        "--json",
+        "--data",
+    )
+    refused = xedge(*command, photos)
+    assert refused.returncode == 3
+    assert "hat/" in refused.stderr
+    assert "leave out a number of such photos with --skip-damaged" in refused.stderr
+    few = xedge(*command, photos, "--skip-damaged", 1)
+    assert few.returncode == 3
+    assert "more than 1 photos cannot be read, as --skip-damaged allows" in few.stderr
+    done = xedge(*command, photos, "--skip-damaged", 2)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert len(report["damaged"]) == 2
+    assert report["photos"] == 18
+    told = xedge(*command, photos)
+    assert told.returncode == 3, "the parts are kept, but not what they leave out"
+    others = json.loads(xedge(*command, whole).stdout)
+    assert report["bundles"] == others["bundles"]
+    assert report["photos_sha256"] == others["photos_sha256"]
+
+
 def test_no_scheduler_is_told(xedge: Command, bundles: Path, tmp_path: Path) -> None:
     done = xedge(*evaluation(bundles, tmp_path, "--scheduler", "nowhere", "--workers", 2))
     assert done.returncode == 2

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Once
+from tests.conftest import Command, Once
 from xedge.errors import InputError, MissingRuntimeError
 from xedge.photos.reading import address_of, read_photos
 from xedge.photos.sets import PhotoSet
@@ -260,12 +260,52 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, folder: 
     import sys
 
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(
-        MissingRuntimeError, match=r"fsspec is needed and not installed: pip install"
-    ):
+    with pytest.raises(MissingRuntimeError, match=r"fsspec is needed and not installed: pip install"):
         read_photos("s3://photos/val.tar")
     table(folder, tmp_path, names=True)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingRuntimeError, match=r"pyarrow is needed and not installed"):
         read_photos(tmp_path)
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow
+def test_commands_take_every_form(here: Command, bundles: Path, folder: PhotoSet, flat: Path, tmp_path: Path) -> None:
+    """The same photos give the same accuracy, and the same digest by which later runs are recognized."""
+    sharded(folder, tmp_path, ".json")
+    documents = []
+    for data in (
+        ("--data", folder.root),
+        ("--data", tmp_path),
+        ("--data", flat / "photos", "--truth", flat / "truth.csv"),
+    ):
+        ran = here("run", bundles / "tflite_int8", *data, "--runs", 2, "--json")
+        assert ran.returncode == 0, ran.stderr
+        documents.append(json.loads(ran.stdout))
+        verified = here("verify", bundles / "tflite_int8", bundles / "tflite_fp32", *data, "--json")
+        assert verified.returncode == 0, verified.stderr
+        documents[-1]["members"] = json.loads(verified.stdout)["members"]
+    first, *others = documents
+    for other in others:
+        assert other["accuracy"] == first["accuracy"]
+        assert other["answers"]["photos_sha256"] == first["answers"]["photos_sha256"]
+        assert [one["accuracy"] for one in other["members"]] == [one["accuracy"] for one in first["members"]]
+
+
+@pytest.mark.slow
+def test_converting_takes_every_form(here: Command, folder: PhotoSet, flat: Path, tmp_path: Path) -> None:
+    sharded(folder, tmp_path, ".cls", numbers=True)
+    command = ("convert", "--target", "tflite", "--precision", "int8", "--calibration-count", 5, "--json")
+    documents = []
+    for number, given in enumerate(
+        [
+            ("--data", folder.root, "--calibration", folder.root),
+            ("--data", f"{tmp_path}/*.tar", "--calibration", f"{tmp_path}/*.tar"),
+            ("--data", flat / "photos", "--truth", flat / "truth.csv", "--calibration", flat / "photos"),
+        ]
+    ):
+        done = here(*command, *given, "--output", tmp_path / f"made_{number}")
+        assert done.returncode == 0, done.stderr
+        documents.append(json.loads(done.stdout)[0]["manifest"])
+    assert len({document["accuracy"]["sha256"] for document in documents}) == 1
+    assert len({document["accuracy"]["reference"]["top1"] for document in documents}) == 1

@@ -127,12 +127,7 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument(
         "--wheels", type=Path, metavar="DIR", help="With --on: a folder of wheels, for a machine without internet."
     )
-    p.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="Labelled photos, one folder for each class; the embedded model has its own.",
-    )
+    _add_photos(p, "Labelled photos, where the embedded model does not have its own")
     p.add_argument("--limit", type=positive, metavar="N", help="Score N of the photos, chosen by a fixed seed.")
     p.add_argument(
         "--no-accuracy",
@@ -265,12 +260,7 @@ def _add_verify(commands: Commands) -> None:  # type: ignore[valid-type]
         "verify", help="compare bundles of one model with each other and with Keras, and audit int8"
     )
     p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="A bundle: its folder or its zip.")
-    p.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="The photos to compare on; without them, the golden photos in the bundle.",
-    )
+    _add_photos(p, "The photos to compare on, instead of the golden photos in the bundle")
     p.add_argument("--limit", type=positive, metavar="N", help="Take N of the photos, chosen by a fixed seed.")
     p.add_argument("--model", type=Path, metavar="FILE", help="The model's file, where it is not beside the bundles.")
     p.add_argument(

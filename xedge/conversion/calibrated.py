@@ -189,7 +189,8 @@ class Calibrated:
         subject, photos = self.subject, self.selection
         if subject.labels_known and photos.labelled:
             return subject.truth(photos)
-        if len(photos.classes) != subject.reference.classes and subject.request.budget.max_drop_points is None:
+        others = not photos.numbered and len(photos.classes) != subject.reference.classes
+        if others and subject.request.budget.max_drop_points is None:
             return None
         return subject.truth(photos)
 

@@ -48,6 +48,17 @@ def read_photos(data: str | Path, truth: str | Path | None = None) -> PhotoSet:
     return found
 
 
+def check_named(data: str | Path) -> None:
+    """Refuse what can be seen to name no photos without reading any; addresses and patterns are looked up later.
+
+    Raises:
+        InputError: There is no such path.
+    """
+    address = address_of(data)
+    if not (is_remote(address) or has_magic(address) or Path(data).exists()):
+        raise InputError(f"{data}: there is no such folder of photos")
+
+
 def address_of(data: str | Path) -> str:
     """Return a path or an address as text; ``Path`` makes one slash of the two in ``s3://bucket``."""
     text = str(data)

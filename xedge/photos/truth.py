@@ -32,7 +32,7 @@ def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> In
     if labels is None:
         if len(photos.classes) != classes:
             raise InputError(
-                f"{photos.root}: has {len(photos.classes)} {noun}s for a model of {classes} classes; give photos "
+                f"{photos.root}: has {len(photos.classes)} classes for a model of {classes} classes; give photos "
                 f"of all its classes, or convert with {parameter('labels')}, a file with their order"
             )
         return np.array(photos.truth, np.int64)
