@@ -39,6 +39,7 @@ FILES = {"manifest": "A bundle's manifest.json", "confusion": "A bundle's confus
 TITLES = {"run": "A run", "run-on": "Runs on another machine", "verify": "A verification", "analyze": "An analysis"}
 TITLES |= {
     "evaluate": "An evaluation",
+    "evaluate-plan": "A plan of an evaluation",
     "benchmark": "A benchmark",
     "compare": "A comparison",
     "cost": "A network's cost",

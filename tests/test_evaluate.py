@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import Command, Once
 from xedge.bundle.reading import open_bundle
 from xedge.errors import MissingRuntimeError
 from xedge.evaluating.versions import check_answers
-from xedge.metrics import accuracy, agreement, drop
+from xedge.metrics import accuracy, agreement, drop, drop_of_answers, holm, photos_to_prove
 from xedge.models.compact import embedded
 
 PHOTOS = embedded.ROOT / "test"
@@ -49,8 +50,6 @@ def serial(once: Once, xedge: Command, bundles: Path) -> Path:
 
 def test_figures_are_those_of_a_loop_over_the_photos(serial: Path, bundles: Path) -> None:
     """Computed here once more, with all probabilities in memory as ``run`` has them."""
-    import numpy as np
-
     from xedge.measuring.run import bundle_truth
     from xedge.measuring.starting import RunOptions
     from xedge.runtimes.classifier import open_bundle_classifier
@@ -329,3 +328,68 @@ def test_workers_agree_where_the_client_has_nothing() -> None:
     nobody = dict.fromkeys(workers, client)
     with pytest.raises(MissingRuntimeError, match="worker tcp://a:1: lacks ai-edge-litert"):
         check_answers(nobody, client)
+
+
+def test_as_many_photos_as_planned_prove_the_drop_as_often_as_told() -> None:
+    """Drawn many times from a population like the one that was seen, four in five evaluations prove it."""
+    lost, won, seen, points = 40, 30, 2000, 1.5
+    needed = photos_to_prove(lost, won, seen, points)
+    assert needed is not None
+    rng = np.random.default_rng(1)
+    shares = [(lost + 0.5) / (seen + 2), (won + 0.5) / (seen + 2)]
+    proved = 0
+    for worse, better in rng.multinomial(needed, [*shares, 1 - sum(shares)], 300)[:, :2]:
+        reference, own = np.zeros(needed, np.int64), np.zeros(needed, np.int64)
+        own[:worse] = 1
+        reference[worse : worse + better] = 1
+        proved += drop_of_answers(own, reference, np.zeros(needed, np.int64)).interval95[1] <= points
+    assert 0.72 < proved / 300 < 0.88
+    assert photos_to_prove(40, 10, 2000, 1.5) is None
+    assert (photos_to_prove(0, 0, 1000, 0.1) or 0) > 1000, "no changed photo among a few is no proof"
+
+
+def test_holms_adjustment_is_that_of_the_paper() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.9, 0.8]) == (1.0, 1.0)
+    assert holm([]) == ()
+
+
+def test_the_plan_is_made_of_what_was_seen(serial: Path, here: Command, bundles: Path, tmp_path: Path) -> None:
+    done = here("evaluate", "--plan", "--max-drop", 2, "--output", serial, "--json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)["bundles"][0]
+    lost = document(serial)["bundles"][0]["against"]["drop"]
+    assert (plan["photos"], plan["lost"], plan["won"]) == (372, lost["lost"], lost["won"])
+    assert plan["photos_to_prove"] == photos_to_prove(lost["lost"], lost["won"], 372, 2)
+    half = tmp_path / "half"
+    shutil.copytree(serial, half)
+    for part in sorted(half.rglob("*.parquet"))[:2]:
+        part.unlink()
+    found = json.loads(here("evaluate", "--plan", "--max-drop", 2, "--output", half, "--json").stdout)
+    assert found["bundles"][0]["photos"] == 372 - 2 * 64
+    for arguments, code, words in (
+        (("--plan", "--output", serial), 2, "--plan needs --max-drop"),
+        (("--plan", "--max-drop", 2, "--output", tmp_path / "nothing"), 3, "has no results of an evaluation"),
+        ((bundles / "tflite_int8", "--output", tmp_path), 2, "--data is missing"),
+        (("--data", PHOTOS, "--output", tmp_path), 2, "no bundle is given"),
+        ((bundles / "tflite_int8", bundles / "tflite_int8", "--data", PHOTOS, "--output", tmp_path), 2, "given twice"),
+    ):
+        refused = here("evaluate", *arguments)
+        assert refused.returncode == code
+        assert words in refused.stderr
+
+
+def test_verdicts_have_their_exit_codes(serial: Path, xedge: Command, bundles: Path, tmp_path: Path) -> None:
+    """The same parts judged by three budgets, without computing anything again."""
+    output = tmp_path / "results"
+    shutil.copytree(serial, output)
+    for budget, code, verdict in (
+        (("--max-drop", 20), 0, "met"),
+        (("--min-agreement", 100), 8, "not met"),
+        (("--max-drop", 0.3), 9, "too few photos to decide"),
+    ):
+        done = xedge(*evaluation(bundles, output, "--workers", 1, *budget))
+        assert done.returncode == code, done.stderr
+        assert document(output)["bundles"][0]["against"]["verdict"] == verdict
+        assert f"{verdict}\n" in done.stdout
+        assert "evaluate   0 photos, 372 were done before" in done.stdout

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from xedge.api.benchmark import benchmark
     from xedge.api.compare import compare
     from xedge.api.convert import convert
-    from xedge.api.evaluate import evaluate
+    from xedge.api.evaluate import evaluate, evaluate_plan
     from xedge.api.model import Model, Prediction, load
     from xedge.api.report import report
     from xedge.api.run import run, run_on
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from xedge.conversion.pipeline import Converted
     from xedge.device.cooldown import Cooldown
     from xedge.errors import XedgeError
+    from xedge.evaluating.planning import EvaluatePlan
     from xedge.evaluating.report import EvaluateReport
     from xedge.inspection.analysis import AnalyzeReport
     from xedge.inspection.costing import Cost
@@ -50,7 +51,7 @@ _MODULES = {
     "xedge.api.benchmark": ("benchmark",),
     "xedge.api.compare": ("compare",),
     "xedge.api.convert": ("convert",),
-    "xedge.api.evaluate": ("evaluate",),
+    "xedge.api.evaluate": ("evaluate", "evaluate_plan"),
     "xedge.api.model": ("Model", "Prediction", "load"),
     "xedge.api.report": ("report",),
     "xedge.api.run": ("run", "run_on"),
@@ -60,6 +61,7 @@ _MODULES = {
     "xedge.conversion.pipeline": ("Converted",),
     "xedge.device.cooldown": ("Cooldown",),
     "xedge.errors": ("XedgeError",),
+    "xedge.evaluating.planning": ("EvaluatePlan",),
     "xedge.evaluating.report": ("EvaluateReport",),
     "xedge.inspection.analysis": ("AnalyzeReport",),
     "xedge.inspection.costing": ("Cost",),
@@ -80,6 +82,7 @@ __all__ = [
     "Converted",
     "Cooldown",
     "Cost",
+    "EvaluatePlan",
     "EvaluateReport",
     "Execution",
     "Manifest",
@@ -97,6 +100,7 @@ __all__ = [
     "convert",
     "cost",
     "evaluate",
+    "evaluate_plan",
     "load",
     "report",
     "run",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from xedge.bundle.opening import opened
 from xedge.device.board import usable_cores
@@ -17,6 +19,7 @@ from xedge.quantization.gate import Budget
 # The report's type needs the packages of the extra; whoever imports this module may not have them.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from xedge.evaluating.planning import EvaluatePlan
     from xedge.evaluating.report import EvaluateReport
 
 Report = Callable[[str], None]
@@ -78,12 +81,35 @@ def evaluate(
         photos = photos if limit is None else photos.sample(limit, seed=0)
         if budget.max_drop_points is not None and not photos.labelled:
             raise InputError(f"{data}: {parameter('max_drop_points')} needs photos with labels; give class folders")
-        try:
-            from xedge.evaluating import cluster, run  # noqa: PLC0415 - Dask is imported for evaluations alone
-        except ModuleNotFoundError as error:
-            raise MissingRuntimeError(f"{error.name} is needed and not installed: {EXTRA}") from error
+        run, cluster = _part("run"), _part("cluster")
         evaluation = run.evaluation_of(members, photos, folder, runtime=runtime, skip_damaged=skip_damaged)
         client = stack.enter_context(
             cluster.local(workers or usable_cores()) if scheduler is None else cluster.running(scheduler)
         )
-        return run.evaluate_on(client, evaluation, budget, answers=answers, report=report, progress=progress)
+        found: EvaluateReport = run.evaluate_on(
+            client, evaluation, budget, answers=answers, report=report, progress=progress
+        )
+        return found
+
+
+def evaluate_plan(output: Pathlike, *, max_drop_points: float) -> EvaluatePlan:
+    """Return on how many photos a drop below a limit would be proved, from what was evaluated so far.
+
+    Args:
+        output: The folder of an evaluation, finished or not.
+        max_drop_points: The limit of the drop of the top-1 accuracy, in percentage points.
+
+    Raises:
+        InputError: Nothing was evaluated there that could be compared.
+        MissingRuntimeError: The packages of the extra ``cluster`` are not installed.
+    """
+    found: EvaluatePlan = _part("planning").plan_of(Path(output), max_drop_points)
+    return found
+
+
+def _part(name: str) -> Any:
+    """Return a module of ``xedge.evaluating``; Dask and Arrow are imported for evaluations alone."""
+    try:
+        return importlib.import_module(f"xedge.evaluating.{name}")
+    except ModuleNotFoundError as error:
+        raise MissingRuntimeError(f"{error.name} is needed and not installed: {EXTRA}") from error

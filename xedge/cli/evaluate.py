@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from xedge.api.evaluate import evaluate
+from xedge.api.evaluate import evaluate, evaluate_plan
 from xedge.cli.console import Console, percent, table
-from xedge.errors import UNDECIDED, CheckError
+from xedge.errors import UNDECIDED, CheckError, UsageError, parameter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from xedge.evaluating.planning import EvaluatePlan
     from xedge.evaluating.report import Against, EvaluatedBundle, EvaluateReport
 
 # Of more classes than this, only the worst are shown.
@@ -20,6 +21,10 @@ SIGNIFICANT = 0.05
 def main(options: argparse.Namespace) -> int:
     """Evaluate bundles on many photos and print what they lost against the reference."""
     console = Console(options.json, options.quiet)
+    if options.plan:
+        return _plan(options, console)
+    if options.data is None:
+        raise UsageError(f"{parameter('data')} is missing: say which photos to evaluate on")
     report = evaluate(
         *options.bundles,
         data=options.data,
@@ -38,6 +43,37 @@ def main(options: argparse.Namespace) -> int:
     )
     console.result(report, text(report))
     return _code(report)
+
+
+def _plan(options: argparse.Namespace, console: Console) -> int:
+    """Say on how many photos a drop could be proved."""
+    if options.max_drop_points is None:
+        raise UsageError(f"--plan needs {parameter('max_drop_points')}, the drop below which to stay")
+    plan = evaluate_plan(options.output, max_drop_points=options.max_drop_points)
+    console.result(plan, plan_text(plan))
+    return 0
+
+
+def plan_text(plan: EvaluatePlan) -> str:
+    """Return the plan as a person reads it."""
+    points = plan.max_drop_points
+    rows = [
+        [
+            one.bundle,
+            str(one.photos),
+            str(one.lost),
+            str(one.won),
+            f"{100 * (one.lost - one.won) / one.photos:+.2f}",
+            "no number" if one.photos_to_prove is None else str(one.photos_to_prove),
+        ]
+        for one in plan.bundles
+    ]
+    header = ["bundle", "photos so far", "lost", "won", "drop, points", f"photos for a drop below {points:g}"]
+    return (
+        f"{plan.photos} photos in {plan.data}; against {plan.reference}\n\n{table(rows, header)}\n\n"
+        f"So many photos put the 95 % interval of the drop below {points:g} points with a chance of 80 %, if photos\n"
+        "change as often as they did so far."
+    )
 
 
 def _code(report: EvaluateReport) -> int:

@@ -192,8 +192,8 @@ def _add_evaluate(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser(  # type: ignore[attr-defined]
         "evaluate", help="score bundles on many photos, on all cores or on a cluster, and go on where it stopped"
     )
-    p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="A bundle: its folder or its zip.")
-    _add_photos(p, "The photos to score", required=True)
+    p.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE", help="A bundle: its folder or its zip.")
+    _add_photos(p, "The photos to score")
     p.add_argument("--limit", type=positive, metavar="N", help="Score N of the photos, chosen by a fixed seed.")
     p.add_argument(
         "--output",
@@ -229,6 +229,12 @@ def _add_evaluate(commands: Commands) -> None:  # type: ignore[valid-type]
         help="The least agreement with that bundle, in percent of the photos.",
     )
     p.add_argument(
+        "--plan",
+        action="store_true",
+        help="Evaluate nothing: say on how many photos a drop below --max-drop would be proved, judging by the results "
+        "in --output so far.",
+    )
+    p.add_argument(
         "--skip-damaged",
         type=whole,
         default=0,
@@ -238,10 +244,9 @@ def _add_evaluate(commands: Commands) -> None:  # type: ignore[valid-type]
     _add_reporting(p)
 
 
-def _add_photos(parser: argparse.ArgumentParser, words: str, *, required: bool = False) -> None:
+def _add_photos(parser: argparse.ArgumentParser, words: str) -> None:
     parser.add_argument(
         "--data",
-        required=required,
         metavar="DATA",
         help=f"{words}: a folder with one folder for each class, a flat folder, a .tar, WebDataset or Parquet shards; "
         "a path, a pattern, or an address such as 's3://bucket/val-*.tar'.",

@@ -170,7 +170,7 @@ def evaluate_all(
         ResourceError: A chunk's worker died several times.
         ConnectionLostError: The scheduler is gone.
     """
-    threads = max(1, sum(client.nthreads().values()))
+    threads = threads_of(client)
     waiting: dict[Any, Chunk] = {}
     versions = tuple(environment.items())
 
@@ -188,6 +188,12 @@ def evaluate_all(
         if following is not None:
             finished.add(_connected(client, lambda following=following: submit(following)))  # type: ignore[misc]
         yield chunk, done
+
+
+def threads_of(client: Client) -> int:
+    """Return the number of threads that the workers have together, at least 1."""
+    threads: dict[str, int] = _connected(client, client.nthreads)
+    return max(1, sum(threads.values()))
 
 
 def _result(client: Client, future: Any, chunk: Chunk) -> Evaluated:

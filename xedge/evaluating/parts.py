@@ -78,14 +78,16 @@ class Shelf:
 
     def has(self, chunk: Chunk) -> bool:
         """Whether the part of a chunk is there and whole, and its photos are still the same."""
+        return self.digest(chunk.index) == chunk.digest
+
+    def digest(self, index: int) -> str | None:
+        """Return the digest of the chunk of which a part is; None if the part is not there or not whole."""
         try:
-            with pq.ParquetFile(self._file(chunk.index), page_checksum_verification=True) as file:
-                found: bool = (file.schema_arrow.metadata or {}).get(_DIGEST) == chunk.digest.encode()
-                if found:
-                    file.read()
-                return found
+            with pq.ParquetFile(self._file(index), page_checksum_verification=True) as file:
+                file.read()
+                return str((file.schema_arrow.metadata or {}).get(_DIGEST, b"").decode())
         except (OSError, pa.ArrowException):
-            return False
+            return None
 
     def write(self, chunk: Chunk, done: Evaluated, rows: Rows) -> None:
         """Write the part of a chunk.

@@ -16,8 +16,9 @@ from xedge._version import __version__
 from xedge.bundle.reading import MANIFEST, Bundle
 from xedge.errors import InputError, UsageError, parameter
 from xedge.evaluating.chunks import Chunk, chunk_count, chunks_of
-from xedge.evaluating.cluster import check_workers, deliver, evaluate_all
+from xedge.evaluating.cluster import check_workers, deliver, evaluate_all, threads_of
 from xedge.evaluating.parts import FOLDER, Shelf, parts_key
+from xedge.evaluating.planning import Index, write_index
 from xedge.evaluating.report import Against, EvaluatedBundle, EvaluateReport
 from xedge.evaluating.tally import Damage, Tally, damage_of, tally_of
 from xedge.evaluating.work import Delivery
@@ -178,7 +179,8 @@ def _compute(
 ) -> None:
     """Have workers evaluate the chunks whose parts are missing, and write each part as it comes."""
     total = len(evaluation.photos.files)
-    counted = _Progress(total, progress)
+    write_index(evaluation.output, _index(evaluation, shelves))
+    counted = _Progress(total, threads_of(client), progress)
     deliver(client, {one.delivery.sha256: _files(one.bundle) for one in evaluation.members})
     damaged: list[str] = []
 
@@ -196,9 +198,19 @@ def _compute(
             check_damage(damaged, evaluation.skip_damaged)
             for key, rows in done.rows.items():
                 shelves[key].write(chunk, done, rows)
-            counted.done(len(chunk.names))
+            counted.done(len(chunk.names), done.seconds)
     finally:
         report(counted.words())
+
+
+def _index(evaluation: Evaluation, shelves: Mapping[str, Shelf]) -> Index:
+    return Index(
+        data=str(evaluation.photos.root),
+        photos=len(evaluation.photos.files),
+        chunks=chunk_count(evaluation.photos),
+        reference=evaluation.reference.name,
+        bundles={one.name: shelves[one.delivery.sha256].folder.name for one in evaluation.members},
+    )
 
 
 def check_damage(damaged: Sequence[str], most: int) -> None:
@@ -221,21 +233,24 @@ class _Progress:
 
     Args:
         total: The number of photos.
+        threads: The number of the workers' threads when it began.
         tell: A function that is told one line.
     """
 
-    def __init__(self, total: int, tell: Report) -> None:
-        self._total, self._tell = total, tell
+    def __init__(self, total: int, threads: int, tell: Report) -> None:
+        self._total, self._threads, self._tell = total, threads, tell
         self._kept = self._done = 0
+        self._busy = 0.0
         self._start = time.monotonic()
 
     def kept(self, photos: int) -> None:
         """Count photos whose parts were there already."""
         self._kept += photos
 
-    def done(self, photos: int) -> None:
-        """Count photos that were evaluated now."""
+    def done(self, photos: int, seconds: float) -> None:
+        """Count photos that were evaluated now, and the seconds for which a worker was busy with them."""
         self._done += photos
+        self._busy += seconds
         passed = time.monotonic() - self._start
         left = self._total - self._kept - self._done
         self._tell(
@@ -247,7 +262,10 @@ class _Progress:
         """Return what was done in all."""
         passed = time.monotonic() - self._start
         kept = f", {self._kept} were done before" if self._kept else ""
-        speed = f" in {duration(passed)}, {self._done / passed:.1f} photos/s" if self._done else ""
+        speed = ""
+        if self._done:
+            busy = 100 * self._busy / passed / self._threads
+            speed = f" in {duration(passed)}, {self._done / passed:.1f} photos/s, workers busy {busy:.0f} % of the time"
         left = self._total - self._kept - self._done
         missing = f"; {left} are missing, and the same command goes on" if left else ""
         return f"evaluate   {self._done} photos{speed}{kept}{missing}"
