@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -213,30 +211,6 @@ def test_a_tar_that_was_cut_off_is_told_when_its_photo_is_read(folder: PhotoSet,
 def test_an_address_survives_a_path() -> None:
     assert address_of(Path("s3://bucket/val-*.tar")) == "s3://bucket/val-*.tar"
     assert address_of("photos/val") == "photos/val"
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Any]:
-    """A bucket on a server that speaks S3 on loopback, and what a process needs to reach it."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    reached = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
-    reached |= {"AWS_DEFAULT_REGION": "us-east-1"}
-    before = {name: os.environ.get(name) for name in reached}
-    os.environ.update(reached)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="photos")
-    yield client
-    server.stop()
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
 
 
 def test_every_form_is_read_from_s3(bucket: Any, folder: PhotoSet, flat: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ KINDS = {
     "xedge.verify/2": ("xedge.inspection.verification", "VerifyReport"),
     "xedge.analyze/1": ("xedge.inspection.analysis", "AnalyzeReport"),
     "xedge.benchmark/2": ("xedge.measuring.recommendation", "BenchmarkReport"),
-    "xedge.compare/1": ("xedge.measuring.comparison", "Comparison"),
+    "xedge.compare/2": ("xedge.measuring.comparison", "Comparison"),
     "xedge.cost/1": ("xedge.inspection.costing", "Cost"),
     "xedge.doctor/1": ("xedge.doctor.examination", "Examination"),
 }

@@ -310,7 +310,7 @@ def _add_compare(commands: Commands) -> None:  # type: ignore[valid-type]
         type=Path,
         nargs="+",
         metavar="RUN.json|BUNDLE",
-        help="A JSON file that run --json wrote, or a bundle; bundles are run in turns.",
+        help="A JSON file that run or evaluate wrote with --json, or a bundle; bundles are run in turns.",
     )
     p.add_argument("--across", action="store_true", help="Also compare timings of different boards.")
     p.add_argument("--data", type=Path, metavar="DIR", help="Labelled photos to score bundles on.")

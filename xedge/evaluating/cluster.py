@@ -45,7 +45,8 @@ def local(workers: int) -> Iterator[Client]:
                 threads_per_worker=1,
                 processes=True,
                 memory_limit=0,  # a runtime's memory is flat; a limit would pause and kill workers for the page cache
-                dashboard_address=None,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",  # the port that is usual may be taken
                 preload=["xedge.evaluating.preload"],
                 silence_logs=logging.CRITICAL,
             )
