@@ -7,10 +7,12 @@ PHOTOS is a folder of labelled photos in class folders. They are repeated under 
 CSV file of their classes, until there are as many as asked for. In each round, a bare loop (read, decode, classify;
 one process, one thread), an evaluation with one worker and one with two workers take the same photos one after another.
 Then two workers evaluate all of COUNT photos. The program prints photos per second, their ratios, the share of the time
-for which workers were busy, and the peak memory of the client and of the workers for both numbers of photos. Run it on
-an idle machine with at least two cores. The exit code is 1 if an evaluation with one worker takes more than 5 % longer
-than the loop for each photo, if two workers are less than 1.8 times as fast as one, or if a process takes more than
-5 % more memory for COUNT photos than for those of a round.
+for which workers were busy, and the peak memory of the client and of the workers for both numbers of photos. It also
+prints the processor time for each photo, of the loop and of all processes of an evaluation together, which other programs
+on the machine disturb less: that of an evaluation is what COUNT photos take beyond those of a round with two workers. Run
+it on an idle machine with at least two cores. The exit code is 1 if an evaluation with one worker takes more than 5 %
+longer than the loop for each photo, if two workers are less than 1.8 times as fast as one, or if a process takes more
+than 5 % more memory for COUNT photos than for those of a round.
 """
 
 from __future__ import annotations
@@ -55,15 +57,15 @@ def repeated(photos: PhotoFolder, count: int, folder: Path) -> list[str]:
     return ["--data", str(links), "--truth", str(truth)]
 
 
-def loop(bundle: Path, folder: Path) -> float:
-    """Return the photos per second of a bare loop over a folder, in this process."""
+def loop(bundle: Path, folder: Path) -> tuple[float, float]:
+    """Return the photos per second of a bare loop over a folder in this process, and its processor seconds a photo."""
     one = open_bundle(bundle)
     classifier, _ = open_bundle_classifier(one, RunOptions(threads=1).settings(one))
     files = read_folder(folder).files
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     for file in files:
         classifier.classify(one.manifest.preprocessing.pixels(file)).argmax()
-    return len(files) / (time.perf_counter() - start)
+    return len(files) / (time.perf_counter() - start), (time.process_time() - processor) / len(files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +77,14 @@ class Evaluated:
         busy: The share of that time for which workers computed, 0 to 1.
         client_bytes: The peak memory of the client.
         worker_bytes: The peak memory of the largest worker.
+        processor_s: The processor time of all processes together, from their start to their end.
     """
 
     per_second: float
     busy: float
     client_bytes: int
     worker_bytes: int
+    processor_s: float
 
 
 def evaluate(bundle: Path, data: list[str], workers: int) -> Evaluated:
@@ -102,6 +106,7 @@ def evaluate(bundle: Path, data: list[str], workers: int) -> Evaluated:
         busy=int(found[2]) / 100,
         client_bytes=peaks.of.pop(running.pid),
         worker_bytes=max(peaks.of.values()),
+        processor_s=sum(peaks.ticks.values()) / os.sysconf("SC_CLK_TCK"),
     )
 
 
@@ -115,6 +120,7 @@ class Peaks(threading.Thread):
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self.pid, self.of, self.ended = pid, dict[int, int](), threading.Event()
+        self.ticks: dict[int, int] = {}
         self.start()
 
     def run(self) -> None:
@@ -124,6 +130,8 @@ class Peaks(threading.Thread):
                 peak = re.search(r"VmHWM:\s+(\d+) kB", text(Path(f"/proc/{pid}/status")))
                 if peak is not None:
                     self.of[pid] = int(peak[1]) * 1024
+                    fields = text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+                    self.ticks[pid] = int(fields[11]) + int(fields[12]) if fields else self.ticks.get(pid, 0)
 
 
 def below(pid: int) -> list[int]:
@@ -153,7 +161,7 @@ def main() -> int:
     parser.add_argument("--loop", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.loop:
-        print(loop(options.bundle, options.photos))
+        print(*loop(options.bundle, options.photos))
         return 0
     photos = read_folder(options.photos)
     with tempfile.TemporaryDirectory() as scratch:
@@ -163,7 +171,7 @@ def main() -> int:
     return judged(rounds, many, options)
 
 
-Round = tuple[float, Evaluated, Evaluated]
+Round = tuple[float, float, Evaluated, Evaluated]
 
 
 def one_round(bundle: Path, data: list[str], number: int) -> Round:
@@ -171,7 +179,8 @@ def one_round(bundle: Path, data: list[str], number: int) -> Round:
     command = [sys.executable, __file__, str(bundle), data[1], "--loop"]
     # As Dask sets it for its workers.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    bare = float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    bare, processor_s = map(float, said.split())
     one, two = (evaluate(bundle, data, workers) for workers in (1, 2))
     print(
         f"round {number}: loop {bare:.1f} photos/s, one worker {one.per_second:.1f} ({bare / one.per_second - 1:+.1%} "
@@ -179,19 +188,26 @@ def one_round(bundle: Path, data: list[str], number: int) -> Round:
         f"busy {two.busy:.0%})",
         flush=True,
     )
-    return bare, one, two
+    return bare, processor_s, one, two
 
 
 def judged(rounds: list[Round], many: Evaluated, options: argparse.Namespace) -> int:
     """Print the medians over the rounds and the memory; return the exit code."""
-    overhead = median(bare / one.per_second - 1 for bare, one, _ in rounds)
-    speedup = median(two.per_second / one.per_second for _, one, two in rounds)
-    last = rounds[-1][2]
+    overhead = median(bare / one.per_second - 1 for bare, _, one, _ in rounds)
+    speedup = median(two.per_second / one.per_second for _, _, one, two in rounds)
+    last = rounds[-1][3]
     growth = {
         "client": many.client_bytes / last.client_bytes - 1,
         "largest worker": many.worker_bytes / last.worker_bytes - 1,
     }
     print(f"one worker takes {overhead:+.1%} time of the loop; two workers are {speedup:.2f} times as fast as one")
+    alone = median(seconds for _, seconds, _, _ in rounds)
+    few_s = median(two.processor_s for _, _, _, two in rounds)
+    together = (many.processor_s - few_s) / (options.count - options.round_count)
+    print(
+        f"processor time for each photo: loop {1000 * alone:.2f} ms, evaluation {1000 * together:.2f} ms in all its "
+        f"processes ({together / alone - 1:+.1%})"
+    )
     print(f"{options.count} photos on two workers: {many.per_second:.1f} photos/s, busy {many.busy:.0%}")
     for name, few_bytes, many_bytes in (
         ("client", last.client_bytes, many.client_bytes),

@@ -432,3 +432,14 @@ def test_evaluations_are_compared_with_runs_on_the_same_photos(
     assert any(note.startswith("not timed: ") for note in found["notes"])
     shown = here("compare", serial / "report.json", run)
     assert "not timed" in shown.stdout
+
+
+def test_what_is_not_installed_is_named(
+    here: Command, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("xedge.evaluating", "distributed"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    done = here("evaluate", bundles / "tflite_int8", "--data", PHOTOS, "--output", tmp_path)
+    assert done.returncode == 6
+    assert "distributed is needed and not installed: pip install 'xedge[cluster]'" in done.stderr

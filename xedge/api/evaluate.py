@@ -12,9 +12,11 @@ from xedge.bundle.opening import opened
 from xedge.device.board import usable_cores
 from xedge.errors import InputError, MissingRuntimeError, UsageError, parameter
 from xedge.files import check_writable
-from xedge.photos.reading import read_photos
-from xedge.photos.stored import EXTRA
+from xedge.measuring.starting import RunOptions
+from xedge.photos.reading import address_of, read_photos
+from xedge.photos.stored import EXTRA, is_remote
 from xedge.quantization.gate import Budget
+from xedge.runtimes.classifier import open_bundle_classifier
 
 # The report's type needs the packages of the extra; whoever imports this module may not have them.
 TYPE_CHECKING = False
@@ -77,7 +79,11 @@ def evaluate(
     check_writable(folder)
     with ExitStack() as stack:
         members = [stack.enter_context(opened(Path(bundle))) for bundle in bundles]
-        photos = read_photos(data, truth)
+        for one in members if scheduler is None else ():
+            # In a fork of this process, which still has one thread: a damaged artifact would crash each worker.
+            open_bundle_classifier(one, RunOptions(threads=1).settings(one), runtime)
+        # Workers of another's cluster have other working folders.
+        photos = read_photos(data if scheduler is None else _absolute(data), truth)
         photos = photos if limit is None else photos.sample(limit, seed=0)
         if budget.max_drop_points is not None and not photos.labelled:
             raise InputError(f"{data}: {parameter('max_drop_points')} needs photos with labels; give class folders")
@@ -90,6 +96,11 @@ def evaluate(
             client, evaluation, budget, answers=answers, report=report, progress=progress
         )
         return found
+
+
+def _absolute(data: Pathlike) -> Pathlike:
+    """Return a path on this machine as an absolute one; an address is one already."""
+    return data if is_remote(address_of(data)) else Path(data).absolute()
 
 
 def evaluate_plan(output: Pathlike, *, max_drop_points: float) -> EvaluatePlan:

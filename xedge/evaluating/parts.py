@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,9 @@ class Shelf:
             ResourceError: There is no space or no permission.
         """
         columns = {
-            "photo": pa.array(chunk.names, pa.string()),
+            "photo": pa.array(_unicode(chunk.names), pa.string()),
             "sha256": pa.array(done.sha256, pa.binary(32)),
-            "damage": pa.array(done.damage, pa.string()),
+            "damage": pa.array(_unicode(done.damage), pa.string()),
             "truth": pa.array(chunk.truth or [-1] * len(chunk.names), pa.int32()),
             "top": _lists(rows.top.astype(np.int32)),
             "probability": _lists(rows.probability),
@@ -136,6 +136,11 @@ class Shelf:
     def all(self, count: int) -> Iterator[Part]:
         """Yield the parts of all chunks in order."""
         return (self.read(index) for index in range(count))
+
+
+def _unicode(texts: Sequence[str]) -> list[str]:
+    """Return texts that Parquet can hold: the name of a file may be any bytes."""
+    return [one.encode("utf-8", "backslashreplace").decode() for one in texts]
 
 
 def _lists(values: Tensor) -> Any:
