@@ -4,15 +4,15 @@
     python benchmarks/evaluate_scale.py BUNDLE PHOTOS [--count 50000] [--rounds 3] [--round-count 5000]
 
 PHOTOS is a folder of labelled photos in class folders. They are repeated under other names, by a folder of links with a
-CSV file of their classes, until there are as many as asked for. In each round, a bare loop (read, decode, classify;
-one process, one thread), an evaluation with one worker and one with two workers take the same photos one after another.
+CSV file of their classes, until there are as many as asked for. In each round, a bare loop (read, decode, classify; one
+process, one thread), an evaluation with one worker and one with two workers take the same photos one after another.
 Then two workers evaluate all of COUNT photos. The program prints photos per second, their ratios, the share of the time
 for which workers were busy, and the peak memory of the client and of the workers for both numbers of photos. It also
-prints the processor time for each photo, of the loop and of all processes of an evaluation together, which other programs
-on the machine disturb less: that of an evaluation is what COUNT photos take beyond those of a round with two workers. Run
-it on an idle machine with at least two cores. The exit code is 1 if an evaluation with one worker takes more than 5 %
-longer than the loop for each photo, if two workers are less than 1.8 times as fast as one, or if a process takes more
-than 5 % more memory for COUNT photos than for those of a round.
+prints the processor time for each photo, of the loop and of all processes of an evaluation together, which other
+programs on the machine disturb less: that of an evaluation is what COUNT photos take beyond those of a round with two
+workers. Run it on an idle machine with at least two cores. The exit code is 1 if an evaluation with one worker takes
+more than 5 % longer than the loop for each photo, if two workers are less than 1.8 times as fast as one, or if a
+process takes more than 5 % more memory for COUNT photos than for those of a round.
 """
 
 from __future__ import annotations
