@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from xedge.conversion.pipeline import Converted
     from xedge.device.cooldown import Cooldown
     from xedge.errors import XedgeError
-    from xedge.evaluating.planning import EvaluatePlan
-    from xedge.evaluating.report import EvaluateReport
+    from xedge.evaluating.report import EvaluatePlan, EvaluateReport
     from xedge.inspection.analysis import AnalyzeReport
     from xedge.inspection.costing import Cost
     from xedge.inspection.verification import VerifyReport
@@ -61,8 +60,7 @@ _MODULES = {
     "xedge.conversion.pipeline": ("Converted",),
     "xedge.device.cooldown": ("Cooldown",),
     "xedge.errors": ("XedgeError",),
-    "xedge.evaluating.planning": ("EvaluatePlan",),
-    "xedge.evaluating.report": ("EvaluateReport",),
+    "xedge.evaluating.report": ("EvaluatePlan", "EvaluateReport"),
     "xedge.inspection.analysis": ("AnalyzeReport",),
     "xedge.inspection.costing": ("Cost",),
     "xedge.inspection.verification": ("VerifyReport",),

@@ -16,7 +16,7 @@ KINDS = {
     "xedge.run/2": ("xedge.measuring.report", "RunReport"),
     "xedge.run-on/2": ("xedge.remote.run", "RemoteRun"),
     "xedge.evaluate/1": ("xedge.evaluating.report", "EvaluateReport"),
-    "xedge.evaluate-plan/1": ("xedge.evaluating.planning", "EvaluatePlan"),
+    "xedge.evaluate-plan/1": ("xedge.evaluating.report", "EvaluatePlan"),
     "xedge.verify/2": ("xedge.inspection.verification", "VerifyReport"),
     "xedge.analyze/1": ("xedge.inspection.analysis", "AnalyzeReport"),
     "xedge.benchmark/2": ("xedge.measuring.recommendation", "BenchmarkReport"),

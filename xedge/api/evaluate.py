@@ -11,18 +11,13 @@ from typing import Any
 from xedge.bundle.opening import opened
 from xedge.device.board import usable_cores
 from xedge.errors import InputError, MissingRuntimeError, UsageError, parameter
+from xedge.evaluating.report import EvaluatePlan, EvaluateReport
 from xedge.files import check_writable
 from xedge.measuring.starting import RunOptions
 from xedge.photos.reading import address_of, read_photos
 from xedge.photos.stored import EXTRA, is_remote
 from xedge.quantization.gate import Budget
 from xedge.runtimes.classifier import open_bundle_classifier
-
-# The report's type needs the packages of the extra; whoever imports this module may not have them.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from xedge.evaluating.planning import EvaluatePlan
-    from xedge.evaluating.report import EvaluateReport
 
 Report = Callable[[str], None]
 Pathlike = str | Path

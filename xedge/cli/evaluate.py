@@ -7,11 +7,7 @@ import argparse
 from xedge.api.evaluate import evaluate, evaluate_plan
 from xedge.cli.console import Console, percent, table
 from xedge.errors import UNDECIDED, CheckError, UsageError, parameter
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from xedge.evaluating.planning import EvaluatePlan
-    from xedge.evaluating.report import Against, EvaluatedBundle, EvaluateReport
+from xedge.evaluating.report import Against, EvaluatedBundle, EvaluatePlan, EvaluateReport
 
 # Of more classes than this, only the worst are shown.
 MOST_CLASSES, WORST_CLASSES = 40, 10

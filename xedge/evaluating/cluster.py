@@ -24,6 +24,12 @@ from xedge.evaluating.work import BundleFiles, Delivery, Evaluated, evaluated
 # So many chunks wait for each thread of a worker, so that none is idle while results travel.
 AHEAD = 3
 CONNECT_S = 20
+# In place of Dask's own, which have the C library give memory back at every chance: the pages of each photo that is
+# decoded would be asked of the kernel again.
+_SPAWNED = {
+    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
+    "distributed.worker.profile.enabled": False,
+}
 # Whose logs would tell once more what is told already. Some of their loggers have levels of their own.
 _LOUD = ("distributed", "tornado", "asyncio")
 
@@ -38,7 +44,7 @@ def local(workers: int) -> Iterator[Client]:
     Raises:
         ResourceError: They cannot be started.
     """
-    with _quiet():
+    with _quiet(), dask.config.set(_SPAWNED):
         try:
             cluster = LocalCluster(
                 n_workers=workers,

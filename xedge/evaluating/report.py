@@ -122,3 +122,44 @@ class EvaluateReport:
         """The verdicts on the budget that there are."""
         found = (one.against.verdict for one in self.bundles if one.against is not None)
         return {verdict for verdict in found if verdict is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedBundle:
+    """What was seen of a bundle so far, and what a proof would take.
+
+    Args:
+        bundle: The name of the bundle.
+        photos: The number of labelled photos that were evaluated on it and on the reference.
+        lost: The number of photos that only the reference classifies correctly.
+        won: The number of photos that only the bundle classifies correctly.
+        photos_to_prove: The number of photos on which a drop below the limit would be proved with a chance of 80 %;
+            None if the drop that was seen is not below it.
+    """
+
+    bundle: str
+    photos: int
+    lost: int
+    won: int
+    photos_to_prove: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatePlan:
+    """On how many photos a drop below a limit would be proved.
+
+    Args:
+        schema: The kind of this document and its version.
+        data: The folder, file or address of the photos.
+        photos: The number of photos of the set, evaluated or not.
+        reference: The name of the bundle with which the others are compared.
+        max_drop_points: The limit in percentage points.
+        bundles: The other bundles.
+    """
+
+    schema: Literal["xedge.evaluate-plan/1"] = "xedge.evaluate-plan/1"
+    data: str
+    photos: int
+    reference: str
+    max_drop_points: float
+    bundles: tuple[PlannedBundle, ...]
