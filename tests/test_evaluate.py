@@ -204,7 +204,7 @@ class Cluster:
         self._folder = folder
         self.file = folder / "scheduler.json"
         self.scheduler = self._start("dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", self.file)
-        until(self.file.exists)
+        until(lambda: self.file.exists() and self.file.read_text().endswith("}"))  # it is not written in one step
         self.address = json.loads(self.file.read_text())["address"]
         self.workers = [self.worker() for _ in range(workers)]
 
