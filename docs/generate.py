@@ -38,6 +38,8 @@ NOTE = "<!-- Written by docs/generate.py from the program; change it there. -->"
 FILES = {"manifest": "A bundle's manifest.json", "confusion": "A bundle's confusion.json"}
 TITLES = {"run": "A run", "run-on": "Runs on another machine", "verify": "A verification", "analyze": "An analysis"}
 TITLES |= {
+    "evaluate": "An evaluation",
+    "evaluate-plan": "A plan of an evaluation",
     "benchmark": "A benchmark",
     "compare": "A comparison",
     "cost": "A network's cost",

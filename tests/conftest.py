@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 # In this process models are built and trained, which Keras' light backend cannot; commands choose their own.
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -235,3 +236,27 @@ def shared() -> Path:
     path = Path(folder) / "data"
     assert (path / "xception_clothing.keras").is_file(), f"XEDGE_SHARED={folder} has no data/xception_clothing.keras"
     return path
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[Any]:
+    """A bucket on a server that speaks S3 on loopback, and what a process needs to reach it."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    reached = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    reached |= {"AWS_DEFAULT_REGION": "us-east-1"}
+    before = {name: os.environ.get(name) for name in reached}
+    os.environ.update(reached)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="photos")
+    yield client
+    server.stop()
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value

@@ -12,9 +12,10 @@ from PIL import Image
 from tests.conftest import Command
 from xedge.errors import InputError
 from xedge.models.compact import embedded
+from xedge.photos.calibration import read_calibration
 from xedge.photos.decoding import photo_suffixes
 from xedge.photos.preprocess import scheme
-from xedge.photos.sets import read_calibration, read_folder
+from xedge.photos.sets import read_folder
 
 PHOTO = Image.open(embedded.test_photos().files[0]).convert("RGB")
 GREY = PHOTO.convert("L")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xedge.api.benchmark import benchmark
     from xedge.api.compare import compare
     from xedge.api.convert import convert
+    from xedge.api.evaluate import evaluate, evaluate_plan
     from xedge.api.explain import explain
     from xedge.api.model import Model, Prediction, load
     from xedge.api.report import report
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from xedge.conversion.pipeline import Converted
     from xedge.device.cooldown import Cooldown
     from xedge.errors import XedgeError
+    from xedge.evaluating.report import EvaluatePlan, EvaluateReport
     from xedge.explaining.explanation import Explanation
     from xedge.inspection.analysis import AnalyzeReport
     from xedge.inspection.costing import Cost
@@ -50,6 +52,7 @@ _MODULES = {
     "xedge.api.benchmark": ("benchmark",),
     "xedge.api.compare": ("compare",),
     "xedge.api.convert": ("convert",),
+    "xedge.api.evaluate": ("evaluate", "evaluate_plan"),
     "xedge.api.explain": ("explain",),
     "xedge.api.model": ("Model", "Prediction", "load"),
     "xedge.api.report": ("report",),
@@ -60,6 +63,7 @@ _MODULES = {
     "xedge.conversion.pipeline": ("Converted",),
     "xedge.device.cooldown": ("Cooldown",),
     "xedge.errors": ("XedgeError",),
+    "xedge.evaluating.report": ("EvaluatePlan", "EvaluateReport"),
     "xedge.explaining.explanation": ("Explanation",),
     "xedge.inspection.analysis": ("AnalyzeReport",),
     "xedge.inspection.costing": ("Cost",),
@@ -80,6 +84,8 @@ __all__ = [
     "Converted",
     "Cooldown",
     "Cost",
+    "EvaluatePlan",
+    "EvaluateReport",
     "Execution",
     "Explanation",
     "Manifest",
@@ -96,6 +102,8 @@ __all__ = [
     "compare",
     "convert",
     "cost",
+    "evaluate",
+    "evaluate_plan",
     "explain",
     "load",
     "report",

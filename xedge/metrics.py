@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import ceil, comb, sqrt
 from statistics import mean, stdev
 
 import numpy as np
 
-from xedge.types import FloatArray, IntArray
+from xedge.types import BoolArray, DoubleArray, FloatArray, IntArray
 from xedge.vocabulary import OutputKind
 
 # Shares are quotients of whole numbers, which documents hold in decimals.
@@ -163,12 +163,23 @@ def accuracy(probabilities: FloatArray, truth: IntArray) -> Accuracy:
         probabilities: The probabilities (N, classes) that the classifier gave.
         truth: The indices (N,) of the true classes.
     """
-    correct = probabilities.argmax(1) == truth
+    many = probabilities.shape[1] > 5
+    among_five = ranks(probabilities, truth) < 5 if many else None
+    return accuracy_of(probabilities.argmax(1) == truth, among_five)
+
+
+def accuracy_of(correct: BoolArray, among_five: BoolArray | None) -> Accuracy:
+    """Return the accuracy of a classifier from what became of each photo.
+
+    Args:
+        correct: Whether the true class is the most probable one, for each photo (N,).
+        among_five: Whether it is among the five most probable ones (N,); None below six classes.
+    """
     return Accuracy(
-        photos=len(truth),
+        photos=len(correct),
         top1=float(correct.mean()),
-        top5=float((ranks(probabilities, truth) < 5).mean()) if probabilities.shape[1] > 5 else None,
-        interval95=wilson(int(correct.sum()), len(truth)),
+        top5=float(among_five.mean()) if among_five is not None else None,
+        interval95=wilson(int(correct.sum()), len(correct)),
     )
 
 
@@ -209,24 +220,57 @@ def confusion(answers: IntArray, truth: IntArray, labels: Sequence[str]) -> Conf
     return Confusion(classes=classes, cells=cells)
 
 
-def agreement(probabilities: FloatArray, reference: FloatArray) -> Agreement:
-    """Return how close probabilities are to those of a reference.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Differences:
+    """How far probabilities are from those of a reference, photo by photo: what ``Agreement`` is made of.
+
+    Args:
+        same: Whether the top-1 class is the same, for each photo (N,).
+        total_variation: The total variation distance (N,) float64, 0 to 1.
+        max_difference: The greatest absolute difference of one probability (N,) float64, 0 to 1.
+        noise: The sum of the squared differences of the centred log-probabilities (N,) float64.
+        signal: The sum of the squared centred log-probabilities of the reference (N,) float64.
+    """
+
+    same: BoolArray
+    total_variation: DoubleArray
+    max_difference: DoubleArray
+    noise: DoubleArray
+    signal: DoubleArray
+
+
+def differences(probabilities: FloatArray, reference: FloatArray) -> Differences:
+    """Return how far probabilities are from those of a reference, photo by photo.
 
     Args:
         probabilities: The probabilities (N, classes) to compare.
         reference: The probabilities (N, classes) of the reference for the same photos.
     """
-    same = probabilities.argmax(1) == reference.argmax(1)
     difference = np.abs(probabilities - reference)
     logits = centred_logits(reference)
-    power = float(((centred_logits(probabilities) - logits) ** 2).sum())
-    signal = float((logits**2).sum())
+    return Differences(
+        same=probabilities.argmax(1) == reference.argmax(1),
+        total_variation=difference.sum(1).astype(np.float64) / 2,
+        max_difference=difference.max(1).astype(np.float64),
+        noise=((centred_logits(probabilities) - logits) ** 2).sum(1).astype(np.float64),
+        signal=(logits**2).sum(1).astype(np.float64),
+    )
+
+
+def agreement(probabilities: FloatArray, reference: FloatArray) -> Agreement:
+    """Return how close probabilities are to those of a reference; arguments are those of ``differences``."""
+    return agreement_of(differences(probabilities, reference))
+
+
+def agreement_of(found: Differences) -> Agreement:
+    """Return the agreement over all photos from what was found for each of them."""
+    power, signal = float(found.noise.sum()), float(found.signal.sum())
     return Agreement(
-        photos=len(same),
-        agreement=float(same.mean()),
-        interval95=wilson(int(same.sum()), len(same)),
-        total_variation=float(difference.sum(1).mean() / 2),
-        max_difference=float(difference.max()),
+        photos=len(found.same),
+        agreement=float(found.same.mean()),
+        interval95=wilson(int(found.same.sum()), len(found.same)),
+        total_variation=float(found.total_variation.mean()),
+        max_difference=float(found.max_difference.max()),
         logit_snr_db=float(10 * np.log10(signal / power)) if power > 0 and signal > 0 else None,
     )
 
@@ -381,3 +425,47 @@ def mcnemar(lost: int, won: int) -> float:
     changed = lost + won
     ways = sum(comb(changed, k) for k in range(min(lost, won) + 1))
     return min(1.0, float(2 * ways / 2**changed))
+
+
+# The 97.5 % and 80 % points of the normal distribution.
+_TWO_SIDED_95, _POWER_80 = 1.959964, 0.841621
+
+
+def photos_to_prove(lost: int, won: int, photos: int, max_drop_points: float) -> int | None:
+    """Return on how many photos a drop below a limit would be proved, judging by the photos that were seen.
+
+    So many photos put the whole 95 % interval of the drop below the limit with a chance of 80 % (the sample size for
+    paired proportions; Connor, 1987). Half a photo is added to each cell of the table, so that few changed photos are
+    not taken for none (Agresti and Min, 2005).
+
+    Args:
+        lost: The number of photos that only the reference classifies correctly.
+        won: The number of photos that only the artifact classifies correctly.
+        photos: The number of photos that were seen.
+        max_drop_points: The limit in percentage points.
+
+    Returns:
+        The number of photos; None if the drop that was seen is not below the limit.
+    """
+    worse, better = (lost + 0.5) / (photos + 2), (won + 0.5) / (photos + 2)
+    margin = max_drop_points / 100 - (worse - better)
+    if margin <= 0:
+        return None
+    variance = worse + better - (worse - better) ** 2
+    return ceil((_TWO_SIDED_95 + _POWER_80) ** 2 * variance / margin**2)
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Return p-values adjusted for their number, so that a class stands out by chance in 5 % of evaluations at most.
+
+    Holm, 1979, "A simple sequentially rejective multiple test procedure".
+
+    Args:
+        p_values: The p-value of each comparison.
+    """
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return tuple(adjusted)

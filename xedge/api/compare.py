@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from xedge.api.documents import read_document
 from xedge.errors import InputError, XedgeError
-from xedge.measuring.comparison import Comparison, compare_runs
+from xedge.evaluating.report import EvaluateReport
+from xedge.measuring.comparison import Comparison, Scored, compare_runs
 from xedge.measuring.recommendation import BenchmarkReport
 from xedge.measuring.report import RunReport
 from xedge.measuring.rounds import Measured, Plan, measure_in_rounds
@@ -22,7 +25,8 @@ def compare(
     """Compare runs.
 
     Args:
-        things: JSON files that ``run``, ``run --on`` or ``benchmark`` wrote, and bundles, which are run here in turns.
+        things: JSON files that ``run``, ``run --on``, ``benchmark`` or ``evaluate`` wrote, and bundles, which are run
+            here in turns.
         across: Also compare timings of different boards.
         plan: How bundles are run.
         progress: A function that is told what is being done.
@@ -34,10 +38,10 @@ def compare(
     paths = [Path(thing) for thing in things]
     bundles = [path for path in paths if _is_bundle(path)]
     measured = iter(measure_in_rounds(bundles, plan or Plan(), progress) if bundles else [])
-    runs: list[Measured] = []
+    runs: list[Measured | Scored] = []
     for path in paths:
         if not _is_bundle(path):
-            runs += read_runs(path)
+            runs += _read(path)
             continue
         found = next(measured)
         if isinstance(found, XedgeError):
@@ -56,7 +60,10 @@ def read_runs(path: Path) -> list[Measured]:
     Raises:
         InputError: The file holds none.
     """
-    document = read_document(path)
+    return _runs_of(path, read_document(path))
+
+
+def _runs_of(path: Path, document: Any) -> list[Measured]:
     match document:
         case RunReport():
             return [Measured(run=document, rounds_ms=())]
@@ -65,4 +72,14 @@ def read_runs(path: Path) -> list[Measured]:
         case BenchmarkReport():
             return [row.measured for row in document.rows if row.measured is not None]
         case _:
-            raise InputError(f"{path}: is {document.schema}; give JSON files of run, run --on or benchmark, or bundles")
+            raise InputError(
+                f"{path}: is {document.schema}; give JSON files of run, run --on, benchmark or evaluate, or bundles"
+            )
+
+
+def _read(path: Path) -> Sequence[Measured | Scored]:
+    """Return what a JSON file has to compare; errors are those of ``read_runs``."""
+    document = read_document(path)
+    if not isinstance(document, EvaluateReport):
+        return _runs_of(path, document)
+    return [Scored(**{each.name: getattr(one, each.name) for each in fields(Scored)}) for one in document.bundles]

@@ -15,10 +15,12 @@ from xedge.files import read_text
 KINDS = {
     "xedge.run/2": ("xedge.measuring.report", "RunReport"),
     "xedge.run-on/2": ("xedge.remote.run", "RemoteRun"),
+    "xedge.evaluate/1": ("xedge.evaluating.report", "EvaluateReport"),
+    "xedge.evaluate-plan/1": ("xedge.evaluating.report", "EvaluatePlan"),
     "xedge.verify/2": ("xedge.inspection.verification", "VerifyReport"),
     "xedge.analyze/1": ("xedge.inspection.analysis", "AnalyzeReport"),
     "xedge.benchmark/2": ("xedge.measuring.recommendation", "BenchmarkReport"),
-    "xedge.compare/1": ("xedge.measuring.comparison", "Comparison"),
+    "xedge.compare/2": ("xedge.measuring.comparison", "Comparison"),
     "xedge.explain/1": ("xedge.explaining.explanation", "Explanation"),
     "xedge.cost/1": ("xedge.inspection.costing", "Cost"),
     "xedge.doctor/1": ("xedge.doctor.examination", "Examination"),

@@ -26,6 +26,7 @@ def run(
     bundle: Pathlike,
     *,
     data: Pathlike | EllipsisType | None = ...,
+    truth: Pathlike | None = None,
     limit: int | None = None,
     runs: int | None = None,
     duration_s: float | None = None,
@@ -44,8 +45,10 @@ def run(
 
     Args:
         bundle: The bundle: its folder or its zip.
-        data: Labelled photos to score, in one folder for each class. If it is left out, the embedded model is scored on
-            its own photos; None scores nothing.
+        data: Labelled photos to score: a folder with one folder for each class, a .tar, WebDataset or Parquet shards,
+            as a path, a pattern or an address of fsspec. If it is left out, the embedded model is scored on its own
+            photos; None scores nothing.
+        truth: A file with the classes of the photos, where neither folders nor the files themselves have them.
         limit: The number of photos to score, chosen by a fixed seed; None scores all.
         runs: The exact number of inferences to time; None decides by time.
         duration_s: The time to measure for, in seconds; None stops when every percentile can be told.
@@ -78,7 +81,8 @@ def run(
         one = stack.enter_context(opened(Path(bundle)))
         other = stack.enter_context(opened(Path(against))) if against is not None else None
         named = None if data is ... or data is None else Path(data)
-        photos = photos_for(one, named, limit) if data is not None else None
+        classes = Path(truth) if truth is not None else None
+        photos = photos_for(one, named, limit, classes) if data is not None else None
         return run_bundle(one, photos, options, other=other, progress=progress)
 
 

@@ -36,6 +36,7 @@ Pathlike = str | Path
 def verify(
     *bundles: Pathlike,
     data: Pathlike | None = None,
+    truth: Pathlike | None = None,
     limit: int | None = None,
     model: Pathlike | None = None,
     min_agreement: float | None = None,
@@ -50,6 +51,7 @@ def verify(
     Args:
         bundles: The bundles: folders or zips.
         data: The photos to compare on; None takes the golden photos in the bundle, or the embedded model's own.
+        truth: A file with the classes of the photos; None if the photos have their own, or none.
         limit: The number of photos to take, chosen by a fixed seed; None takes all.
         model: The model's file, where it is not beside the bundles.
         min_agreement: The share of photos on which every pair must have the same first class, 0 to 1; None takes 0.95.
@@ -80,11 +82,11 @@ def verify(
                 f"{bundles[0]}: there is nothing to compare it with, as {parameter(demanded)} demands; give another "
                 f"bundle, or the model's file by {parameter('model')}"
             )
-        pixels, source, truth = _photos(open_ones[0], None if data is None else Path(data), limit)
+        pixels, source, scored = _photos(open_ones[0], data, truth, limit)
         thresholds = Thresholds(max_difference=max_difference)
         if min_agreement is not None:
             thresholds = replace(thresholds, min_agreement=min_agreement)
-        return compare_members(members, pixels, source, truth, thresholds, progress)
+        return compare_members(members, pixels, source, scored, thresholds, progress)
 
 
 def _original(bundles: list[Bundle], model: Path | None, scratch: Path, report: Report) -> list[Member]:
@@ -105,12 +107,15 @@ def _original(bundles: list[Bundle], model: Path | None, scratch: Path, report: 
     return []
 
 
-def _photos(bundle: Bundle, data: Path | None, limit: int | None) -> tuple[list[UInt8Array], str, Truth]:
-    photos = photos_for(bundle, data, limit)
+def _photos(
+    bundle: Bundle, data: Pathlike | None, truth: Pathlike | None, limit: int | None
+) -> tuple[list[UInt8Array], str, Truth]:
+    folder, classes = (None if one is None else Path(one) for one in (data, truth))
+    photos = photos_for(bundle, folder, limit, classes)
     if photos is None:
         return list(bundle.golden().pixels), "the bundle's golden photos", None
     if not photos.files:
         raise InputError(f"{data}: no photos")
     pixels = [bundle.manifest.preprocessing.pixels(file) for file in photos.files]
-    truth = (bundle_truth(bundle, photos), bundle.labels) if photos.labelled else None
-    return pixels, str(photos.root), truth
+    scored = (bundle_truth(bundle, photos), bundle.labels) if photos.labelled else None
+    return pixels, str(photos.root), scored

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from xedge.bundle.reading import Bundle, open_bundle
 from xedge.models.compact import embedded
-from xedge.photos.sets import PhotoSet, read_folder
+from xedge.photos.reading import read_photos
+from xedge.photos.sets import PhotoSet
 
 
 @contextmanager
@@ -19,12 +20,14 @@ def opened(path: Path) -> Iterator[Bundle]:
         yield open_bundle(path, Path(scratch))
 
 
-def photos_for(bundle: Bundle, data: Path | None, limit: int | None) -> PhotoSet | None:
+def photos_for(bundle: Bundle, data: Path | None, limit: int | None, truth: Path | None = None) -> PhotoSet | None:
     """Return the photos on which a bundle is scored.
 
     Args:
         bundle: The bundle.
-        data: The folder of the photos; None takes the test photos of the embedded model if the bundle was made from it.
+        data: The photos, in a form that ``read_photos`` takes; None takes the test photos of the embedded model if the
+            bundle was made from it.
+        truth: A file with the classes of the photos; None if the photos have their own.
         limit: The greatest number of photos, which are drawn with a fixed seed; None takes all of them.
 
     Returns:
@@ -32,7 +35,7 @@ def photos_for(bundle: Bundle, data: Path | None, limit: int | None) -> PhotoSet
     """
     photos = None
     if data is not None:
-        photos = read_folder(data)
+        photos = read_photos(data, truth)
     elif bundle.manifest.model.file_sha256 == embedded.card()["model_sha256"]:
         photos = embedded.test_photos()
     return photos.sample(limit, seed=0) if photos is not None and limit is not None else photos

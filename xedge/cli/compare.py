@@ -41,13 +41,13 @@ def _side(side: Side) -> list[str]:
         top1 = f"{percent(side.top1)} [{100 * side.interval95[0]:.1f}, {100 * side.interval95[1]:.1f}]"
     return [
         side.name,
-        side.board,
+        side.board or "-",
         megabytes(side.artifact_bytes),
         top1,
-        f"{side.p50_ms:.2f}",
+        "-" if side.p50_ms is None else f"{side.p50_ms:.2f}",
         "-" if side.p90_ms is None else f"{side.p90_ms:.2f}",
-        megabytes(side.peak_memory_bytes),
-        "VALID" if side.valid else "INVALID",
+        "-" if side.peak_memory_bytes is None else megabytes(side.peak_memory_bytes),
+        {True: "VALID", False: "INVALID", None: "not timed"}[side.valid],
     ]
 
 

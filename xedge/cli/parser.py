@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from xedge._version import __version__
 from xedge.cli.options import add_options
-from xedge.cli.values import cooldown, percent, positive, rate, seconds
+from xedge.cli.values import cooldown, percent, points, positive, rate, seconds, share, whole
 from xedge.conversion.options import AnalyzeOptions, BenchmarkOptions, ConvertOptions, ModelOptions, WrapOptions, filled
 from xedge.errors import EXIT_CODES, UsageError, not_known
 
@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_explain(commands)
     _add_predict(commands)
+    _add_evaluate(commands)
     _add_verify(commands)
     _add_analyze(commands)
     _add_cost(commands)
@@ -127,12 +128,7 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument(
         "--wheels", type=Path, metavar="DIR", help="With --on: a folder of wheels, for a machine without internet."
     )
-    p.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="Labelled photos, one folder for each class; the embedded model has its own.",
-    )
+    _add_photos(p, "Labelled photos, where the embedded model does not have its own")
     p.add_argument("--limit", type=positive, metavar="N", help="Score N of the photos, chosen by a fixed seed.")
     p.add_argument(
         "--no-accuracy",
@@ -208,17 +204,84 @@ def _add_predict(commands: Commands) -> None:  # type: ignore[valid-type]
     _add_reporting(p)
 
 
+def _add_evaluate(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser(  # type: ignore[attr-defined]
+        "evaluate", help="score bundles on many photos, on all cores or on a cluster, and go on where it stopped"
+    )
+    p.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE", help="A bundle: its folder or its zip.")
+    _add_photos(p, "The photos to score")
+    p.add_argument("--limit", type=positive, metavar="N", help="Score N of the photos, chosen by a fixed seed.")
+    p.add_argument(
+        "--output",
+        "-o",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="The folder for the results of each chunk of photos; a second call computes only what is missing there.",
+    )
+    p.add_argument(
+        "--workers", type=positive, metavar="N", help="The number of processes on this machine (default: its cores)."
+    )
+    p.add_argument(
+        "--scheduler", metavar="ADDRESS", help="The scheduler of a Dask cluster that runs already: tcp://head:8786."
+    )
+    p.add_argument(
+        "--runtime",
+        metavar="NAME",
+        help="The runtime: litert, tflite, onnxruntime or openvino (default: the first installed one that opens the "
+        "artifact).",
+    )
+    p.add_argument(
+        "--max-drop",
+        dest="max_drop_points",
+        type=points,
+        metavar="POINTS",
+        help="The greatest drop of the top-1 accuracy against the first fp32 bundle, or else the first bundle.",
+    )
+    p.add_argument(
+        "--min-agreement",
+        type=share,
+        metavar="PERCENT",
+        help="The least agreement with that bundle, in percent of the photos.",
+    )
+    p.add_argument(
+        "--plan",
+        action="store_true",
+        help="Evaluate nothing: say on how many photos a drop below --max-drop would be proved, judging by the results "
+        "in --output so far.",
+    )
+    p.add_argument(
+        "--skip-damaged",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="Leave out up to N photos that cannot be read, and tell which (default: 0).",
+    )
+    _add_reporting(p)
+
+
+def _add_photos(parser: argparse.ArgumentParser, words: str) -> None:
+    parser.add_argument(
+        "--data",
+        metavar="DATA",
+        help=f"{words}: a folder with one folder for each class, a flat folder, a .tar, WebDataset or Parquet shards; "
+        "a path, a pattern, or an address such as 's3://bucket/val-*.tar'.",
+    )
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="The classes of photos in a flat folder or a .tar: a CSV file with the columns file and label, or "
+        "ImageNet's ground truth.",
+    )
+
+
 def _add_verify(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser(  # type: ignore[attr-defined]
         "verify", help="compare bundles of one model with each other and with Keras, and audit int8"
     )
     p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="A bundle: its folder or its zip.")
-    p.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="The photos to compare on; without them, the golden photos in the bundle.",
-    )
+    _add_photos(p, "The photos to compare on, instead of the golden photos in the bundle")
     p.add_argument("--limit", type=positive, metavar="N", help="Take N of the photos, chosen by a fixed seed.")
     p.add_argument("--model", type=Path, metavar="FILE", help="The model's file, where it is not beside the bundles.")
     p.add_argument(
@@ -263,7 +326,7 @@ def _add_compare(commands: Commands) -> None:  # type: ignore[valid-type]
         type=Path,
         nargs="+",
         metavar="RUN.json|BUNDLE",
-        help="A JSON file that run --json wrote, or a bundle; bundles are run in turns.",
+        help="A JSON file that run or evaluate wrote with --json, or a bundle; bundles are run in turns.",
     )
     p.add_argument("--across", action="store_true", help="Also compare timings of different boards.")
     p.add_argument("--data", type=Path, metavar="DIR", help="Labelled photos to score bundles on.")

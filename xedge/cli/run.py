@@ -25,6 +25,7 @@ def main(options: argparse.Namespace) -> int:
     report = run(
         options.bundles[0],
         data=None if options.no_accuracy else options.data or ...,
+        truth=options.truth,
         limit=options.limit,
         runs=options.runs,
         duration_s=options.duration,
@@ -45,6 +46,8 @@ def main(options: argparse.Namespace) -> int:
 
 def _run_there(options: argparse.Namespace) -> int:
     """Deploy, run every bundle there, and print the reports beside the host's figures."""
+    if options.truth is not None:
+        raise UsageError(f"{parameter('truth')} is for photos on this machine; another one is sent class folders")
     if options.against is not None:
         raise UsageError(f"{parameter('against')} compares on this machine; with {parameter('on')} name both bundles")
     console = Console(options.json, options.quiet)

@@ -29,6 +29,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """Return a whole number from 0."""
+    if not text.isdigit():
+        raise UsageError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
 def size(text: str) -> tuple[int, int]:
     """Return a height and a width, such as 224x160; one number stands for both."""
     height, _, width = text.lower().partition("x")

@@ -17,6 +17,7 @@ def main(options: argparse.Namespace) -> int:
     report = verify(
         *options.bundles,
         data=options.data,
+        truth=options.truth,
         limit=options.limit,
         model=options.model,
         min_agreement=None if options.min_agreement is None else options.min_agreement / 100,

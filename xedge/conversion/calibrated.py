@@ -21,7 +21,10 @@ from xedge.graph.ir import Graph
 from xedge.memory import give_memory_back
 from xedge.metrics import agreement, drop, wilson
 from xedge.models.compact import embedded
-from xedge.photos.sets import CalibrationSet, PhotoSet, read_calibration, read_folder
+from xedge.photos.calibration import ARRAYS, read_calibration
+from xedge.photos.reading import read_photos
+from xedge.photos.sets import CalibrationSet, PhotoSet
+from xedge.photos.stored import Photo, StoredPhoto
 from xedge.quantization import recipe
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.coverage import Coverage, coverage
@@ -134,13 +137,13 @@ class Calibrated:
         request = self.subject.request
         options = request.options
         folder = options.selection or options.calibration
-        if folder is None or not Path(folder).is_dir():
+        if folder is None or Path(folder).suffix in ARRAYS:
             raise InputError(
                 f"photos are needed that are not calibrated on: give {parameter('selection')}, a folder of them, or a "
                 f"{parameter('calibration')} folder with more photos"
             )
-        found, reported = read_folder(Path(folder)), self.subject.photos
-        taken = {file.resolve() for file in self.photos.photos if isinstance(file, Path)}
+        found, reported = read_photos(folder), self.subject.photos
+        taken: set[Photo] = {file.resolve() for file in self.photos.photos if isinstance(file, Path | StoredPhoto)}
         taken |= {file.resolve() for file in reported.files} if reported is not None else set()
         chosen = found.only([index for index, file in enumerate(found.files) if file.resolve() not in taken])
         if not chosen.files:
@@ -224,7 +227,8 @@ class Calibrated:
         subject, photos = self.subject, self.selection
         if subject.labels_known and photos.labelled:
             return subject.truth(photos)
-        if len(photos.classes) != subject.reference.classes and subject.request.budget.max_drop_points is None:
+        others = not photos.numbered and len(photos.classes) != subject.reference.classes
+        if others and subject.request.budget.max_drop_points is None:
             return None
         return subject.truth(photos)
 

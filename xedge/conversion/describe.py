@@ -149,7 +149,7 @@ def gate_info(climbed: Climb[Made], budget: Budget, photos: PhotoSet) -> Gate:
     )
     return Gate(
         photos=len(photos.files),
-        source=photos.root.name,
+        source=photos.name,
         max_drop_points=budget.max_drop_points,
         min_agreement=budget.min_agreement,
         rungs=rungs,

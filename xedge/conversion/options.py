@@ -260,10 +260,17 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
         "Leave the softmax out of the artifact; the runner computes it afterwards.", default=False, kind="switch"
     )
     data: Pathlike | None = option(
-        "Labelled photos to measure the accuracy on, with one folder for each class. The embedded model has its own.",
+        "Labelled photos to measure the accuracy on: a folder with one folder for each class, or another form that "
+        "evaluate takes. The embedded model has its own.",
         default=None,
         kind="Path",
-        metavar="DIR",
+        metavar="DATA",
+    )
+    truth: Pathlike | None = option(
+        "A file with the classes of the labelled photos, where neither folders nor the files themselves have them.",
+        default=None,
+        kind="Path",
+        metavar="FILE",
     )
     max_drop_points: float | None = option(
         "The budget of int8 for lost accuracy: how many percentage points of top-1 it may lose against float.",
@@ -429,8 +436,10 @@ class WrapOptions(Callbacks):
         ConvertOptions,
         "data",
         default=None,
-        words="Labelled photos to measure the accuracy on, with one folder for each class.",
+        words="Labelled photos to measure the accuracy on: a folder with one folder for each class, or another form "
+        "that evaluate takes.",
     )
+    truth: Pathlike | None = again(ConvertOptions, "truth", default=None)
     reference: Pathlike | None = option(
         "A bundle of the same model in float. Lost accuracy and agreement are measured against it, and the wrapped "
         "bundle can be compared with others of this model.",

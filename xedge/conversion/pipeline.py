@@ -212,7 +212,7 @@ def _scored(
             stages.progress(f"evaluate {done}/{len(photos.files)} photos")
         got, reference = np.stack(rows), calibrated.reference_rows
         scored = HostAccuracy(
-            data=photos.root.name,
+            data=photos.name,
             sha256=photos.digest(),
             artifact=accuracy(got, truth),
             reference=accuracy(reference, truth),

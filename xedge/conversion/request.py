@@ -12,6 +12,7 @@ from xedge.conversion.data_config import DataConfig, read_data_config
 from xedge.conversion.options import ConvertOptions
 from xedge.converters import Form, Target, target_names, targets
 from xedge.errors import InputError, UsageError, parameter
+from xedge.photos.reading import check_named
 from xedge.quantization.gate import Budget
 from xedge.sources import Source
 from xedge.sources.finding import find_source
@@ -53,8 +54,8 @@ class Request:
         """
         options = self.options
         for folder in (options.data, options.calibration, options.selection):
-            if folder is not None and not Path(folder).exists():
-                raise InputError(f"{folder}: there is no such folder of photos")
+            if folder is not None:
+                check_named(folder)
         if options.labels is not None and not Path(options.labels).is_file():
             raise InputError(f"{options.labels}: there is no such file of labels")
         if options.calibration_count < 1:

@@ -21,7 +21,8 @@ from xedge.models.compact import embedded
 from xedge.photos.decoding import is_turned
 from xedge.photos.labels import lines_of, shared_names
 from xedge.photos.preprocess import Preprocessing, scheme
-from xedge.photos.sets import PhotoSet, read_folder
+from xedge.photos.reading import read_photos
+from xedge.photos.sets import PhotoSet
 from xedge.photos.truth import truth_of
 from xedge.types import FloatArray, IntArray, UInt8Array
 from xedge.vocabulary import Crop
@@ -176,19 +177,20 @@ def _labelled_photos(request: Request) -> PhotoSet | None:
     data = request.options.data
     if data is None:
         return embedded.test_photos() if request.source.embedded else None
-    return labelled_photos(Path(data))
+    return labelled_photos(data, request.options.truth)
 
 
-def labelled_photos(data: Path) -> PhotoSet:
-    """Return the photos of a folder to measure accuracy on.
+def labelled_photos(data: str | Path, truth: str | Path | None = None) -> PhotoSet:
+    """Return photos to measure accuracy on; arguments are those of ``read_photos``.
 
     Raises:
-        InputError: The folder cannot be read, or it has no class folders.
+        InputError: The photos cannot be read, or they have no classes.
     """
-    photos = read_folder(data)
+    photos = read_photos(data, truth)
     if not photos.labelled:
         raise InputError(
-            f"{data}: has no class folders, so that no accuracy can be measured; leave {parameter('data')} out"
+            f"{data}: has no class folders, so that no accuracy can be measured; give {parameter('truth')}, or leave "
+            f"{parameter('data')} out"
         )
     return photos
 
@@ -220,7 +222,7 @@ def _labels(request: Request, reference: Reference, photos: PhotoSet | None) -> 
     if photos is None:
         return None
     truth_of(photos, None, classes)  # refuses folders that are not the classes
-    return photos.classes
+    return photos.classes or None
 
 
 def read_labels(file: Path) -> tuple[str, ...]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from xedge.device.board import Board
 from xedge.errors import UsageError
 from xedge.measuring.report import RunReport
 from xedge.measuring.rounds import Measured
-from xedge.metrics import Accuracy, Drop, drop_of_answers, mean95, wilson
-from xedge.types import IntArray
+from xedge.metrics import Accuracy, Answers, Drop, drop_of_answers, mean95, wilson
+from xedge.types import DoubleArray, IntArray
 
-DoubleArray = npt.NDArray[np.float64]
 Judgement = Literal["better", "worse", "within noise"]
 SIGNIFICANT = 0.05
 # The greatest relative difference that was seen between two runs of one bundle, each in its own process, on a quiet
@@ -27,12 +25,40 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A bundle that was scored and not timed, as in an evaluation on many photos; its fields are those of a run.
+
+    Args:
+        bundle: The name of the bundle's folder.
+        target: The target of the artifact.
+        precision: The precision of the artifact.
+        artifact_bytes: The size of the artifact in bytes, weights included.
+        weights_sha256: The sha256 of the model's weights.
+        runtime: The runtime's package with its version.
+        accuracy: The accuracy; None without labels.
+        answers: The answer to each photo; None if they were not kept.
+    """
+
+    bundle: str
+    target: str
+    precision: str
+    artifact_bytes: int
+    weights_sha256: str
+    runtime: str
+    accuracy: Accuracy | None
+    answers: Answers | None
+
+
+Run = RunReport | Scored
+
+
+@dataclass(frozen=True, kw_only=True)
 class Side:
     """One run of the comparison. A field is None if it was not measured.
 
     Args:
         name: A name that no other run of the comparison has.
-        board: The name of the board on which the bundle ran.
+        board: The name of the board on which the bundle was timed; None if it was scored alone.
         runtime: The runtime with its version, its provider and the number of threads, as text.
         target: The target of the artifact.
         precision: The precision of the artifact.
@@ -40,17 +66,17 @@ class Side:
         photos: The number of photos on which the run was scored.
         top1: The top-1 accuracy, 0 to 1.
         interval95: The 95 % Wilson interval of ``top1``.
-        p50_ms: The median latency in milliseconds.
+        p50_ms: The median latency in milliseconds; None if the bundle was not timed.
         p90_ms: The 90th percentile of the latency in milliseconds.
         rounds_ms: The median latency of each turn in milliseconds; empty if the run was not timed in turns with the
             others.
-        peak_memory_bytes: The peak memory of the process in bytes.
-        valid: Whether the verdict on the latency is VALID.
+        peak_memory_bytes: The peak memory of the process in bytes; None if the bundle was not timed.
+        valid: Whether the verdict on the latency is VALID; None if there is none.
         reasons: The reasons for the verdict INVALID; empty if it is VALID.
     """
 
     name: str
-    board: str
+    board: str | None
     runtime: str
     target: str
     precision: str
@@ -58,11 +84,11 @@ class Side:
     photos: int | None
     top1: float | None
     interval95: tuple[float, float] | None
-    p50_ms: float
+    p50_ms: float | None
     p90_ms: float | None
     rounds_ms: tuple[float, ...]
-    peak_memory_bytes: int
-    valid: bool
+    peak_memory_bytes: int | None
+    valid: bool | None
     reasons: tuple[str, ...]
 
 
@@ -112,7 +138,8 @@ class Versus:
     Args:
         name: The name of the run.
         accuracy: The difference in accuracy; None if one of the two runs was not scored.
-        latency: The difference in latency; None if the two runs were on different boards.
+        latency: The difference in latency; None if the two runs were on different boards, or if one was
+            not timed.
     """
 
     name: str
@@ -131,43 +158,55 @@ class Comparison:
         notes: What limits the comparison, one sentence each.
     """
 
-    schema: Literal["xedge.compare/1"] = "xedge.compare/1"
+    schema: Literal["xedge.compare/2"] = "xedge.compare/2"
     sides: tuple[Side, ...]
     versus: tuple[Versus, ...]
     notes: tuple[str, ...]
 
 
-def compare_runs(runs: Sequence[Measured], *, across: bool = False) -> Comparison:
+def compare_runs(measured: Sequence[Measured | Scored], *, across: bool = False) -> Comparison:
     """Compare every run with the first.
 
     Args:
-        runs: Two or more runs.
+        measured: Two or more runs, timed or scored alone.
         across: Whether to compare the latencies of runs on different boards.
 
     Raises:
         UsageError: There are fewer than two runs.
     """
-    if len(runs) < 2:
+    if len(measured) < 2:
         raise UsageError("a comparison needs at least two runs; give JSON files of `xedge run`, or bundles")
-    names = names_of([one.run for one in runs])
-    sides = tuple(_side(name, one) for name, one in zip(names, runs, strict=True))
-    first = runs[0]
+    runs = [_run(one) for one in measured]
+    names = names_of(runs)
+    sides = tuple(_side(name, one) for name, one in zip(names, measured, strict=True))
     versus = tuple(
         Versus(
             name=name,
-            accuracy=accuracy_difference(other.run, first.run),
-            latency=latency_difference(other, first) if across or _same_board(other.run, first.run) else None,
+            accuracy=accuracy_difference(_run(other), runs[0]),
+            latency=_latency_difference(other, measured[0], across=across),
         )
-        for name, other in zip(names[1:], runs[1:], strict=True)
+        for name, other in zip(names[1:], measured[1:], strict=True)
     )
-    return Comparison(sides=sides, versus=versus, notes=tuple(_notes(names, [one.run for one in runs], across=across)))
+    return Comparison(sides=sides, versus=versus, notes=tuple(_notes(names, runs, across=across)))
 
 
-def names_of(runs: Sequence[RunReport]) -> list[str]:
+def _run(one: Measured | Scored) -> Run:
+    return one if isinstance(one, Scored) else one.run
+
+
+def _latency_difference(
+    other: Measured | Scored, first: Measured | Scored, *, across: bool
+) -> LatencyDifference | None:
+    if isinstance(other, Scored) or isinstance(first, Scored):
+        return None
+    return latency_difference(other, first) if across or _same_board(other.run, first.run) else None
+
+
+def names_of(runs: Sequence[Run]) -> list[str]:
     """Return a name for each run: that of its bundle, and whatever distinguishes it from runs with the same name."""
     names = [run.bundle for run in runs]
-    boards = [board_name(run.board) for run in runs]
-    threads = [f"{run.execution.threads} threads" for run in runs]
+    boards = [board_name(run.board) if isinstance(run, RunReport) else "not timed" for run in runs]
+    threads = [f"{run.execution.threads} threads" if isinstance(run, RunReport) else "not timed" for run in runs]
     for details in (boards, threads):
         twice = {name for name in names if names.count(name) > 1}
         if len(set(details)) > 1:
@@ -181,7 +220,7 @@ def board_name(board: Board) -> str:
     return f"{name} (emulated)" if board.emulated else name
 
 
-def accuracy_difference(run: RunReport, first: RunReport) -> AccuracyDifference | None:
+def accuracy_difference(run: Run, first: Run) -> AccuracyDifference | None:
     """Return the difference in accuracy between a run and the first run; None if one of them was not scored."""
     if run.accuracy is None or first.accuracy is None:
         return None
@@ -203,7 +242,7 @@ def accuracy_difference(run: RunReport, first: RunReport) -> AccuracyDifference 
     )
 
 
-def _paired(run: RunReport, first: RunReport) -> tuple[IntArray, IntArray, IntArray] | None:
+def _paired(run: Run, first: Run) -> tuple[IntArray, IntArray, IntArray] | None:
     """Return the answers of both runs and the true classes, photo by photo; None if the photos are not the same."""
     ours, theirs = run.answers, first.answers
     if ours is None or theirs is None or ours.photos_sha256 != theirs.photos_sha256 or ours.labels != theirs.labels:
@@ -278,25 +317,33 @@ def _medians(samples: Sequence[int], rng: np.random.Generator) -> DoubleArray:
     return medians
 
 
-def _side(name: str, one: Measured) -> Side:
-    run, execution = one.run, one.run.execution
+def _side(name: str, one: Measured | Scored) -> Side:
+    run, timing = _run(one), {} if isinstance(one, Scored) else _timing(one)
+    untimed = dict.fromkeys(("board", "p50_ms", "p90_ms", "peak_memory_bytes", "valid"))
     return Side(
         name=name,
-        board=board_name(run.board),
-        runtime=f"{execution.runtime} {execution.version} on {execution.provider}, {execution.threads} threads",
         target=run.target,
         precision=run.precision,
         artifact_bytes=run.artifact_bytes,
         photos=run.accuracy.photos if run.accuracy is not None else None,
         top1=run.accuracy.top1 if run.accuracy is not None else None,
         interval95=run.accuracy.interval95 if run.accuracy is not None else None,
-        p50_ms=run.latency.p50_ms,
-        p90_ms=run.latency.p90_ms,
-        rounds_ms=one.rounds_ms,
-        peak_memory_bytes=run.peak_memory_bytes,
-        valid=run.verdict.valid,
-        reasons=run.verdict.reasons,
+        **{"runtime": getattr(run, "runtime", ""), "rounds_ms": (), "reasons": (), **untimed, **timing},
     )
+
+
+def _timing(one: Measured) -> dict[str, Any]:
+    run, execution = one.run, one.run.execution
+    return {
+        "board": board_name(run.board),
+        "runtime": f"{execution.runtime} {execution.version} on {execution.provider}, {execution.threads} threads",
+        "p50_ms": run.latency.p50_ms,
+        "p90_ms": run.latency.p90_ms,
+        "rounds_ms": one.rounds_ms,
+        "peak_memory_bytes": run.peak_memory_bytes,
+        "valid": run.verdict.valid,
+        "reasons": run.verdict.reasons,
+    }
 
 
 def _same_board(run: RunReport, first: RunReport) -> bool:
@@ -306,9 +353,26 @@ def _same_board(run: RunReport, first: RunReport) -> bool:
     return identity(run.board) == identity(first.board)
 
 
-def _notes(names: Sequence[str], runs: Sequence[RunReport], *, across: bool) -> list[str]:
-    first, notes = runs[0], []
-    elsewhere = [name for name, run in zip(names, runs, strict=True) if not _same_board(run, first)]
+def _notes(names: Sequence[str], runs: Sequence[Run], *, across: bool) -> list[str]:
+    timed = {name: run for name, run in zip(names, runs, strict=True) if isinstance(run, RunReport)}
+    notes = _timing_notes(timed, across=across)
+    if len(timed) < len(runs):
+        notes.append(f"not timed: {', '.join(name for name in names if name not in timed)}")
+    scored = [run for run in runs if run.accuracy is not None]
+    if len({run.answers.photos_sha256 if run.answers is not None else None for run in scored}) > 1:
+        notes.append("the runs were not scored on the same photos: they are compared as independent samples")
+    invalid = [name for name, run in timed.items() if not run.verdict.valid]
+    if invalid:
+        which = "all of them" if len(invalid) == len(names) else ", ".join(invalid)
+        notes.append(f"the timings of these runs are INVALID and should not be quoted: {which}")
+    if len({run.weights_sha256 for run in runs}) > 1:
+        notes.append("the runs are not of the same model: the weights differ")
+    return notes
+
+
+def _timing_notes(timed: Mapping[str, RunReport], *, across: bool) -> list[str]:
+    notes, runs = [], list(timed.values())
+    elsewhere = [name for name, run in timed.items() if not _same_board(run, runs[0])]
     if elsewhere and not across:
         notes.append(
             f"timings are not compared for runs on another board than that of the first: {', '.join(elsewhere)}"
@@ -316,13 +380,4 @@ def _notes(names: Sequence[str], runs: Sequence[RunReport], *, across: bool) -> 
     threads = {run.execution.threads for run in runs}
     if len(threads) > 1:
         notes.append(f"the numbers of threads differ: {', '.join(map(str, sorted(threads)))}")
-    scored = [run for run in runs if run.accuracy is not None]
-    if len({run.answers.photos_sha256 if run.answers is not None else None for run in scored}) > 1:
-        notes.append("the runs were not scored on the same photos: they are compared as independent samples")
-    invalid = [name for name, run in zip(names, runs, strict=True) if not run.verdict.valid]
-    if invalid:
-        which = "all of them" if len(invalid) == len(names) else ", ".join(invalid)
-        notes.append(f"the timings of these runs are INVALID and should not be quoted: {which}")
-    if len({run.weights_sha256 for run in runs}) > 1:
-        notes.append("the runs are not of the same model: the weights differ")
     return notes

@@ -174,7 +174,7 @@ class _Scores:
 
 def _scored(bundle: Bundle, classifier: Classifier, photos: PhotoSet, clock: Clock) -> _Scores:
     """Classify labelled photos."""
-    labels = bundle.labels if bundle.manifest.labels_known else photos.classes
+    labels = bundle.labels if bundle.manifest.labels_known or photos.numbered else photos.classes
     probabilities, readable, decode_ms = _classify_files(classifier, photos, clock)
     truth = bundle_truth(bundle, readable)
     return _Scores(
@@ -310,7 +310,7 @@ def _answers(probabilities: FloatArray, truth: IntArray, labels: tuple[str, ...]
     return Answers(
         photos_sha256=photos.digest(),
         labels=labels,
-        photos=tuple(file.relative_to(photos.root).as_posix() for file in photos.files),
+        photos=tuple(photos.name_of(file) for file in photos.files),
         truth=tuple(int(index) for index in truth),
         first=tuple(int(index) for index in probabilities.argmax(1)),
         probability=tuple(round(float(best), 6) for best in probabilities.max(1)),

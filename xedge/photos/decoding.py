@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from functools import cache
-from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from xedge.errors import InputError
+from xedge.photos.stored import Photo, photo_bytes
 
 # Formats that Pillow registers, but reads only with another program, or which are no photos.
 NO_PHOTOS = frozenset({"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"})
@@ -28,39 +30,49 @@ def photo_suffixes() -> frozenset[str]:
     )
 
 
-def open_photo(path: Path) -> Image.Image:
+def open_photo(photo: Photo) -> Image.Image:
     """Read a photo and return it decoded; of several pictures in a file, the first.
 
     Raises:
-        InputError: The file is missing or unreadable, or it is not a photo.
+        InputError: The file is missing, or it is not a photo.
+        ResourceError: The file cannot be read now.
+        MissingRuntimeError: A package that reads such files is not installed.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such photo")
-    if not path.is_file():  # Reading a pipe may never end.
-        raise InputError(f"{path}: not a plain file; give the file of a photo")
+    return decoded(io.BytesIO(photo_bytes(photo)), str(photo))
+
+
+def decoded(file: IO[bytes], name: str) -> Image.Image:
+    """Return the photo that a file holds, decoded; of several pictures in a file, the first.
+
+    Args:
+        file: The open file.
+        name: The name of the photo for messages.
+
+    Raises:
+        InputError: It is not a photo.
+    """
     try:
-        # A file that Pillow opens itself may stay open, because more pictures could be read from it.
-        with path.open("rb") as file, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large photos and of odd metadata.
             image = Image.open(file)
-            image.filename = str(path)
+            image.filename = name
             image.load()
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not a readable photo (Pillow knows no such format); remove or replace it") from error
+        raise InputError(f"{name}: not a readable photo (Pillow knows no such format); remove or replace it") from error
     except MemoryError as error:
-        raise InputError(f"{path}: is too large for the memory of this machine; make it smaller") from error
+        raise InputError(f"{name}: is too large for the memory of this machine; make it smaller") from error
     except Exception as error:  # Pillow's readers raise errors of many kinds for damaged files
         words = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a readable photo ({words[:200]}); remove or replace it") from error
+        raise InputError(f"{name}: not a readable photo ({words[:200]}); remove or replace it") from error
     return image
 
 
-def is_turned(path: Path) -> bool:
+def is_turned(photo: Photo) -> bool:
     """Whether a photo has an EXIF orientation by which a viewer would turn or mirror it; unreadable ones have not."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(io.BytesIO(photo_bytes(photo))) as image:
                 return image.getexif().get(ORIENTATION, UPRIGHT) not in (UPRIGHT, 0)
     except Exception:  # Whoever needs the photo tells what is wrong with it.
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 from xedge.errors import UsageError, parameter
 from xedge.photos.decoding import open_photo, upright, with_eight_bits
 from xedge.photos.fitting import Filter, Resized, center_cut, resized
+from xedge.photos.stored import Photo
 from xedge.types import FloatArray, Int8Array, UInt8Array
 from xedge.vocabulary import Crop
 
@@ -102,16 +102,16 @@ class Preprocessing:
         filled = f" filled with {', '.join(map(str, self.fill))}" if self.fill is not None else ""
         return f"{turned}{self.resize} {ways[self.crop]} {to}, then the centre of {size}{filled}"
 
-    def pixels(self, photo: Path | Image.Image) -> UInt8Array:
+    def pixels(self, photo: Photo | Image.Image) -> UInt8Array:
         """Return the pixels of a photo (height, width, channels) uint8 after cropping and resizing.
 
         Args:
-            photo: The file of the photo, or the decoded photo.
+            photo: Where the photo is stored, or the decoded photo.
 
         Raises:
             InputError: The file is missing, it is not a photo, or its sides differ too much to be resized.
         """
-        image = open_photo(photo) if isinstance(photo, Path) else photo
+        image = photo if isinstance(photo, Image.Image) else open_photo(photo)
         if self.exif:
             image = upright(image)
         image = with_eight_bits(image, "L" if self.colour == "L" else "RGB")
@@ -140,11 +140,11 @@ class Preprocessing:
         values += offset
         return values
 
-    def photo(self, photo: Path | Image.Image) -> FloatArray:
+    def photo(self, photo: Photo | Image.Image) -> FloatArray:
         """Return a photo as (height, width, channels) float32, ready for a float input.
 
         Args:
-            photo: The file of the photo, or the decoded photo.
+            photo: Where the photo is stored, or the decoded photo.
 
         Raises:
             InputError: The file is missing, or it is not a photo.

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import random
-import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import TypeVar
 
 import numpy as np
 
 from xedge.errors import InputError
 from xedge.photos.decoding import photo_suffixes
 from xedge.photos.preprocess import Preprocessing
+from xedge.photos.stored import Photo, StoredPhoto, photo_bytes
 from xedge.types import FloatArray, UInt8Array
 from xedge.untrusted import is_unicode
 
@@ -24,20 +23,24 @@ from xedge.untrusted import is_unicode
 SYSTEM_FILES = frozenset({"Thumbs.db", "desktop.ini", "Icon\r"})
 
 
+Photos = TypeVar("Photos", bound="PhotoSet")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PhotoSet:
-    """A set of photo files, with the class of each photo if the folder has class folders.
+    """A set of photos, with the class of each photo if it is known.
 
     Args:
-        root: The folder that was read.
-        files: The photo files, sorted.
-        classes: The names of the class folders, sorted; empty for a flat folder.
-        truth: The index into ``classes`` for each file; empty for a flat folder.
+        root: The folder, file or address that was read.
+        files: The photos: files, sorted, or photos inside other files in the order in which these have them.
+        classes: The names of the classes, sorted; empty if the photos have no classes, or only numbers of classes.
+        truth: The index into ``classes`` for each photo, or the index of the model's output if the classes have only
+            numbers; empty for photos without classes.
         left_out: What in the folder was not taken, in words, such as ``3 files .heic``.
     """
 
-    root: Path
-    files: tuple[Path, ...]
+    root: Path | str
+    files: tuple[Photo, ...]
     classes: tuple[str, ...] = ()
     truth: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -45,9 +48,23 @@ class PhotoSet:
     @property
     def labelled(self) -> bool:
         """Whether the class of each photo is known."""
-        return bool(self.classes)
+        return bool(self.classes or self.truth)
 
-    def sample(self, count: int, seed: int) -> PhotoSet:
+    @property
+    def numbered(self) -> bool:
+        """Whether the classes of the photos are numbers of a model's outputs, which have no names here."""
+        return bool(self.truth) and not self.classes
+
+    def name_of(self, photo: Photo) -> str:
+        """Return the name of a photo in this set: its path in the folder, or its name inside a file."""
+        return photo.name if isinstance(photo, StoredPhoto) else photo.relative_to(self.root).as_posix()
+
+    @property
+    def name(self) -> str:
+        """The name of the set in reports: that of the folder, or the last part of the address."""
+        return str(self.root).rstrip("/").rpartition("/")[2]
+
+    def sample(self: Photos, count: int, seed: int) -> Photos:
         """Return a random sample of the photos, in the order of the files.
 
         Args:
@@ -58,17 +75,12 @@ class PhotoSet:
             return self
         return self.only(sorted(random.Random(seed).sample(range(len(self.files)), count)))
 
-    def only(self, chosen: Sequence[int]) -> PhotoSet:
+    def only(self: Photos, chosen: Sequence[int]) -> Photos:
         """Return the photos with these indices."""
-        return PhotoSet(
-            root=self.root,
-            files=tuple(self.files[i] for i in chosen),
-            classes=self.classes,
-            truth=tuple(self.truth[i] for i in chosen) if self.truth else (),
-            left_out=self.left_out,
-        )
+        truth = tuple(self.truth[i] for i in chosen) if self.truth else ()
+        return replace(self, files=tuple(self.files[i] for i in chosen), truth=truth)
 
-    def without(self, refusals: Sequence[InputError]) -> PhotoSet:
+    def without(self: Photos, refusals: Sequence[InputError]) -> Photos:
         """Return the same photos, and tell of others that they could not be read.
 
         Args:
@@ -82,11 +94,23 @@ class PhotoSet:
 
     def digest(self) -> str:
         """Return a sha256 over the bytes of the photos, which does not depend on the order of the files."""
-        hashes = sorted(hashlib.sha256(file.read_bytes()).digest() for file in self.files)
-        return hashlib.sha256(b"".join(hashes)).hexdigest()
+        return digest_of(hashlib.sha256(photo_bytes(file)).digest() for file in self.files)
 
 
-def read_folder(folder: Path) -> PhotoSet:
+@dataclass(frozen=True, kw_only=True)
+class PhotoFolder(PhotoSet):
+    """A set of photos that are files of this machine; its fields are those of ``PhotoSet``."""
+
+    root: Path
+    files: tuple[Path, ...]
+
+
+def digest_of(hashes: Iterable[bytes]) -> str:
+    """Return the digest of a set of photos from the sha256 of each photo, in any order."""
+    return hashlib.sha256(b"".join(sorted(hashes))).hexdigest()
+
+
+def read_folder(folder: Path) -> PhotoFolder:
     """Return the photos of a folder, which has one folder for each class or is flat.
 
     Hidden files and folders do not count. Other files and folders that are not taken are told in ``left_out``.
@@ -114,9 +138,9 @@ def read_folder(folder: Path) -> PhotoSet:
         if not is_label(name):
             raise InputError(f"{folder / name}: the name of this class folder is not one line of Unicode; rename it")
     if flat.photos:
-        return PhotoSet(root=folder, files=tuple(flat.photos), left_out=left_out)
+        return PhotoFolder(root=folder, files=tuple(flat.photos), left_out=left_out)
     files = [(file, index) for index, name in enumerate(classes) for file in inside[name].photos]
-    return PhotoSet(
+    return PhotoFolder(
         root=folder,
         files=tuple(file for file, _ in files),
         classes=classes,
@@ -182,7 +206,7 @@ class CalibrationSet:
     """
 
     source: str
-    photos: Sequence[Path] | UInt8Array | FloatArray
+    photos: Sequence[Photo] | UInt8Array | FloatArray
     seed: int | None = None
 
     def __len__(self) -> int:
@@ -195,7 +219,7 @@ class CalibrationSet:
             preprocessing: The preprocessing for photo files and pixels.
         """
         for photo in self.photos:
-            if isinstance(photo, Path):
+            if isinstance(photo, Path | StoredPhoto):
                 yield preprocessing.photo(photo)
             else:
                 yield preprocessing.scaled(photo) if photo.dtype == np.uint8 else np.asarray(photo, np.float32)
@@ -204,72 +228,4 @@ class CalibrationSet:
         """Return a sha256 over the contents; for files it does not depend on their order."""
         if isinstance(self.photos, np.ndarray):
             return hashlib.sha256(np.ascontiguousarray(self.photos).tobytes()).hexdigest()
-        return PhotoSet(root=Path(), files=tuple(self.photos)).digest()
-
-
-def read_calibration(path: Path, count: int, seed: int, shape: tuple[int, ...]) -> CalibrationSet:
-    """Return calibration photos from a folder, or from an array in an .npy or .npz file.
-
-    Args:
-        path: The folder or the file.
-        count: The number of photos to draw; all of them are taken if there are not more.
-        seed: The seed with which the photos are drawn.
-        shape: The shape (H, W, C) that the photos of an array must have.
-
-    Raises:
-        InputError: The path does not exist or holds nothing that can be used.
-    """
-    if path.suffix in (".npy", ".npz"):
-        array = _read_array(path, shape)
-        if count < len(array):
-            array = array[sorted(random.Random(seed).sample(range(len(array)), count))]
-        return CalibrationSet(source=path.name, photos=array, seed=seed)
-    photos = read_folder(path).sample(count, seed)
-    return CalibrationSet(source=path.name, photos=photos.files, seed=seed)
-
-
-def _read_array(path: Path, shape: tuple[int, ...]) -> UInt8Array | FloatArray:
-    if not path.exists():
-        raise InputError(f"{path}: no such file of calibration photos")
-    if not path.is_file():  # Reading a pipe may never end.
-        raise InputError(f"{path}: not a plain file; give an .npy or .npz file")
-    try:
-        _check_header(path, shape)
-        loaded = np.load(path, allow_pickle=False)
-        array = loaded if isinstance(loaded, np.ndarray) else loaded[loaded.files[0]]
-    except InputError:
-        raise
-    except MemoryError as error:
-        raise InputError(f"{path}: does not fit into memory; give fewer photos") from error
-    except Exception as error:  # NumPy and zipfile raise errors of many kinds for damaged and encrypted files
-        words = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a readable array ({words[:200]}); give an .npy or .npz file") from error
-    _check_shape(path, array.shape, shape)
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype not in (np.float16, np.float32, np.float64):
-        raise InputError(f"{path}: has dtype {array.dtype}; give uint8 pixels, or inputs as finite floats")
-    # A float64 may be finite and still too large for the model's float32.
-    with np.errstate(over="ignore"):
-        floats: FloatArray = array.astype(np.float32)
-    if not np.isfinite(floats).all():
-        raise InputError(f"{path}: has values that are no finite float32 numbers; give inputs as the model takes them")
-    return floats
-
-
-def _check_header(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuse an array whose header tells another shape before its values take memory: the header may claim anything."""
-    with ExitStack() as stack:
-        if zipfile.is_zipfile(path):
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            file: IO[bytes] = stack.enter_context(archive.open(archive.namelist()[0]))
-        else:
-            file = stack.enter_context(path.open("rb"))
-        version = np.lib.format.read_magic(file)
-        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        _check_shape(path, reader(file)[0], shape)
-
-
-def _check_shape(path: Path, found: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    if len(found) != 4 or found[1:] != shape or not found[0]:
-        raise InputError(f"{path}: has shape {found}, but the model takes (N, {', '.join(map(str, shape))})")
+        return PhotoSet(root="", files=tuple(self.photos)).digest()

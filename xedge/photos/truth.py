@@ -8,7 +8,7 @@ import numpy as np
 
 from xedge.errors import InputError, parameter
 from xedge.photos.labels import classes_by_name, lines_of
-from xedge.photos.sets import PhotoSet
+from xedge.photos.sets import PhotoFolder, PhotoSet
 from xedge.types import IntArray
 
 
@@ -16,7 +16,7 @@ def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> In
     """Return the index (N,) of each photo's true class among a model's outputs.
 
     The class folders are matched with the labels by name. Without labels, they are taken in alphabetical order, which
-    is the order in which Keras numbers them.
+    is the order in which Keras numbers them. Numbers of classes are those of the outputs.
 
     Args:
         photos: The labelled photos.
@@ -24,12 +24,15 @@ def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> In
         classes: The number of outputs.
 
     Raises:
-        InputError: The folders are not the classes of the model, or several classes have the name of a folder.
+        InputError: The classes of the photos are not those of the model, or several classes of it have the same name.
     """
+    if photos.numbered:
+        return _numbers(photos, classes)
+    noun = "class folder" if isinstance(photos, PhotoFolder) else "class name"
     if labels is None:
         if len(photos.classes) != classes:
             raise InputError(
-                f"{photos.root}: has {len(photos.classes)} class folders for a model of {classes} classes; give photos "
+                f"{photos.root}: has {len(photos.classes)} classes for a model of {classes} classes; give photos "
                 f"of all its classes, or convert with {parameter('labels')}, a file with their order"
             )
         return np.array(photos.truth, np.int64)
@@ -37,14 +40,25 @@ def truth_of(photos: PhotoSet, labels: Sequence[str] | None, classes: int) -> In
     for name in photos.classes:
         if name not in named:
             raise InputError(
-                f"{photos.root}: the class folder {name!r} is none of the model's {classes} labels "
+                f"{photos.root}: the {noun} {name!r} is none of the model's {classes} labels "
                 f"({', '.join(labels[:5])}{', ...' if classes > 5 else ''}); rename it, or convert with "
                 f"{parameter('labels')}"
             )
         if len(named[name]) > 1:
             raise InputError(
-                f"{photos.root}: the class folder {name!r} could be several classes, because {lines_of(named[name])} "
+                f"{photos.root}: the {noun} {name!r} could be several classes, because {lines_of(named[name])} "
                 f"of the labels have this name (blank lines do not count); convert with {parameter('labels')}, a file "
                 "in which every label is different"
             )
     return np.array([named[photos.classes[i]][0] for i in photos.truth], np.int64)
+
+
+def _numbers(photos: PhotoSet, classes: int) -> IntArray:
+    numbers = np.array(photos.truth, np.int64)
+    strange = numbers[(numbers < 0) | (numbers >= classes)]
+    if strange.size:
+        raise InputError(
+            f"{photos.root}: has class {strange[0]}, but the model's {classes} classes are numbered from 0 to "
+            f"{classes - 1}; give the numbers of the outputs, or the names of the classes"
+        )
+    return numbers

@@ -60,8 +60,18 @@ def judge(budget: Budget, got: FloatArray, reference: FloatArray, truth: IntArra
         reference: The probabilities (N, classes) of the float reference for the same photos.
         truth: The indices (N,) of the true classes, which a limit on the drop needs; None if they are not known.
     """
-    same = agreement(got, reference)
     lost = drop(got, reference, truth) if truth is not None else None
+    return judged_by(budget, agreement(got, reference), lost)
+
+
+def judged_by(budget: Budget, same: Agreement, lost: Drop | None) -> Outcome:
+    """Judge figures by a budget.
+
+    Args:
+        budget: The budget.
+        same: The agreement with the reference.
+        lost: The drop of the top-1 accuracy, which a limit on the drop needs; None without labels.
+    """
     holds, verdicts = [], []
     if budget.min_agreement is not None:
         low, high = same.interval95

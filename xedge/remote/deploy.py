@@ -156,7 +156,11 @@ def _wheels(folder: Path | None) -> list[Sent]:
 def _photos(photos: PhotoSet | None) -> tuple[str | None, list[Sent]]:
     if photos is None:
         return None, []
-    found = {file.relative_to(photos.root).as_posix(): _sent("", file) for file in photos.files}
+    found = {}
+    for file in photos.files:
+        if not isinstance(file, Path):
+            raise InputError(f"{photos.root}: only a folder of photos is sent to another machine; unpack it first")
+        found[photos.name_of(file)] = _sent("", file)
     # The names are hashed too, because the same photos in other class folders are another set.
     listing = "\n".join(f"{name} {file.digest}" for name, file in found.items())
     folder = f"photos/{hashlib.sha256(listing.encode()).hexdigest()[:12]}"

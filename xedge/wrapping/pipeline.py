@@ -36,6 +36,7 @@ from xedge.errors import BundleError, InputError, UnsupportedError, parameter
 from xedge.measuring.latency import in_turns
 from xedge.metrics import accuracy, agreement, confusion
 from xedge.photos.preprocess import Preprocessing
+from xedge.photos.reading import check_named
 from xedge.photos.sets import PhotoSet
 from xedge.photos.truth import truth_of
 from xedge.runtimes import Runtime, Settings, choose_runtime
@@ -119,8 +120,8 @@ def _checked(artifact: Path, options: WrapOptions) -> tuple[Runtime, Target, Pat
         raise InputError(f"{artifact}: {what}; give a .tflite, an .onnx, or an .xml of OpenVINO")
     if options.labels is not None and not Path(options.labels).is_file():
         raise InputError(f"{options.labels}: there is no such file of labels")
-    if options.data is not None and not Path(options.data).is_dir():
-        raise InputError(f"{options.data}: there is no such folder of photos")
+    if options.data is not None:
+        check_named(options.data)
     runtime = choose_runtime(artifact)
     runtime.load()
     target = next((one for one in targets() if one.suffix == artifact.suffix), None)
@@ -159,7 +160,7 @@ def _read(
     scratch: Path,
     stages: Stages,
 ) -> _Wrapped:
-    photos = labelled_photos(Path(options.data)) if options.data is not None else None
+    photos = labelled_photos(options.data, options.truth) if options.data is not None else None
     with stages.stage("read") as words:
         copy = copied(artifact, runtime, scratch)
         ends = _tried(artifact, copy, runtime, options)
@@ -321,7 +322,7 @@ def _measured(
         theirs = None if reference is None else _rows(reference, wrapped.photos, wrapped.stages)
         words.append(f"on {len(truth)} photos")
     scored = HostAccuracy(
-        data=wrapped.photos.root.name,
+        data=wrapped.photos.name,
         sha256=wrapped.photos.digest(),
         artifact=accuracy(got, truth),
         reference=None if theirs is None else accuracy(theirs, truth),

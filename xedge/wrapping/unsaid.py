@@ -145,7 +145,7 @@ def find_labels(
         return _checked(f"{artifact}, in its metadata,", labels_in(ends.result.labels), artifact, classes), True
     if reference is not None and reference.manifest.labels_known:
         return _checked(f"{reference.root}", reference.labels, artifact, classes), True
-    if photos is not None:
+    if photos is not None and not photos.numbered:
         truth_of(photos, None, classes)  # refuses folders that are not the classes
         return photos.classes, True
     return numbered(classes), False

@@ -6,7 +6,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from xedge.photos.sets import CalibrationSet, PhotoSet, read_folder
+from xedge.photos.sets import CalibrationSet, PhotoFolder, read_folder
 
 ROOT = Path(__file__).resolve().parent
 MODEL = ROOT / "model.keras"
@@ -18,7 +18,7 @@ def labels() -> tuple[str, ...]:
     return tuple((ROOT / "labels.txt").read_text().splitlines())
 
 
-def test_photos() -> PhotoSet:
+def test_photos() -> PhotoFolder:
     """Return the labelled test photos; none was trained on."""
     return read_folder(ROOT / "test")
 
