@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path, help="a TFLite bundle in fp16")
     parser.add_argument("photos", type=Path, help="a folder of photos")
     parser.add_argument("--photos", dest="count", type=int, default=24, help="how many photos to compute")
+    parser.add_argument("--on", nargs="+", choices=CORES, default=CORES, help="the processors; both without it")
     options = parser.parse_args()
     bundle = open_bundle(options.bundle)
     classifier = open_classifier(bundle.artifact, bundle.manifest, Settings(threads=1))
@@ -60,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         inputs, outputs = Path(scratch) / "inputs.npy", Path(scratch) / "outputs.npy"
         np.save(inputs, np.concatenate([classifier.input(one) for one in pixels]))
-        for core in CORES:
+        for core in options.on:
             given = ["-E", "PYTHONPATH=/opt/counting", "-U", "PYTHONHOME,VIRTUAL_ENV"]
             command: list[str | Path] = [
                 system / "qemu",
