@@ -508,3 +508,19 @@ def test_a_broken_photo_is_not_counted_and_the_order_does_not_matter(pixels: UIn
     assert made[0] == made[1] == made[2]
     twice = recipe.statistics(graph, [*photos, photos[0]])
     assert not np.array_equal(twice[graph.input.name].counts, seen[graph.input.name].counts)
+
+
+def test_several_broken_photos_are_not_counted_where_there_are_many_others(pixels: UInt8Array) -> None:
+    model, graph = known("xception")
+    photos = np.concatenate([photos_for(model, pixels)] * 8)[:60]
+    seen = recipe.statistics(graph, photos)
+    for broken in (3,):
+        bad = photos[:broken] * 50
+        for order in ([*photos, *bad], [bad[0], *photos, *bad[1:]]):
+            for name, found in recipe.statistics(graph, order).items():
+                assert np.array_equal(found.counts, seen[name].counts), name
+                assert np.array_equal(found.mean, seen[name].mean), name
+                # The most extreme of the other photos, which is left out without broken ones, may count here.
+                assert (found.channel_reach <= np.abs([seen[name].low, seen[name].high]).max() + 1e-6).all(), name
+    four = recipe.statistics(graph, [*photos, *photos[:4] * 50])
+    assert not np.array_equal(four[graph.input.name].counts, seen[graph.input.name].counts)
