@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from xedge.conversion.options import BenchmarkOptions, ConvertOptions, taking
+from xedge.conversion.options import BenchmarkChoices, ConvertOptions, option, options_class, taking
 from xedge.conversion.pipeline import Converted, bundle_name, convert
 from xedge.conversion.request import forms
 from xedge.converters import Form, find_target, target_names
@@ -16,6 +16,17 @@ from xedge.errors import XedgeError
 from xedge.measuring.recommendation import BenchmarkReport, Row, beside_float, recommend
 from xedge.measuring.rounds import Measured, Plan, measure_in_rounds
 from xedge.vocabulary import Precision, precision_names, size_name
+
+
+@options_class
+class BenchmarkOptions(BenchmarkChoices):
+    """The options of ``benchmark``: those of ``convert``, what to try, and how the bundles are measured."""
+
+    plan: Plan | None = option(
+        "How the bundles are measured. The photos of the plan are also those that convert measures accuracy on.",
+        default=None,
+        flag="",
+    )
 
 
 @taking(BenchmarkOptions)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from xedge.api.benchmark import benchmark
 from xedge.cli.console import Console, Tabulate, markdown, percent, table
 from xedge.cli.options import chosen
-from xedge.conversion.options import BenchmarkOptions
+from xedge.conversion.options import BenchmarkChoices
 from xedge.errors import CheckError
 from xedge.measuring.recommendation import BenchmarkReport, Row
 from xedge.measuring.rounds import Plan
@@ -21,7 +21,7 @@ def main(options: argparse.Namespace) -> int:
     plan = Plan(
         rounds=options.rounds, runs=options.runs, data=options.data, limit=options.limit, threads=options.threads
     )
-    given = chosen(options, BenchmarkOptions)
+    given = chosen(options, BenchmarkChoices)
     found = benchmark(**given, plan=plan, report=console.stage, progress=console.progress)
     # First what took minutes to measure; a page that cannot be written then takes nothing with it.
     console.result(found, text(found, markdown if options.markdown else table))

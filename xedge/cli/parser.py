@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from xedge._version import __version__
 from xedge.cli.options import add_options
 from xedge.cli.values import cooldown, percent, points, positive, rate, seconds, share, whole
-from xedge.conversion.options import AnalyzeOptions, BenchmarkOptions, ConvertOptions, ModelOptions, WrapOptions, filled
+from xedge.conversion.options import AnalyzeOptions, BenchmarkChoices, ConvertOptions, ModelOptions, WrapOptions, filled
 from xedge.errors import EXIT_CODES, UsageError, not_known
 
 
@@ -352,7 +352,7 @@ def _add_benchmark(commands: Commands) -> None:  # type: ignore[valid-type]
     )
     only: tuple[str, ...] = ("model", "target", "precision", "output", "weights", "calibration", "data", "labels")
     only += ("preprocess", "size", "sizes", "crop", "ranges", "board", "dequantize", "allow_code", "tolerated_points")
-    add_options(p, BenchmarkOptions, only)
+    add_options(p, BenchmarkChoices, only)
     p.add_argument("--limit", type=positive, metavar="N", help="Score what runs on N of the photos.")
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
     _add_rounds(p)

@@ -98,7 +98,6 @@ def again(
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 
-    from xedge.measuring.rounds import Plan
 else:
 
     def dataclass_transform(**_):
@@ -322,8 +321,8 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
 
 
 @options_class
-class BenchmarkOptions(ConvertOptions):
-    """The options of ``benchmark``: those of ``convert``, and how the bundles are measured."""
+class BenchmarkChoices(ConvertOptions):
+    """What to try."""
 
     target: Any = again(ConvertOptions, "target", "all")
     precision: Any = again(ConvertOptions, "precision", "all")
@@ -341,11 +340,6 @@ class BenchmarkOptions(ConvertOptions):
         default=None,
         kind="sizes",
         metavar="HxW,...",
-    )
-    plan: Plan | None = option(
-        "How the bundles are measured. The photos of the plan are also those that convert measures accuracy on.",
-        default=None,
-        flag="",
     )
     tolerated_points: float = option(
         "The percentage points of top-1 that the recommended bundle may lose against fp32.",
