@@ -43,6 +43,7 @@ Kind = Literal[
     "other runtime",
     "no dot product",
     "ranges of each photo",
+    "slow precision",
     "half precision unused",
     "overhead",
     "preparing the photo",
@@ -320,6 +321,13 @@ def ranges_of_each_photo(evidence: Evidence) -> Iterator[Cause]:
         )
 
 
+def slow_precision(evidence: Evidence) -> Iterator[Cause]:
+    """A precision that is known to be slower than fp32 on this processor."""
+    found = evidence.unpaid
+    if found is not None:
+        yield Cause(kind="slow precision", words=found.words, reason=found.reason, cure=found.cure)
+
+
 def half_precision(evidence: Evidence) -> Iterator[Cause]:
     """A file in half precision whose arithmetic is not used although the processor has it."""
     manifest, execution = evidence.manifest, evidence.execution
@@ -400,6 +408,7 @@ SEARCHES: tuple[Search, ...] = (
     threads,
     dot_products,
     ranges_of_each_photo,
+    slow_precision,
     half_precision,
     overhead,
     machine,
