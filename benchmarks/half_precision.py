@@ -1,11 +1,12 @@
-"""Measure what half-precision arithmetic changes in the answers of a TFLite fp16 bundle on a Cortex-A76.
+"""Measure what half-precision arithmetic changes in the answers of a TFLite or ONNX fp16 bundle on a Cortex-A76.
 
     xedge convert MODEL --target tflite --precision fp16 --output BUNDLE
+    xedge convert MODEL --target onnx --precision fp16 --arithmetic float16 --output BUNDLE
     python benchmarks/half_precision.py BUNDLE PHOTOS --photos 24
 
-The real aarch64 wheel of ai-edge-litert computes the photos in QEMU as a Cortex-A76, which has half-precision
-arithmetic, and as a Cortex-A72, which has none. The program needs root on an x86-64 Debian, and for a full-size model
-about a minute for each photo.
+The real aarch64 wheel of ai-edge-litert or ONNX Runtime computes the photos in QEMU as a Cortex-A76, which has
+half-precision arithmetic, and as a Cortex-A72, which has none. The program needs root on an x86-64 Debian, and for a
+full-size model about a minute for each photo.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from instructions import built, packages
+from instructions import RUNNER, built, packages
 
 from xedge.bundle.reading import open_bundle
 from xedge.metrics import agreement, class_probabilities
@@ -26,26 +27,21 @@ from xedge.runtimes import Settings
 from xedge.runtimes.classifier import open_classifier
 
 CORES = ("cortex-a72", "cortex-a76")
-PROGRAM = """
+PROGRAM = (
+    RUNNER
+    + """
 import sys
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 model, inputs, outputs = sys.argv[1:]
-interpreter = Interpreter(model, num_threads=1)
-interpreter.allocate_tensors()
-rows = []
-for photo in np.load(inputs):
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], photo[None])
-    interpreter.invoke()
-    rows.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
-np.save(outputs, np.stack(rows))
+_, _, run = opened(model, 1)
+np.save(outputs, np.stack([run(photo[None])[0] for photo in np.load(inputs)]))
 """
+)
 
 
 def main() -> None:
     """Print a line for each processor."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path, help="a TFLite bundle in fp16")
+    parser.add_argument("bundle", type=Path, help="a TFLite or ONNX bundle in fp16")
     parser.add_argument("photos", type=Path, help="a folder of photos")
     parser.add_argument("--photos", dest="count", type=int, default=24, help="how many photos to compute")
     parser.add_argument("--on", nargs="+", choices=CORES, default=CORES, help="the processors; both without it")

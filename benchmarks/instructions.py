@@ -1,10 +1,10 @@
 """Tell what one inference costs on the processors of Raspberry Pis: instructions, cycles, and bytes from memory.
 
-    python benchmarks/instructions.py OURS.tflite PEERS.tflite...
+    python benchmarks/instructions.py OURS.tflite PEERS.tflite...        # or .onnx files
 
-The program runs ai-edge-litert's aarch64 wheel in QEMU with the plugin ``tests/emulated/costs.c``, which counts one
-inference after another one has warmed the caches. None of the figures is a time, none comes from a board, and noise
-does not affect them:
+The program runs ai-edge-litert's or ONNX Runtime's aarch64 wheel in QEMU with the plugin ``tests/emulated/costs.c``,
+which counts one inference after another one has warmed the caches. None of the figures is a time, none comes from a
+board, and noise does not affect them:
 
 - M insn: million instructions in one thread.
 - M cycles: these instructions in llvm-mca's model of the processor's pipeline, in which every access to memory finds
@@ -56,27 +56,49 @@ PROCESSORS = (
     Processor(board="Pi 4", emulated="cortex-a72", pipeline="cortex-a72", caches=("32768:2", "1048576:16")),
     Processor(board="Pi 5", emulated="cortex-a76", pipeline="neoverse-n1", caches=("65536:4", "2097152:16")),
 )
+# What the emulated Python opens an artifact with: its input's shape and type, and a function that runs it once.
+RUNNER = """
+import numpy as np
+def opened(model, threads):
+    if model.endswith(".onnx"):
+        import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        start = session.get_inputs()[0]
+        kind = np.float32 if start.type == "tensor(float)" else np.uint8
+        return start.shape, kind, lambda photo: session.run(None, {start.name: photo})[0]
+    from ai_edge_litert.interpreter import Interpreter
+    interpreter = Interpreter(model, num_threads=threads)
+    interpreter.allocate_tensors()
+    start, end = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    def run(photo):
+        interpreter.set_tensor(start["index"], photo)
+        interpreter.invoke()
+        return interpreter.get_tensor(end["index"])
+    return start["shape"], start["dtype"], run
+"""
 # The pixels are random, because the values of a photo do not change what is executed, but zeros might.
-PROGRAM = """
+PROGRAM = (
+    RUNNER
+    + """
 import os, sys
 from contextlib import suppress
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 def mark(number):
     with suppress(OSError):
         os.getpgid(number)
-interpreter = Interpreter(sys.argv[1], num_threads=int(sys.argv[2]))
-interpreter.allocate_tensors()
-start = interpreter.get_input_details()[0]
-photo = np.random.default_rng(0).integers(0, 256, start["shape"]).astype(np.uint8)
-tensor = photo / np.float32(127.5) - 1 if start["dtype"] == np.float32 else photo.view(start["dtype"])
-interpreter.set_tensor(start["index"], tensor.astype(start["dtype"]))
+shape, kind, run = opened(sys.argv[1], int(sys.argv[2]))
+photo = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+tensor = (photo / np.float32(127.5) - 1 if kind == np.float32 else photo.view(kind)).astype(kind)
 mark(1)
-interpreter.invoke()
+run(tensor)
 mark(2)
-interpreter.invoke()
+run(tensor)
 mark(3)
 """
+)
 # Blocks are given to llvm-mca until so much of all instructions is covered; the rest takes as many cycles on average.
 COVERED = 0.995
 ITERATIONS = 100
@@ -130,10 +152,10 @@ def built(script: str) -> Path:
 def packages(system: Path) -> Path:
     """Unpack the wheels in a folder where the emulated Python finds them, and return that folder."""
     site = system / "root" / "opt" / "counting"
-    if not site.exists():
-        for wheel in (system / "wheels").glob("*.whl"):
-            if not wheel.name.startswith(("onnxruntime", "openvino")):
-                zipfile.ZipFile(wheel).extractall(site)
+    for wheel in (system / "wheels").glob("*.whl"):
+        name, version, *_ = wheel.name.split("-")
+        if name != "openvino" and not (site / f"{name}-{version}.dist-info").exists():
+            zipfile.ZipFile(wheel).extractall(site)
     return site
 
 
@@ -246,7 +268,7 @@ def _disassembled(codes: Iterable[str]) -> list[str]:
 def main() -> None:
     """Print a table with one row for each artifact and processor."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.tflite", help="the artifacts to count")
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="the artifacts to count")
     parser.add_argument("--on", nargs="+", metavar="PROCESSOR", help="the processors; all without it")
     options = parser.parse_args()
     system, qemu = built("build"), built("build-counting")

@@ -106,9 +106,17 @@ def noise(got: FloatArray, expected: FloatArray) -> float:
     return float(np.sqrt(((got - expected) ** 2).mean())) / spread
 
 
-def check_outputs(target: str, precision: Precision, one: Subject, folder: Path) -> None:
-    """An artifact's outputs are those of the graph, up to the noise that its precision may bring."""
-    files = one.convert(target, Form(precision=precision))
+def check_outputs(target: str, precision: Precision, one: Subject, folder: Path, *, half: bool = False) -> None:
+    """An artifact's outputs are those of the graph, up to the noise that its precision may bring.
+
+    Args:
+        target: The target's name.
+        precision: The precision.
+        one: The network and its photos.
+        folder: Where the files are written.
+        half: Whether the artifact may compute in half precision.
+    """
+    files = one.convert(target, Form(precision=precision, half=half))
     if not runs_here(target):
         return
     session = opened(files, folder)

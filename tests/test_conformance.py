@@ -27,6 +27,7 @@ from xedge.vocabulary import PRECISIONS, Precision
 
 TARGETS = [target.name for target in targets()]
 WITH_INTEGER_ENDS = [target.name for target in targets() if target.ends]
+WITH_HALF_ARITHMETIC = [target.name for target in targets() if target.in_half is not None]
 WITH_BATCHES = [target.name for target in targets() if target.batches]
 PAIRS = [(target.name, precision) for target in targets() for precision in PRECISIONS if precision in target.precisions]
 EVERY_NETWORK = [pytest.param(n, marks=() if n in QUICK_NETWORKS else pytest.mark.slow) for n in NETWORKS]
@@ -46,6 +47,12 @@ def subject(pixels: UInt8Array) -> Subjects:
 @pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_conformance(target: str, name: str, precision: Precision, subject: Subjects, tmp_path: Path) -> None:
     conformance.check_outputs(target, precision, subject(name), tmp_path)
+
+
+@pytest.mark.parametrize("target", WITH_HALF_ARITHMETIC)
+@pytest.mark.parametrize("name", EVERY_NETWORK)
+def test_half_arithmetic(target: str, name: str, subject: Subjects, tmp_path: Path) -> None:
+    conformance.check_outputs(target, "fp16", subject(name), tmp_path, half=True)
 
 
 @pytest.mark.parametrize("target", WITH_INTEGER_ENDS)
@@ -103,6 +110,8 @@ def test_a_target_without_a_runtime_is_converted_to_and_not_run(
         ),
         pytest.param("onnx", Form(precision="int8", io="int8"), "have float32 or uint8", id="onnx-int8-int8"),
         pytest.param("openvino", Form(precision="int8", io="int8"), "have float32 or uint8", id="openvino-int8-int8"),
+        pytest.param("openvino", Form(precision="fp16", half=True), "no choice of arithmetic", id="openvino-half"),
+        pytest.param("onnx", Form(precision="int8", half=True), "no choice of arithmetic", id="onnx-int8-half"),
         pytest.param("tflite", Form(precision="fp32", batch=4), "one photo", id="tflite-batch-of-4"),
     ],
 )

@@ -65,6 +65,21 @@ def test_a_bundle_runs_on_another_machine(remote: Command, machine: Machine, bun
 
 
 @pytest.mark.installs
+def test_a_profile_comes_home(remote: Command, bundles: Path) -> None:
+    """The times of operations are measured there, and the report that comes back has them with their kernels."""
+    done = remote("run", "--on", "pi", bundles / "tflite_int8", "--no-accuracy", "--runs", 5, "--profile", "--json")
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(done.stdout)["runs"]
+    assert run["not_measured"] == []
+    operations = run["profile"]["operations"]
+    products = [one for one in operations if one["product"]]
+    assert len(products) >= 20
+    assert all(one["kernels"] for one in products)
+    assert sum(one["share"] for one in operations) == pytest.approx(1)
+    assert sum(one["ms"] for one in operations) == pytest.approx(run["profile"]["total_ms"])
+
+
+@pytest.mark.installs
 def test_deploy_says_what_the_doctor_says(remote: Command, bundles: Path) -> None:
     done = remote("deploy", "pi", bundles / "tflite_int8", "--json")
     assert done.returncode == 0, done.stderr

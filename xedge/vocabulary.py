@@ -11,6 +11,8 @@ Precision = Literal["fp32", "fp16", "dynamic", "int8"]
 IoType = Literal["float32", "int8", "uint8"]
 # The types of an artifact's input and output. xedge itself makes no float16.
 ElementType = Literal["float32", "float16", "int8", "uint8"]
+# In what an fp16 artifact may be asked to compute.
+Arithmetic = Literal["float16"]
 Layout = Literal["NHWC", "NCHW"]
 Batch = int | Literal["dynamic"]
 Crop = Literal["none", "center"]

@@ -22,6 +22,7 @@ def text(report: RunReport) -> str:
     """Return the report as a person reads it."""
     parts = [fields(_what(report)), *_board(report), fields(_latency(report)), fields(_phases(report))]
     parts += [*_streams(report), *_cold_starts(report), *_profile(report), *_series(report)]
+    parts += [f"NOTE: {one}" for one in report.notes]
     parts += [*(f"NOTE: not measured: {one}" for one in report.not_measured), *_accuracy(report)]
     return "\n\n".join([*parts, *_against(report), _verdict(report)])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,11 @@ import numpy as np
 
 from xedge.bundle.manifest import OwnSize
 from xedge.conversion.artifact import Artifact
-from xedge.conversion.reference import graph_of, read_reference
+from xedge.conversion.reference import GraphReference, constants_of, graph_of, read_reference
 from xedge.conversion.stages import Stages
 from xedge.conversion.subject import Subject
 from xedge.converters import Form, Target
-from xedge.errors import InputError, parameter
+from xedge.errors import InputError, UnsupportedError, parameter
 from xedge.graph.ir import Graph
 from xedge.memory import give_memory_back
 from xedge.metrics import agreement, drop, wilson
@@ -110,22 +110,42 @@ class Calibrated:
         return seen
 
     @cached_property
+    def _largest(self) -> float:
+        """The largest absolute value in the model: of its constants, and of what it computes of golden photos."""
+        values = [array for node in graph_of(self.subject.reference, "half precision") for array in constants_of(node)]
+        largest = _largest_of(values)
+        for photo in self.subject.preprocessing.scaled(self.subject.golden_pixels[:2]):
+            largest = max(largest, _largest_of(self.subject.reference.tensors(photo[None]).values()))
+        give_memory_back()
+        return largest
+
+    @property
+    def _near_the_end(self) -> str:
+        return f"values in the model reach {self._largest:.3g}, too near the end of half precision (65504)"
+
+    @cached_property
     def fits_half(self) -> bool:
-        """Whether what the model computes of the golden photos stays far from the end of half precision.
+        """Whether the model's values stay far from the end of half precision; it is told if they do not.
 
         The sums of a convolution may be larger on the way than in the end.
         """
-        largest = 0.0
-        for photo in self.subject.preprocessing.scaled(self.subject.golden_pixels[:2]):
-            values = self.subject.reference.tensors(photo[None]).values()
-            largest = max([largest, *(float(np.abs(one).max()) for one in values if one.size)])
-        give_memory_back()
-        if largest > LARGEST_HALF:
-            self.stages.note(
-                f"values in the model reach {largest:.3g}, too near the end of half precision (65504); "
-                "fp16 artifacts compute in fp32"
+        if self._largest > LARGEST_HALF:
+            self.stages.note(f"{self._near_the_end}; fp16 artifacts compute in fp32")
+        return self._largest <= LARGEST_HALF
+
+    def check_half(self) -> None:
+        """Refuse to compute in half precision what does not fit into it, or what xedge does not write itself.
+
+        Raises:
+            UnsupportedError: The model's values come near the end of half precision, or a library converts it.
+        """
+        asked = f"{parameter('arithmetic')} float16"
+        if not isinstance(self.subject.reference, GraphReference):
+            raise UnsupportedError(
+                f"{asked}: this model is converted by a library, whose fp16 computes in fp32; leave {asked} out"
             )
-        return largest <= LARGEST_HALF
+        if self._largest > LARGEST_HALF:
+            raise UnsupportedError(f"{self._near_the_end}; leave {asked} out, with which fp16 computes in fp32")
 
     @cached_property
     def selection(self) -> PhotoSet:
@@ -284,3 +304,8 @@ class Calibrated:
         self._plans.clear()
         for name in ("statistics", "_evaluated"):
             self.__dict__.pop(name, None)
+
+
+def _largest_of(arrays: Iterable[FloatArray]) -> float:
+    """Return the largest absolute value in arrays; 0 if there is none."""
+    return max((float(np.abs(one).max()) for one in arrays if one.size), default=0.0)

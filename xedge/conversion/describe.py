@@ -82,7 +82,8 @@ def manifest_of(calibrated: Calibrated, target: Target, made: Artifact) -> Manif
         speed=None,
         own_size=calibrated.own_size,
         golden=Golden(
-            photos=tuple(f"golden/{i}.png" for i in range(GOLDEN_PHOTOS)), tolerance=target.tolerance(form.precision)
+            photos=tuple(f"golden/{i}.png" for i in range(GOLDEN_PHOTOS)),
+            tolerance=target.tolerance(form.precision, half=form.half),
         ),
         files={},
     )

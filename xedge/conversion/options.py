@@ -24,6 +24,7 @@ from xedge.vocabulary import (
     PRECISIONS,
     SCHEMES,
     TOLERATED_POINTS,
+    Arithmetic,
     Batch,
     Crop,
     CropChoice,
@@ -231,6 +232,14 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
         "and openvino).",
         default="float32",
         choices=("float32", "int8", "uint8"),
+    )
+    arithmetic: Arithmetic | None = option(
+        "Let an onnx fp16 artifact also compute in float16, which takes fewer instructions than fp32 on Arm processors "
+        "with half precision (Raspberry Pi 5, and others from Cortex-A55 and A75 on) and gains nothing on all others. "
+        "Without it, ONNX Runtime unpacks the weights and computes in float32. The other targets choose float16 by "
+        "themselves where they can.",
+        default=None,
+        choices=get_args(Arithmetic),
     )
     ranges: Any = option(
         "Where the ranges of int8 activations come from in tflite: photo takes them from each photo at run time, which "

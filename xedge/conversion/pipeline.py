@@ -105,7 +105,9 @@ def _note_few_photos(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form
 def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *, last: bool) -> Converted:
     """Convert to one target and form, run it here, write the bundle; after the last one no statistics are kept."""
     subject, stages = calibrated.subject, calibrated.stages
-    if form.precision == "fp16" and target.marks_half and isinstance(subject.reference, GraphReference):
+    if form.half:
+        calibrated.check_half()
+    elif form.precision == "fp16" and target.marks_half and isinstance(subject.reference, GraphReference):
         form = replace(form, half=calibrated.fits_half)
     stem = f"{file_name(subject.request.source.name)}_{form.precision}"
     if subject.photos is not None:
@@ -173,7 +175,7 @@ def _check_answers(stages: Stages, target: Target, form: Form, got: FloatArray, 
             f"{target.name} {form.precision}: the artifact answers photos with values that are no numbers; a weight is "
             "too large for this precision, so try another one"
         )
-    distance, allowed = float(np.abs(got - expected).max()), target.tolerance(form.precision)
+    distance, allowed = float(np.abs(got - expected).max()), target.tolerance(form.precision, half=form.half)
     if distance <= allowed:
         return
     words = f"{target.name} {form.precision}: a probability is {distance:.2g} from that of the model in float"

@@ -36,7 +36,7 @@ from xedge.errors import (
 from xedge.files import sha256
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_head
-from xedge.graph.ir import Activation, Graph, Reshape, Weighted
+from xedge.graph.ir import Activation, Graph, Node, Reshape, Weighted
 from xedge.memory import give_memory_back
 from xedge.metrics import centred_outputs, class_probabilities
 from xedge.quantization import recipe as int8
@@ -511,6 +511,12 @@ def _graph_reference(source: Source, read: ReadModel) -> GraphReference:
     )
 
 
+def constants_of(node: Node) -> list[np.ndarray]:
+    """Return the kernel, the bias and the constant of a node, those that it has."""
+    arrays = (getattr(node, name, None) for name in ("kernel", "bias", "constant"))
+    return [array for array in arrays if array is not None]
+
+
 def _check_values(source: Source, graph: Graph) -> None:
     """Refuse a model that has values that are no numbers.
 
@@ -518,8 +524,7 @@ def _check_values(source: Source, graph: Graph) -> None:
         InputError: A kernel, bias or constant is not finite; the message names the layer.
     """
     for node in graph:
-        arrays = [getattr(node, name, None) for name in ("kernel", "bias", "constant")]
-        if any(array is not None and not np.isfinite(array).all() for array in arrays):
+        if not all(np.isfinite(array).all() for array in constants_of(node)):
             raise InputError(
                 f"{source}: the layer {node.name} has values that are no numbers, or a negative variance, so that its "
                 "training diverged; train it again or give an earlier checkpoint"
@@ -685,9 +690,7 @@ def _multi_label(source: Source, width: int) -> UnsupportedError:
 
 def _graph_recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
     """Return how an artifact was made of the reference graph."""
-    weights, activations = target.precisions[form.precision]
-    if form.half:
-        activations = "half precision where the processor computes in it (Arm from Cortex-A55 and A75 on), else fp32"
+    weights, activations = target.kept(form)
     if plan is not None:
         dynamic = any(plan.is_dynamic(name) for name in plan.kernels)
         integer_sums = form.ranges == "fixed" or form.io != "float32"

@@ -65,12 +65,27 @@ class Request:
                 f"{parameter('pixels')} and {parameter('io')} {options.io} both say what the artifact takes; "
                 "choose one of them"
             )
+        self._check_arithmetic()
         self._check_ranges()
         if self.budget.demands and "int8" not in self.precisions:
             raise UsageError(
                 f"{parameter('max_drop_points')} and {parameter('min_agreement')} are budgets of int8; add int8 to "
                 f"{parameter('precision')}"
             )
+
+    def _check_arithmetic(self) -> None:
+        """Refuse a choice of arithmetic that would have no effect."""
+        if self.options.arithmetic is None:
+            return
+        named = f"{parameter('arithmetic')} {self.options.arithmetic}"
+        offering = [target.name for target in targets() if _offers_half(target)]
+        if not set(offering) & set(self.targets):
+            raise UsageError(
+                f"{named} is for {', '.join(offering)}; {', '.join(self.targets)} computes in float16 without it where "
+                "it can, so leave it out"
+            )
+        if "fp16" not in self.precisions:
+            raise UsageError(f"{named} is about fp16; add fp16 to {parameter('precision')}")
 
     def _check_ranges(self) -> None:
         """Refuse a choice of ranges that would have no effect, or that is made twice."""
@@ -109,12 +124,18 @@ def chosen_ranges(options: ConvertOptions) -> tuple[Ranges, ...] | None:
     return None if options.board is None else (board_ranges(options.board),)
 
 
+def _offers_half(target: Target) -> bool:
+    """Whether a target's fp16 artifacts compute in half precision if users ask for it, and not otherwise."""
+    return target.in_half is not None and not target.marks_half
+
+
 def forms(options: ConvertOptions, target: Target) -> list[Form]:
     """Return the forms in which artifacts for a target are asked for."""
     asked = []
     for precision in precision_names(options.precision):
         io = options.io if precision == "int8" else "float32"
-        form = Form(precision=precision, io=io, batch=options.batch)
+        half = precision == "fp16" and options.arithmetic == "float16" and _offers_half(target)
+        form = Form(precision=precision, io=io, batch=options.batch, half=half)
         if precision == "int8" and io == "float32" and len(target.ranges) > 1:
             asked += [replace(form, ranges=one) for one in chosen_ranges(options) or target.ranges[:1]]
         else:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # How far a probability may be from the host's on another machine, because kernels round differently.
 GOLDEN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.02, "dynamic": 0.1, "int8": 0.1}
+# The same for fp16 artifacts that compute in half precision on one machine and in float32 on the other.
+HALF_TOLERANCE = 0.05
 # Noise over signal that a precision may bring to the outputs of an untrained network, in the conformance suite.
 CONFORMANCE_NOISE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 0.05, "dynamic": 0.4, "int8": 0.35}
 
@@ -52,7 +54,8 @@ class Form:
         batch: The number of photos that the artifact takes at once, or ``dynamic`` for any number.
         pixels: The preprocessing that the artifact does itself, so that it takes uint8 pixels. None takes what ``io``
             says.
-        half: Whether a processor may compute in half precision; goes with fp16.
+        half: Whether the artifact lets a processor compute in half precision; goes with fp16, for targets whose
+            ``in_half`` says how.
         ranges: Where the ranges of an int8 artifact come from, for targets that offer a choice; None for the others.
     """
 
@@ -109,7 +112,10 @@ class Target:
         ends: The types that the input and output of an int8 artifact can have besides float32.
         batches: Whether artifacts can take batches other than 1.
         rules: What the target's integer kernels ask of quantization.
-        marks_half: Whether an fp16 artifact computes in half precision on processors that can only if it is marked so.
+        in_half: How weights and activations are kept, in words, in an fp16 artifact that may compute in half precision
+            (``Form.half``). None if the target leaves no choice.
+        marks_half: Whether an fp16 artifact is made so wherever the model's values fit, because it costs nothing on
+            processors without half precision. Otherwise it is made so if users ask for it.
         freedom: How far a probability may differ from the host's because the runtime chooses its own float type, at all
             precisions but fp32.
         noise: The noise over signal that the conformance suite allows at a precision, where it differs from
@@ -134,6 +140,7 @@ class Target:
     ends: tuple[IoType, ...] = ()
     batches: bool = False
     rules: Rules = field(default_factory=Rules)
+    in_half: tuple[str | None, str | None] | None = None
     marks_half: bool = False
     freedom: float = 0.0
     noise: Mapping[Precision, float] = field(default_factory=dict)
@@ -142,14 +149,24 @@ class Target:
     colours: tuple[str, str] = ("#57606a", "#a3adb8")
     next_steps: Callable[[Path, Manifest], Sequence[str]] | None = None
 
+    def kept(self, form: Form) -> tuple[str | None, str | None]:
+        """Return how weights and activations are kept in a form, in words; None for what is in float."""
+        return self.in_half if form.half and self.in_half is not None else self.precisions[form.precision]
+
     @property
     def ranges(self) -> tuple[Ranges, ...]:
         """Where the ranges of an int8 artifact with float ends can come from, what is taken by default first."""
         return RANGES if self.rules.dynamic_branches else ("fixed",)
 
-    def tolerance(self, precision: Precision) -> float:
-        """Return how far a probability of an artifact may be from the host's, 0 to 1."""
-        return max(GOLDEN_TOLERANCE[precision], self.freedom if precision != "fp32" else 0.0)
+    def tolerance(self, precision: Precision, *, half: bool = False) -> float:
+        """Return how far a probability of an artifact may be from the host's, 0 to 1.
+
+        Args:
+            precision: The artifact's precision.
+            half: Whether it may compute in half precision.
+        """
+        freedom = self.freedom if precision != "fp32" else 0.0
+        return max(GOLDEN_TOLERANCE[precision], freedom, HALF_TOLERANCE if half else 0.0)
 
     def conformance_noise(self, precision: Precision) -> float:
         """Return the noise over signal that the conformance suite allows at a precision."""
@@ -168,6 +185,8 @@ class Target:
             raise UnsupportedError(
                 f"{self.name} has no {form.io} input and output with {form.precision}; int8 artifacts have {has}"
             )
+        if form.half and (self.in_half is None or form.precision != "fp16"):
+            raise UnsupportedError(f"{self.name} {form.precision} has no choice of arithmetic in half precision")
         if form.batch != 1 and not self.batches:
             others = ", ".join(target.name for target in targets() if target.batches)
             raise UnsupportedError(

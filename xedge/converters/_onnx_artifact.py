@@ -1,4 +1,4 @@
-"""What the ONNX files of every target have in common: their ends, and weights in half."""
+"""What the ONNX files of every target have in common: their ends, and half precision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from xedge.converters import Form, Pixels
 from xedge.converters._pixels import factors
-from xedge.graph.ir import Graph, Input, Node
+from xedge.graph.ir import Graph, Input, Node, Softmax
 from xedge.graph.onnx import OnnxWriter
 from xedge.vocabulary import Batch
 
@@ -76,3 +76,37 @@ class HalfWriter(ArtifactWriter):
         """Add a weight in half precision and what unpacks it."""
         stored = self.constant(f"{name}#fp16", value.astype(np.float16))
         return self.emit("Cast", [stored], name, to=TensorProto.FLOAT)
+
+
+class WholeHalfWriter(ArtifactWriter):
+    """Half precision from the photo to the logits, for runtimes that take the types as they are written.
+
+    The photo is cast at the input, and the output's node, which is most often a softmax, is computed in float.
+    """
+
+    def __init__(self, graph: Graph, form: Form) -> None:
+        super().__init__(graph, form)
+        self._in_float = True
+
+    def write(self, node: Node) -> None:
+        """Add what one node needs, and the casts at both ends."""
+        self._in_float = isinstance(node, Input) or (isinstance(node, Softmax) and node.name == self.graph.output)
+        super().write(node)
+        if isinstance(node, Input):
+            self.emit("Cast", [self.label(node.name)], f"{node.name}#half", to=TensorProto.FLOAT16)
+        elif node.name == self.graph.output and not self._in_float:
+            self.emit("Cast", [f"{node.name}#half"], self.label(node.name), to=TensorProto.FLOAT)
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        """Add values to compute with, in the type in which the node computes."""
+        half = value.dtype == np.float32 and not self._in_float
+        return super().constant(name, value.astype(np.float16) if half else value)
+
+    def read(self, name: str) -> str:
+        """Return the ONNX tensor that holds a tensor of the graph in the type in which the node computes."""
+        half = f"{name}#half" if name == self.graph.input.name else self.label(name)
+        return self.emit("Cast", [half], f"{name}#float", to=TensorProto.FLOAT) if self._in_float else half
+
+    def result(self, node: Node) -> str:
+        """Return what the ONNX tensor is called that a node makes, before the last cast."""
+        return f"{node.name}#half" if node.name == self.graph.output and not self._in_float else self.label(node.name)

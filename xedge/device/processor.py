@@ -29,6 +29,16 @@ def has_dot_product(system: System | None = None) -> bool | None:
     return any(name in features for name in DOT_PRODUCTS) if features else None
 
 
+def is_arm_without_dot_product(system: System | None = None) -> bool:
+    """Whether this is known to be an Arm processor without instructions for products of 8-bit integers.
+
+    Args:
+        system: The system whose files are read; None takes this machine.
+    """
+    told = (system or System()).fields("proc/cpuinfo")
+    return "Features" in told and has_dot_product(system) is False  # x86 calls them flags
+
+
 def _features(system: System | None) -> list[str]:
     told = (system or System()).fields("proc/cpuinfo")
     return (told.get("Features") or told.get("flags") or "").split()

@@ -43,6 +43,7 @@ Kind = Literal[
     "other runtime",
     "no dot product",
     "ranges of each photo",
+    "slow precision",
     "half precision unused",
     "overhead",
     "preparing the photo",
@@ -320,18 +321,41 @@ def ranges_of_each_photo(evidence: Evidence) -> Iterator[Cause]:
         )
 
 
+def slow_precision(evidence: Evidence) -> Iterator[Cause]:
+    """A precision that is known to be slower than fp32 on this processor."""
+    found = evidence.unpaid
+    if found is not None:
+        yield Cause(kind="slow precision", words=found.words, reason=found.reason, cure=found.cure)
+
+
 def half_precision(evidence: Evidence) -> Iterator[Cause]:
     """A file in half precision whose arithmetic is not used although the processor has it."""
-    execution = evidence.execution
-    if evidence.manifest.precision != "fp16" or evidence.manifest.target != "tflite":
+    manifest, execution = evidence.manifest, evidence.execution
+    if manifest.precision != "fp16" or manifest.target not in HALF_CURES or execution.provider != "cpu":
         return
-    if evidence.half_arithmetic and execution.options.get("arithmetic") != "float16":
+    # What others' ONNX files hold is not known.
+    unknown = manifest.wrapped and manifest.target == "onnx"
+    if evidence.half_arithmetic and execution.options.get("arithmetic") != "float16" and not unknown:
+        reason, cure = HALF_CURES[manifest.target]
         yield Cause(
             kind="half precision unused",
             words="this processor computes in half precision, but the file does not let it",
-            reason="the file lacks the mark reduced_precision_support",
-            cure="convert the model again with xedge, which writes the mark where values fit into half precision",
+            reason=reason,
+            cure=cure,
         )
+
+
+# Why a target's file does not let a processor compute in half precision, and what to do.
+HALF_CURES = {
+    "tflite": (
+        "the file lacks the mark reduced_precision_support",
+        "convert the model again with xedge, which writes the mark where values fit into half precision",
+    ),
+    "onnx": (
+        "its weights alone are in float16, or this version of ONNX Runtime has no kernels for float16",
+        "convert it with --arithmetic float16, and compare both with --against; take a newer ONNX Runtime",
+    ),
+}
 
 
 def overhead(evidence: Evidence) -> Iterator[Cause]:
@@ -384,6 +408,7 @@ SEARCHES: tuple[Search, ...] = (
     threads,
     dot_products,
     ranges_of_each_photo,
+    slow_precision,
     half_precision,
     overhead,
     machine,

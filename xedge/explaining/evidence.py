@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from xedge.bundle.manifest import Manifest
 from xedge.device.board import Board
+from xedge.measuring.paying import Unpaid
 from xedge.measuring.profile import OperationTime
 from xedge.runtimes import Execution
 from xedge.runtimes.audit import Audit
@@ -26,6 +27,7 @@ class Evidence:
         board: The machine.
         dot_product: Whether its processor has instructions for products of 8-bit integers; None if it does not tell.
         half_arithmetic: Whether its processor computes in half precision.
+        unpaid: Why the bundle's precision does not pay on this processor; None where nothing is known against it.
         circumstances: Why the latency cannot be believed, as the verdict of a run says it.
     """
 
@@ -38,6 +40,7 @@ class Evidence:
     board: Board
     dot_product: bool | None
     half_arithmetic: bool
+    unpaid: Unpaid | None
     circumstances: tuple[str, ...]
 
     @property

@@ -15,6 +15,7 @@ from xedge.errors import UnsupportedError, XedgeError
 from xedge.explaining.causes import Cause, causes_in
 from xedge.explaining.evidence import Evidence
 from xedge.measuring.latency import in_turns
+from xedge.measuring.paying import unpaid
 from xedge.measuring.profile import OperationTime, profile_of
 from xedge.measuring.report import RunReport
 from xedge.measuring.run import run_bundle
@@ -122,6 +123,7 @@ def _evidence(bundle: Bundle, classifier: Classifier, pixels: UInt8Array, run: R
         board=run.board,
         dot_product=has_dot_product(system),
         half_arithmetic=has_half_arithmetic(system),
+        unpaid=unpaid(bundle.manifest, run.execution.provider, system),
         circumstances=run.verdict.reasons,
     )
 

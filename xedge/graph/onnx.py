@@ -123,6 +123,10 @@ class OnnxWriter:
         self.add(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
+    def note(self, name: str, value: str) -> None:
+        """Add an entry to the file's metadata."""
+        self._model.metadata_props.add(key=name, value=value)
+
     def add(self, node: Any) -> None:
         """Add one ONNX node that already exists."""
         self._model.graph.node.append(node)

@@ -122,6 +122,7 @@ class RunReport:
         cold_starts: Starts in fresh processes; None if they were not asked for.
         profile: The times of the operations; None if they were not asked for, or are in ``not_measured``.
         not_measured: What was asked for besides and could not be measured, each with the reason.
+        notes: What is known against the bundle's precision on this processor, in words.
         budget: The gate's verdict on the budget when the bundle was made; None without a budget.
         verdict: The verdict on whether the latency can be believed.
     """
@@ -162,6 +163,7 @@ class RunReport:
     cold_starts: ColdStarts | None = None
     profile: Profile | None = None
     not_measured: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     budget: str | None
     verdict: Verdict
 

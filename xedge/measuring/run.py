@@ -23,6 +23,7 @@ from xedge.measuring.against import check_same_model, hold_against
 from xedge.measuring.cold import cold_starts
 from xedge.measuring.energy import energy_of, idle_watts
 from xedge.measuring.latency import Clock, Latency, Measured, Schedule, measure, summarize
+from xedge.measuring.paying import unpaid
 from xedge.measuring.profile import Profile, profile_of
 from xedge.measuring.report import Frames, Phases, RunReport, SelfTest
 from xedge.measuring.series import throttled_at_s, time_series
@@ -92,10 +93,13 @@ def run_bundle(
     if other is not None:
         progress(f"in turns with {other.root.name}")
         against = hold_against(bundle, classifier, other, photos, options.settings(other), clock)
+    execution = classifier.session.execution()
+    against_precision = unpaid(bundle.manifest, execution.provider, system)
     return RunReport(
         **_identity(bundle),
         **_extras(bundle, classifier, pixels[0], options, progress, clock),
-        execution=classifier.session.execution(),
+        execution=execution,
+        notes=(str(against_precision),) if against_precision is not None else (),
         board=board,
         readings=timing.readings,
         contention=timing.contention,

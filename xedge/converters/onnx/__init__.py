@@ -17,6 +17,10 @@ TARGET = Target(
         "dynamic": ("int8 per output channel, depthwise in float", "uint8 per tensor, ranges of each photo"),
         "int8": ("int8 per output channel", "uint8 per tensor"),
     },
+    in_half=(
+        "fp16",
+        "half precision where ONNX Runtime has kernels for it (Arm from Cortex-A55 and A75 on), else fp32",
+    ),
     ends=("uint8",),
     batches=True,
     rules=Rules(pairs=True),

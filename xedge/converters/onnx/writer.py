@@ -8,13 +8,14 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from xedge.converters import Form
-from xedge.converters._onnx_artifact import ArtifactWriter, HalfWriter
+from xedge.converters._onnx_artifact import ArtifactWriter, HalfWriter, WholeHalfWriter
 from xedge.converters.onnx import TARGET
 from xedge.graph.ir import NO_PADDING, Activation, Conv, Dense, Fused, Graph, Input, Node, Weighted
 from xedge.graph.onnx import convolution, kernel_layout, serialized
 from xedge.memory import give_memory_back
 from xedge.quantization.affine import LOWEST, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan, fitted
+from xedge.runtimes.onnxruntime import HALF_MARK
 from xedge.vocabulary import Batch
 
 # A uint8 value is the plan's int8 value plus 128. Activations are uint8, because the fast kernels on x86 multiply uint8
@@ -29,7 +30,8 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
 
     Args:
         graph: The reference graph.
-        form: The form of the artifact. ``fp16`` stores weights in half precision and computes in float.
+        form: The form of the artifact. ``fp16`` stores weights in half precision and computes in float; with
+            ``half`` it computes in half precision too.
         plan: The quantization plan of this graph, for int8.
 
     Raises:
@@ -41,6 +43,9 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
     if form.precision == "int8":
         assert plan is not None
         writer = _QdqWriter(graph, plan, form)
+    elif form.half:
+        writer = WholeHalfWriter(graph, form)
+        writer.note(*HALF_MARK)
     else:
         writer = {"fp32": ArtifactWriter, "fp16": HalfWriter, "dynamic": _DynamicWriter}[form.precision](graph, form)
     for node in graph:

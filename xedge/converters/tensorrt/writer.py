@@ -7,12 +7,11 @@ Runtime runs these files too, on its TensorRT provider or, for a check on any ma
 from __future__ import annotations
 
 import numpy as np
-from onnx import TensorProto
 
 from xedge.converters import Form
-from xedge.converters._onnx_artifact import ArtifactWriter
+from xedge.converters._onnx_artifact import ArtifactWriter, WholeHalfWriter
 from xedge.converters.tensorrt import TARGET
-from xedge.graph.ir import Dense, Graph, Input, Node, Softmax, Weighted
+from xedge.graph.ir import Dense, Graph, Node, Weighted
 from xedge.graph.onnx import kernel_layout, serialized
 from xedge.memory import give_memory_back
 from xedge.quantization.plan import Plan, fitted
@@ -36,41 +35,11 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
         assert plan is not None
         writer = _SymmetricWriter(graph, plan, form)
     else:
-        writer = {"fp32": ArtifactWriter, "fp16": _WholeHalfWriter}[form.precision](graph, form)
+        writer = {"fp32": ArtifactWriter, "fp16": WholeHalfWriter}[form.precision](graph, form)
     for node in graph:
         writer.write(node)
     give_memory_back()
     return {".onnx": serialized(writer.finished(form.batch))}
-
-
-class _WholeHalfWriter(ArtifactWriter):
-    """Write half precision from the photo to the logits, because TensorRT 11 takes the types as they are written.
-
-    The photo is cast at the input, and the output's node, which is most often a softmax, is computed in float.
-    """
-
-    def __init__(self, graph: Graph, form: Form) -> None:
-        super().__init__(graph, form)
-        self._in_float = True
-
-    def write(self, node: Node) -> None:
-        self._in_float = isinstance(node, Input) or (isinstance(node, Softmax) and node.name == self.graph.output)
-        super().write(node)
-        if isinstance(node, Input):
-            self.emit("Cast", [self.label(node.name)], f"{node.name}#half", to=TensorProto.FLOAT16)
-        elif node.name == self.graph.output and not self._in_float:
-            self.emit("Cast", [f"{node.name}#half"], self.label(node.name), to=TensorProto.FLOAT)
-
-    def constant(self, name: str, value: np.ndarray) -> str:
-        half = value.dtype == np.float32 and not self._in_float
-        return super().constant(name, value.astype(np.float16) if half else value)
-
-    def read(self, name: str) -> str:
-        half = f"{name}#half" if name == self.graph.input.name else self.label(name)
-        return self.emit("Cast", [half], f"{name}#float", to=TensorProto.FLOAT) if self._in_float else half
-
-    def result(self, node: Node) -> str:
-        return f"{node.name}#half" if node.name == self.graph.output and not self._in_float else self.label(node.name)
 
 
 class _SymmetricWriter(ArtifactWriter):

@@ -18,6 +18,10 @@ TARGET = Target(
         "int8": ("int8 per output channel", "int8 per tensor"),
     },
     ends=("int8",),
+    in_half=(
+        "fp16, unpacked when it is loaded",
+        "half precision where the processor computes in it (Arm from Cortex-A55 and A75 on), else fp32",
+    ),
     marks_half=True,
     freedom=0.05,  # half-precision arithmetic of Arm: 0.014 on 100 photos of the default
     rules=Rules(dynamic_branches=True),

@@ -2,6 +2,9 @@
 
 from xedge.runtimes import Runtime, Wheel
 
+# The name and value of an entry in the metadata of files that compute in half precision.
+HALF_MARK = ("arithmetic", "float16")
+
 RUNTIME = Runtime(
     name="onnxruntime",
     package="onnxruntime",

@@ -19,6 +19,7 @@ from xedge.device.accelerator import engine_key
 from xedge.device.system import System
 from xedge.errors import BundleError, MissingRuntimeError, brief, parameter
 from xedge.runtimes import Contents, Execution, Operation, Role, Session, Settings, TimedOperation, chosen_output
+from xedge.runtimes.onnxruntime import HALF_MARK
 from xedge.types import FloatArray, Tensor
 
 PROVIDERS = {
@@ -98,9 +99,17 @@ class OnnxSession:
             version=onnxruntime.__version__,
             threads=self._threads,
             provider=self._provider,
-            options={**OPTIONS, **self._asked},
+            options={**OPTIONS, **self._asked, **self._arithmetic()},
         )
         return told if self._provider == "cpu" else replace(told, **placement(self._executed(), self._provider))
+
+    def _arithmetic(self) -> dict[str, str]:
+        """Return in what a file in half precision is really computed: in float32 where there are no kernels for it."""
+        name, value = HALF_MARK
+        if self._provider != "cpu" or self._session.get_modelmeta().custom_metadata_map.get(name) != value:
+            return {}
+        products = [one for one in self.operations() if one.product]
+        return {name: value if any(one.precision == value for one in products) else "float32"}
 
     def operations(self) -> list[Operation]:
         """Return the nodes of the optimized graph, from the profile of one inference."""
@@ -238,8 +247,8 @@ def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
         raise MissingRuntimeError(f"looking inside an .onnx file needs onnx ({error}); pip install onnx") from error
     model = onnx.shape_inference.infer_shapes(onnx.load(artifact))
     own = {value.name for value in model.graph.output}
-    float_type = onnx.TensorProto.FLOAT
-    floats = {v.name: v for v in model.graph.value_info if v.type.tensor_type.elem_type == float_type}
+    float_types = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    floats = {v.name: v for v in model.graph.value_info if v.type.tensor_type.elem_type in float_types}
     made = [name for node in model.graph.node for name in node.output]
     constants = _constants(model)
     wanted = [name for name in made if name in floats and name not in constants and name not in own]
