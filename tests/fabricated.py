@@ -31,7 +31,8 @@ from xedge.measuring.verdict import Verdict
 from xedge.metrics import Accuracy, Agreement, Answers, Confusion, accuracy, confusion, wilson
 from xedge.models.compact import embedded
 from xedge.photos.sets import PhotoSet
-from xedge.remote.run import Failure, HostFigures, RemoteRun
+from xedge.remote.failure import Failure
+from xedge.remote.run import HostFigures, RemoteRun
 from xedge.runtimes import Execution
 from xedge.runtimes.audit import Audit
 from xedge.vocabulary import Precision

@@ -97,6 +97,7 @@ class ConnectionLostError(XedgeError):
 
 
 UNDECIDED = 9
+SOME_FAILED = 11
 INTERRUPTED = 130
 
 EXIT_CODES: dict[int, str] = {
@@ -111,6 +112,7 @@ EXIT_CODES: dict[int, str] = {
     CheckError.exit_code: "a check failed: golden outputs differ, a budget was not met, or doctor found a problem",
     UNDECIDED: "a budget may be met, but there are too few photos to decide",
     ConnectionLostError.exit_code: "another machine cannot be reached, or the connection was lost",
+    SOME_FAILED: "of several machines, some failed; the reports of the others are kept",
     INTERRUPTED: "interrupted",
 }
 

@@ -11,6 +11,7 @@ from xedge.measuring.comparison import Comparison, compare_runs
 from xedge.measuring.recommendation import BenchmarkReport
 from xedge.measuring.report import RunReport
 from xedge.measuring.rounds import Measured, Plan, measure_in_rounds
+from xedge.remote.fleet_run import FleetRun
 from xedge.remote.run import RemoteRun
 
 Report = Callable[[str], None]
@@ -22,7 +23,8 @@ def compare(
     """Compare runs.
 
     Args:
-        things: JSON files that ``run``, ``run --on`` or ``benchmark`` wrote, and bundles, which are run here in turns.
+        things: JSON files that ``run`` (here or elsewhere) or ``benchmark`` wrote, and bundles, which are run here in
+            turns.
         across: Also compare timings of different boards.
         plan: How bundles are run.
         progress: A function that is told what is being done.
@@ -60,7 +62,7 @@ def read_runs(path: Path) -> list[Measured]:
     match document:
         case RunReport():
             return [Measured(run=document, rounds_ms=())]
-        case RemoteRun():
+        case RemoteRun() | FleetRun():
             return [Measured(run=run, rounds_ms=()) for run in document.runs]
         case BenchmarkReport():
             return [row.measured for row in document.rows if row.measured is not None]

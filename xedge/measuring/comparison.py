@@ -279,11 +279,11 @@ def _medians(samples: Sequence[int], rng: np.random.Generator) -> DoubleArray:
 
 
 def _side(name: str, one: Measured) -> Side:
-    run, execution = one.run, one.run.execution
+    run = one.run
     return Side(
         name=name,
         board=board_name(run.board),
-        runtime=f"{execution.runtime} {execution.version} on {execution.provider}, {execution.threads} threads",
+        runtime=run.execution.described,
         target=run.target,
         precision=run.precision,
         artifact_bytes=run.artifact_bytes,
