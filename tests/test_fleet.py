@@ -185,10 +185,13 @@ def test_an_interruption_ends_the_runs_everywhere(fleet: dict[str, Machine], inv
     command: list[str | Path] = [sys.executable, "-m", "xedge", "run", "--fleet", inventory, bundles / "tflite_int8"]
     command += ["--duration", "10m"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        until(lambda: all(runs_xedge(machine) for machine in fleet.values()))
-        child.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        _, said = child.communicate(timeout=60)
+        try:
+            until(lambda: all(runs_xedge(machine) for machine in fleet.values()))
+            child.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            _, said = child.communicate(timeout=60)
+        finally:
+            child.kill()
     assert child.returncode == 130
     assert said.splitlines()[-1].startswith("xedge: error: interrupted")
     assert time.monotonic() - began < 30

@@ -117,6 +117,11 @@ EXIT_CODES: dict[int, str] = {
 }
 
 
+def refusal(error: OSError) -> str:
+    """Return one line about something that the system refused and that nobody foresaw."""
+    return f"{error.filename or 'the system'}: {error.strerror or error}"
+
+
 def brief(error: BaseException, most: int = 200) -> str:
     """Return the first line of what another library's error says, or the name of its type if it says nothing.
 

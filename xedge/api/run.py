@@ -9,6 +9,7 @@ from types import EllipsisType
 
 from xedge.bundle.opening import opened, opened_all, photos_for
 from xedge.device.cooldown import Cooldown
+from xedge.errors import UsageError
 from xedge.measuring.latency import Schedule
 from xedge.measuring.report import RunReport
 from xedge.measuring.run import run_bundle
@@ -145,12 +146,14 @@ def run_fleet(
         The reports of each machine, and how far boards of one kind differ; what failed is among its ``failures``.
 
     Raises:
-        UsageError: No machine is named, or one is named twice.
+        UsageError: No machine or no bundle is named, or a machine is named twice.
         InputError: The inventory cannot be read, no name matches the pattern, or a bundle or photos are missing.
     """
     machines = addresses(on, str(fleet) if fleet is not None else None)
     with _packed(bundles, data, limit, wheels) as package:
-        return run_on_all(machines, package, _limited(arguments, limit), at_once or AT_ONCE, report)
+        return run_on_all(
+            machines, package, _limited(arguments, limit), AT_ONCE if at_once is None else at_once, report
+        )
 
 
 def _limited(arguments: Sequence[str], limit: int | None) -> Sequence[str]:
@@ -162,6 +165,8 @@ def _packed(
     bundles: Sequence[Pathlike], data: Pathlike | None, limit: int | None, wheels: Pathlike | None
 ) -> Iterator[Package]:
     """Yield the bundles, opened and checked, and what is sent with them."""
+    if not bundles:
+        raise UsageError("no bundle is named; give at least one")
     with opened_all([Path(bundle) for bundle in bundles]) as open_ones:
         # The embedded model's photos come with the wheel.
         photos = photos_for(open_ones[0], Path(data), limit) if data is not None else None

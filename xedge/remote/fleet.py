@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from xedge.errors import SOME_FAILED, XedgeError, brief
+from xedge.errors import SOME_FAILED, ResourceError, UsageError, XedgeError, brief, parameter, refusal
 from xedge.remote.address import Address
 from xedge.remote.conversation import Switchboard
 from xedge.remote.failure import Failure
@@ -74,8 +74,10 @@ def on_all(
 
     Raises:
         InputError: What is named is not a destination of ssh.
-        UsageError: The environment variables about ssh are wrong.
+        UsageError: The environment variables about ssh are wrong, or no machine could be worked on at once.
     """
+    if at_once < 1:
+        raise UsageError(f"{parameter('at_once')} {at_once}: give at least 1")
     switchboard, told = Switchboard(), threading.Lock()
     options = NO_QUESTIONS if len(addresses) > 1 else ()
     connections = [address.ssh(switchboard, options) for address in addresses]
@@ -110,6 +112,8 @@ def _tried(work: Callable[[], T], destination: str) -> tuple[T | None, Failure |
         return work(), None
     except XedgeError as error:
         return None, Failure(message=str(error).removeprefix(f"{destination}: "), exit_code=error.exit_code)
+    except OSError as error:
+        return None, Failure(message=refusal(error), exit_code=ResourceError.exit_code)
     except Exception as error:  # A fault on one machine must not lose the reports of the others.
         log.exception("the work on %s failed", destination)
         words = f"a fault of xedge's own ({type(error).__name__}: {brief(error)}); please report it"
