@@ -36,8 +36,12 @@ from xedge.errors import EXIT_CODES
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py from the program; change it there. -->"
 FILES = {"manifest": "A bundle's manifest.json", "confusion": "A bundle's confusion.json"}
-TITLES = {"run": "A run", "run-on": "Runs on another machine", "verify": "A verification", "analyze": "An analysis"}
-TITLES |= {
+TITLES = {
+    "run": "A run",
+    "run-on": "Runs on another machine",
+    "run-fleet": "Runs on several machines",
+    "verify": "A verification",
+    "analyze": "An analysis",
     "evaluate": "An evaluation",
     "evaluate-plan": "A plan of an evaluation",
     "benchmark": "A benchmark",

@@ -6,7 +6,7 @@ wait for a conversion, and its figures are the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -31,7 +31,10 @@ from xedge.measuring.verdict import Verdict
 from xedge.metrics import Accuracy, Agreement, Answers, Confusion, accuracy, confusion, wilson
 from xedge.models.compact import embedded
 from xedge.photos.sets import PhotoSet
-from xedge.remote.run import Failure, HostFigures, RemoteRun
+from xedge.remote.failure import Failure
+from xedge.remote.fleet import Stage
+from xedge.remote.fleet_run import FleetMachine, FleetRun, spreads_of
+from xedge.remote.run import HostFigures, RemoteRun
 from xedge.runtimes import Execution
 from xedge.runtimes.audit import Audit
 from xedge.vocabulary import Precision
@@ -256,6 +259,25 @@ def remote_run(*runs: RunReport, **changes: Any) -> RemoteRun:
         failures={"big": Failure(message="killed", exit_code=7)},
     )
     return replace(brought, **changes)
+
+
+def fleet_run(*runs: RunReport, failed: Mapping[str, str] | None = None) -> FleetRun:
+    """Runs on several machines, each of which has one, and machines that failed."""
+    machines = [
+        FleetMachine(
+            name=f"pi{number}",
+            destination=f"pi{number}",
+            runs=remote_run(replace(run, bundle=runs[0].bundle), failures={}),
+            failure=None,
+            transcript=(Stage(at_s=1.5, line="run        bundle"),),
+        )
+        for number, run in enumerate(runs)
+    ]
+    machines += [
+        FleetMachine(name=name, destination=name, runs=None, failure=Failure(message=why, exit_code=7), transcript=())
+        for name, why in (failed or {}).items()
+    ]
+    return FleetRun(machines=tuple(machines), spreads=spreads_of(machines))
 
 
 def agreement(same: int = 49, count: int = 50, **changes: Any) -> Agreement:

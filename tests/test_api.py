@@ -48,6 +48,8 @@ ONLY_COMMANDS = {
     "verbose",
     "page",  # xedge.report
     "on",  # xedge.run_on
+    "fleet",  # xedge.run_fleet
+    "at_once",
     "wheels",
     "no_accuracy",  # data=None
     "top",  # of tables

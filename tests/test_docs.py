@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from tests.conftest import Command
-from xedge.cli.parser import parser
+from xedge.cli.parser import parsed
 from xedge.errors import XedgeError
 
 ROOT = Path(__file__).parent.parent
@@ -73,7 +73,7 @@ def commands() -> Iterator[tuple[str, str]]:
 def test_commands_parse(page: str, command: str) -> None:
     words = [word for word in shlex.split(command)[1:] if word != "..."]
     try:
-        parser().parse_args(words)
+        parsed(words)
     except XedgeError as error:
         raise AssertionError(f"{page}: {command}: {error}") from error
 

@@ -71,6 +71,7 @@ def written(documents: dict[str, Path], once: Once) -> Path:
     def make(folder: Path) -> None:
         read = [read_document(path) for path in documents.values()]
         read.insert(2, hot_pi(read[1]))
+        read.append(fabricated.fleet_run(read[0], read[1], failed={HOSTILE: "busy with process 1"}))
         write_report(read, folder / "report.html", title=f"Two boards {HOSTILE}")
 
     return once("page", make) / "report.html"
@@ -115,7 +116,7 @@ def test_it_opens_offline_and_is_quiet(browser: Any, written: Path) -> None:
     assert "Two boards <img" in tab.title()
     assert tab.locator("script").count() == 0
     headings = tab.locator("h2").all_inner_texts()
-    expected = ["Runs", "Latency", "Photos whose answer changed", "Confusion between classes"]
+    expected = ["Machines", "Runs", "Latency", "Photos whose answer changed", "Confusion between classes"]
     expected.append("Do the artifacts agree?")
     assert headings[: len(expected)] == expected
     assert written.stat().st_size < 1_000_000

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from xedge.api.explain import explain
     from xedge.api.model import Model, Prediction, load
     from xedge.api.report import report
-    from xedge.api.run import run, run_on
+    from xedge.api.run import run, run_fleet, run_on
     from xedge.api.verify import verify
     from xedge.api.wrap import wrap
     from xedge.bundle.manifest import Manifest
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from xedge.measuring.recommendation import BenchmarkReport
     from xedge.measuring.report import RunReport
     from xedge.measuring.rounds import Plan
+    from xedge.remote.fleet_run import FleetRun
     from xedge.remote.run import RemoteRun
     from xedge.runtimes import Execution
 
@@ -56,7 +57,7 @@ _MODULES = {
     "xedge.api.explain": ("explain",),
     "xedge.api.model": ("Model", "Prediction", "load"),
     "xedge.api.report": ("report",),
-    "xedge.api.run": ("run", "run_on"),
+    "xedge.api.run": ("run", "run_fleet", "run_on"),
     "xedge.api.verify": ("verify",),
     "xedge.api.wrap": ("wrap",),
     "xedge.bundle.manifest": ("Manifest",),
@@ -72,6 +73,7 @@ _MODULES = {
     "xedge.measuring.recommendation": ("BenchmarkReport",),
     "xedge.measuring.report": ("RunReport",),
     "xedge.measuring.rounds": ("Plan",),
+    "xedge.remote.fleet_run": ("FleetRun",),
     "xedge.remote.run": ("RemoteRun",),
     "xedge.runtimes": ("Execution",),
 }
@@ -88,6 +90,7 @@ __all__ = [
     "EvaluateReport",
     "Execution",
     "Explanation",
+    "FleetRun",
     "Manifest",
     "Model",
     "Plan",
@@ -108,6 +111,7 @@ __all__ = [
     "load",
     "report",
     "run",
+    "run_fleet",
     "run_on",
     "verify",
     "wrap",

@@ -97,6 +97,7 @@ class ConnectionLostError(XedgeError):
 
 
 UNDECIDED = 9
+SOME_FAILED = 11
 INTERRUPTED = 130
 
 EXIT_CODES: dict[int, str] = {
@@ -111,8 +112,14 @@ EXIT_CODES: dict[int, str] = {
     CheckError.exit_code: "a check failed: golden outputs differ, a budget was not met, or doctor found a problem",
     UNDECIDED: "a budget may be met, but there are too few photos to decide",
     ConnectionLostError.exit_code: "another machine cannot be reached, or the connection was lost",
+    SOME_FAILED: "of several machines, some failed; the reports of the others are kept",
     INTERRUPTED: "interrupted",
 }
+
+
+def refusal(error: OSError) -> str:
+    """Return one line about something that the system refused and that nobody foresaw."""
+    return f"{error.filename or 'the system'}: {error.strerror or error}"
 
 
 def brief(error: BaseException, most: int = 200) -> str:

@@ -14,6 +14,7 @@ from xedge.measuring.comparison import Comparison, Scored, compare_runs
 from xedge.measuring.recommendation import BenchmarkReport
 from xedge.measuring.report import RunReport
 from xedge.measuring.rounds import Measured, Plan, measure_in_rounds
+from xedge.remote.fleet_run import FleetRun
 from xedge.remote.run import RemoteRun
 
 Report = Callable[[str], None]
@@ -25,8 +26,8 @@ def compare(
     """Compare runs.
 
     Args:
-        things: JSON files that ``run``, ``run --on``, ``benchmark`` or ``evaluate`` wrote, and bundles, which are run
-            here in turns.
+        things: JSON files that ``run`` (here or elsewhere), ``benchmark`` or ``evaluate`` wrote, and bundles, which are
+            run here in turns.
         across: Also compare timings of different boards.
         plan: How bundles are run.
         progress: A function that is told what is being done.
@@ -67,7 +68,7 @@ def _runs_of(path: Path, document: Any) -> list[Measured]:
     match document:
         case RunReport():
             return [Measured(run=document, rounds_ms=())]
-        case RemoteRun():
+        case RemoteRun() | FleetRun():
             return [Measured(run=run, rounds_ms=()) for run in document.runs]
         case BenchmarkReport():
             return [row.measured for row in document.rows if row.measured is not None]

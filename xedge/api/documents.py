@@ -15,6 +15,7 @@ from xedge.files import read_text
 KINDS = {
     "xedge.run/2": ("xedge.measuring.report", "RunReport"),
     "xedge.run-on/2": ("xedge.remote.run", "RemoteRun"),
+    "xedge.run-fleet/1": ("xedge.remote.fleet_run", "FleetRun"),
     "xedge.evaluate/1": ("xedge.evaluating.report", "EvaluateReport"),
     "xedge.evaluate-plan/1": ("xedge.evaluating.report", "EvaluatePlan"),
     "xedge.verify/2": ("xedge.inspection.verification", "VerifyReport"),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import EllipsisType
 
-from xedge.bundle.opening import opened, photos_for
-from xedge.bundle.reading import open_bundle
+from xedge.bundle.opening import opened, opened_all, photos_for
 from xedge.device.cooldown import Cooldown
+from xedge.errors import UsageError
 from xedge.measuring.latency import Schedule
 from xedge.measuring.report import RunReport
 from xedge.measuring.run import run_bundle
 from xedge.measuring.starting import RunOptions
+from xedge.remote.deploy import Package, packed
+from xedge.remote.fleet import AT_ONCE
+from xedge.remote.fleet_run import FleetRun, run_on_all
+from xedge.remote.naming import addresses
 from xedge.remote.run import RemoteRun, run_there
 from xedge.remote.ssh import Ssh
 
@@ -113,12 +116,63 @@ def run_on(
         ConnectionLostError: The machine cannot be reached, or the connection was lost.
         XedgeError: Every bundle failed on that machine.
     """
-    with ExitStack() as stack:
-        folders = [stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")) for _ in bundles]
-        open_ones = [open_bundle(Path(path), Path(folder)) for path, folder in zip(bundles, folders, strict=True)]
+    with _packed(bundles, data, limit, wheels) as package:
+        return run_there(Ssh(destination=destination), package, _limited(arguments, limit), report)
+
+
+def run_fleet(
+    *bundles: Pathlike,
+    on: Sequence[str] = (),
+    fleet: Pathlike | None = None,
+    at_once: int | None = None,
+    data: Pathlike | None = None,
+    limit: int | None = None,
+    wheels: Pathlike | None = None,
+    arguments: Sequence[str] = (),
+    report: Report = lambda line: None,
+) -> FleetRun:
+    """Deploy bundles to several machines at once, run each of them there, and bring the reports back.
+
+    What fails on one machine harms no other.
+
+    Args:
+        bundles: The bundles: folders or zips, which are read and hashed once.
+        on: Machines: ``user@host``, or names in the user's ssh configuration.
+        fleet: More machines: an Ansible inventory in INI format, or a pattern of names in ssh's configuration.
+        at_once: The greatest number of machines to work on at the same time; None takes 8.
+        data: Labelled photos to send along and score. The embedded model's own photos come with xedge.
+        limit: The number of photos to score, chosen by a fixed seed; None scores all.
+        wheels: A folder of wheels, for machines without internet; None lets them fetch what they need.
+        arguments: More options of ``xedge run`` on the machines, such as ``("--runs", "100")``.
+        report: A function that is told one line for each stage, with the name of the machine.
+
+    Returns:
+        The reports of each machine, and how far boards of one kind differ; what failed is among its ``failures``.
+
+    Raises:
+        UsageError: No machine or no bundle is named, or a machine is named twice.
+        InputError: The inventory cannot be read, no name matches the pattern, or a bundle or photos are missing.
+    """
+    machines = addresses(on, str(fleet) if fleet is not None else None)
+    with _packed(bundles, data, limit, wheels) as package:
+        return run_on_all(
+            machines, package, _limited(arguments, limit), AT_ONCE if at_once is None else at_once, report
+        )
+
+
+def _limited(arguments: Sequence[str], limit: int | None) -> Sequence[str]:
+    return arguments if limit is None else ("--limit", str(limit), *arguments)
+
+
+@contextmanager
+def _packed(
+    bundles: Sequence[Pathlike], data: Pathlike | None, limit: int | None, wheels: Pathlike | None
+) -> Iterator[Package]:
+    """Yield the bundles, opened and checked, and what is sent with them."""
+    if not bundles:
+        raise UsageError("no bundle is named; give at least one")
+    with opened_all([Path(bundle) for bundle in bundles]) as open_ones:
         # The embedded model's photos come with the wheel.
         photos = photos_for(open_ones[0], Path(data), limit) if data is not None else None
-        if limit is not None:
-            arguments = ("--limit", str(limit), *arguments)
-        ssh = Ssh(destination=destination)
-        return run_there(ssh, open_ones, photos, Path(wheels) if wheels is not None else None, arguments, report)
+        with packed(open_ones, photos, Path(wheels) if wheels is not None else None) as package:
+            yield package

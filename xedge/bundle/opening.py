@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from xedge.bundle.reading import Bundle, open_bundle
@@ -18,6 +18,13 @@ def opened(path: Path) -> Iterator[Bundle]:
     """Yield the bundle after checking it; a zip is unpacked for the duration of the command."""
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         yield open_bundle(path, Path(scratch))
+
+
+@contextmanager
+def opened_all(paths: Sequence[Path]) -> Iterator[list[Bundle]]:
+    """Yield several bundles after checking them; zips are unpacked for the duration of the command."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(opened(path)) for path in paths]
 
 
 def photos_for(bundle: Bundle, data: Path | None, limit: int | None, truth: Path | None = None) -> PhotoSet | None:

@@ -30,10 +30,9 @@ def main(options: argparse.Namespace) -> int:
 
 def text(found: Explanation) -> str:
     """Return where the time goes, and each cause with its reason and its cure."""
-    execution = found.execution
     lines = [
         ("bundle", f"{found.bundle}: {found.artifact}"),
-        ("runs on", f"{execution.runtime} {execution.version} on {execution.provider}, {_threads(execution.threads)}"),
+        ("runs on", found.execution.described),
         ("p50", f"{found.p50_ms:.2f} ms"),
     ]
     if found.against is not None and found.ratio is not None:
@@ -49,10 +48,6 @@ def text(found: Explanation) -> str:
     if found.healthy:
         parts.append("Nothing to mend in the bundle: the artifact runs here as it is meant to.")
     return "\n\n".join(parts)
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 def _cause(number: int, cause: Cause) -> str:

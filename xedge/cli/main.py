@@ -18,7 +18,7 @@ from xedge.cli import last_error
 from xedge.cli.options import option_called
 from xedge.cli.outputs import check_outputs
 from xedge.cli.parser import commands_of, parsed, parser
-from xedge.errors import INTERRUPTED, InputError, MissingRuntimeError, ResourceError, XedgeError
+from xedge.errors import INTERRUPTED, InputError, MissingRuntimeError, ResourceError, XedgeError, refusal
 from xedge.untrusted import one_line
 
 INTERNAL = 1
@@ -192,7 +192,7 @@ def _explained(error: BaseException, command: str | None) -> tuple[str, int]:
             return f"{error.object[:200]!r}: this name cannot be encoded here; use another one", InputError.exit_code
         case OSError():
             # What reaches here was not foreseen, but is the system's refusal and no fault in xedge.
-            return f"{error.filename or 'the system'}: {error.strerror or error}", ResourceError.exit_code
+            return refusal(error), ResourceError.exit_code
         case _:
             words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             return (

@@ -17,7 +17,7 @@ PAGE_MARK = b'<meta name="generator" content="xedge'
 BEGINNING = 4096
 # The names under which the command line's parsers keep what is read.
 INPUTS = (
-    *("model", "weights", "data", "truth", "calibration", "selection", "labels", "wheels", "against"),
+    *("model", "weights", "data", "truth", "calibration", "selection", "labels", "wheels", "against", "fleet"),
     *("artifact", "reference"),
     *("bundle", "bundles", "photos", "things", "documents", "thing"),
 )

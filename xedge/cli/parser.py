@@ -14,6 +14,9 @@ from xedge.cli.values import cooldown, percent, points, positive, rate, seconds,
 from xedge.conversion.options import AnalyzeOptions, BenchmarkChoices, ConvertOptions, ModelOptions, WrapOptions, filled
 from xedge.errors import EXIT_CODES, UsageError, not_known
 
+# What stands for the destination of a deployment whose machines are named by options.
+NO_DESTINATION = ""
+
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Help whose options name the targets and precisions that there are; finding these takes time, so only here."""
@@ -78,7 +81,11 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         UsageError: The command line is wrong.
     """
     words = list(arguments)
-    options = words[: words.index("--")] if "--" in words else words
+    options = words[: words.index("--")] if "--" in words else words[:]
+    if words[:1] == ["deploy"] and any(re.fullmatch("--(o|on|fl|fle|flee|fleet)(=.*)?", word) for word in options):
+        # The machines are named by options, so that the first word is a bundle already.
+        words.insert(1, NO_DESTINATION)
+        options.insert(1, NO_DESTINATION)
     for place, word in enumerate(options):
         following = words[place + 1] if place + 1 < len(options) else ""
         if re.fullmatch("--js?o?n?", word) and not (following == "-" or following.lower().endswith(".json")):
@@ -122,11 +129,12 @@ def _add_wrap(commands: Commands) -> None:  # type: ignore[valid-type]
 def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("run", help="test, time and score a bundle on this machine")  # type: ignore[attr-defined]
     p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="A bundle: its folder or its zip.")
+    _add_machines(p, "Run on another machine, over ssh; this takes several bundles at once, and several of --on.")
     p.add_argument(
-        "--on", metavar="USER@HOST", help="Run on another machine, over ssh; this takes several bundles at once."
-    )
-    p.add_argument(
-        "--wheels", type=Path, metavar="DIR", help="With --on: a folder of wheels, for a machine without internet."
+        "--wheels",
+        type=Path,
+        metavar="DIR",
+        help="With --on and --fleet: a folder of wheels, for machines without internet.",
     )
     _add_photos(p, "Labelled photos, where the embedded model does not have its own")
     p.add_argument("--limit", type=positive, metavar="N", help="Score N of the photos, chosen by a fixed seed.")
@@ -404,10 +412,29 @@ def _add_doctor(commands: Commands) -> None:  # type: ignore[valid-type]
 
 def _add_deploy(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("deploy", help="make another machine ready to run bundles, over ssh")  # type: ignore[attr-defined]
-    p.add_argument("destination", metavar="USER@HOST", help="The machine, as ssh knows it.")
+    p.add_argument(
+        "destination", metavar="USER@HOST", help="The machine, as ssh knows it; left out with --on and --fleet."
+    )
     p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="A bundle: its folder or its zip.")
-    p.add_argument("--wheels", type=Path, metavar="DIR", help="A folder of wheels, for a machine without internet.")
+    _add_machines(p, "A machine, as ssh knows it; there can be several of --on.")
+    p.add_argument("--wheels", type=Path, metavar="DIR", help="A folder of wheels, for machines without internet.")
     _add_reporting(p)
+
+
+def _add_machines(parser: argparse.ArgumentParser, on: str) -> None:
+    parser.add_argument("--on", action="append", default=[], metavar="USER@HOST", help=on)
+    parser.add_argument(
+        "--fleet",
+        metavar="FILE|PATTERN",
+        help="Several machines at once: those of an Ansible inventory in INI format, or those in ssh's configuration "
+        "whose names match a pattern such as 'pi*'.",
+    )
+    parser.add_argument(
+        "--at-once",
+        type=positive,
+        metavar="N",
+        help="With several machines: work on at most N of them at the same time (default: 8).",
+    )
 
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:

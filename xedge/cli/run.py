@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from xedge.api.run import run, run_on
+from xedge.api.run import run, run_fleet, run_on
 from xedge.cli.console import Console, percent, table
 from xedge.cli.doctor import findings_text
+from xedge.cli.fleet_text import text as fleet_text
 from xedge.cli.run_text import text
 from xedge.device.cooldown import Cooldown
 from xedge.errors import UsageError, parameter
@@ -15,7 +16,11 @@ from xedge.remote.run import RemoteRun
 
 def main(options: argparse.Namespace) -> int:
     """Test, time and score a bundle, here or on another machine, and print the report."""
-    if options.on is not None:
+    if options.fleet is not None or len(options.on) > 1:
+        return _run_fleet(options)
+    if options.at_once is not None:
+        raise UsageError(f"{parameter('at_once')} is for several machines; give {parameter('fleet')}, or more of --on")
+    if options.on:
         return _run_there(options)
     if len(options.bundles) > 1:
         raise UsageError("one bundle runs at a time here; xedge compare times several in turns, and --on takes several")
@@ -46,13 +51,10 @@ def main(options: argparse.Namespace) -> int:
 
 def _run_there(options: argparse.Namespace) -> int:
     """Deploy, run every bundle there, and print the reports beside the host's figures."""
-    if options.truth is not None:
-        raise UsageError(f"{parameter('truth')} is for photos on this machine; another one is sent class folders")
-    if options.against is not None:
-        raise UsageError(f"{parameter('against')} compares on this machine; with {parameter('on')} name both bundles")
+    _check_options(options)
     console = Console(options.json, options.quiet)
     report = run_on(
-        options.on,
+        options.on[0],
         *options.bundles,
         data=options.data,
         limit=options.limit,
@@ -65,6 +67,32 @@ def _run_there(options: argparse.Namespace) -> int:
         report, "\n\n".join([findings_text(report.doctor), *map(text, report.runs), _beside(report), *lines])
     )
     return max((failure.exit_code for failure in report.failures.values()), default=0)
+
+
+def _run_fleet(options: argparse.Namespace) -> int:
+    """Deploy to several machines, run every bundle there, and print a table by machine."""
+    _check_options(options)
+    console = Console(options.json, options.quiet)
+    report = run_fleet(
+        *options.bundles,
+        on=options.on,
+        fleet=options.fleet,
+        at_once=options.at_once,
+        data=options.data,
+        limit=options.limit,
+        wheels=options.wheels,
+        arguments=_arguments(options),
+        report=console.stage,
+    )
+    console.result(report, fleet_text(report))
+    return report.exit_code
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    if options.truth is not None:
+        raise UsageError(f"{parameter('truth')} is for photos on this machine; another one is sent class folders")
+    if options.against is not None:
+        raise UsageError(f"{parameter('against')} compares on this machine; with {parameter('on')} name both bundles")
 
 
 def _arguments(options: argparse.Namespace) -> list[str]:

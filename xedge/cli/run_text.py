@@ -52,7 +52,7 @@ def _what(report: RunReport) -> list[tuple[str, str]]:
     return [
         ("bundle", f"{report.bundle}: {report.artifact_name}, {megabytes(report.artifact_bytes)}"),
         ("board", f"{board.model or 'unknown'} ({board.machine}), {board.cores} cores"),
-        ("runtime", f"{execution.runtime} {execution.version} on {execution.provider}, {execution.threads} threads"),
+        ("runtime", execution.described),
         ("options", ", ".join(f"{key}={value}" for key, value in execution.options.items()) or "the runtime's own"),
         ("delegate", _delegate(report)),
         ("self-test", f"passed: {test.photos} golden photos within {test.max_difference:.2g} of the host's outputs"),

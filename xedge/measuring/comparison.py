@@ -333,10 +333,10 @@ def _side(name: str, one: Measured | Scored) -> Side:
 
 
 def _timing(one: Measured) -> dict[str, Any]:
-    run, execution = one.run, one.run.execution
+    run = one.run
     return {
         "board": board_name(run.board),
-        "runtime": f"{execution.runtime} {execution.version} on {execution.provider}, {execution.threads} threads",
+        "runtime": run.execution.described,
         "p50_ms": run.latency.p50_ms,
         "p90_ms": run.latency.p90_ms,
         "rounds_ms": one.rounds_ms,

@@ -13,8 +13,8 @@ import os
 import queue
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO
@@ -28,6 +28,7 @@ GRACE_S = 3.0
 # The end of what ssh and the other machine say on standard error is kept, because it tells what went wrong.
 KEPT_BYTES = 8192
 SILENT = "make ~/.bashrc there silent for shells that are not interactive"
+INTERRUPTED = "interrupted from here"
 Feed = Callable[[IO[bytes]], None]
 
 
@@ -152,6 +153,10 @@ class Conversation:
                 self._answered = True
                 return heard.data
 
+    def interrupt(self) -> None:
+        """Let the thread that waits here, or that will wait, give up; another thread calls this."""
+        self._heard.put(self._lost(INTERRUPTED))
+
     def _next(self, limit_s: float, too_late: str) -> Sign | Answer:
         try:
             heard = self._heard.get(timeout=limit_s)
@@ -235,3 +240,32 @@ class Conversation:
         with suppress(OSError):
             while block := os.read(number, 1 << 16):
                 self._said = (self._said + block)[-KEPT_BYTES:]
+
+
+class Switchboard:
+    """The conversations of several threads, which can all be ended at once by another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: set[Conversation] = set()
+        self._ended = False
+
+    @contextmanager
+    def holding(self, conversation: Conversation) -> Iterator[None]:
+        """Hold a conversation while the block runs; after the end, it is ended at once."""
+        with self._lock:
+            self._open.add(conversation)
+            if self._ended:
+                conversation.interrupt()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(conversation)
+
+    def end(self) -> None:
+        """End all conversations, and those that begin later."""
+        with self._lock:
+            self._ended = True
+            for conversation in self._open:
+                conversation.interrupt()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 from xedge.bundle.reading import MANIFEST, Bundle
+from xedge.doctor.examination import Examination
 from xedge.errors import (
     EXIT_CODES,
     BundleError,
@@ -49,6 +51,84 @@ class Sent:
     name: str
     path: Path
     digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """What is sent to other machines. It is read and hashed once, for any number of them.
+
+    Args:
+        bundles: The bundles, opened and checked.
+        folders: The folders of the bundles there, in the same order.
+        photos: The folder of the photos there; None without photos.
+        wheel: The wheel of the xedge that runs here.
+        files: All files, the wheel included.
+        extras: The extras of xedge with the runtimes that open the bundles' artifacts.
+        offline: Whether the files include the wheels of everything that has to be installed.
+    """
+
+    bundles: tuple[Bundle, ...]
+    folders: tuple[str, ...]
+    photos: str | None
+    wheel: Sent
+    files: tuple[Sent, ...]
+    extras: tuple[str, ...]
+    offline: bool
+
+
+@contextmanager
+def packed(bundles: Sequence[Bundle], photos: PhotoSet | None, wheels: Path | None) -> Iterator[Package]:
+    """Yield what is sent to other machines; the wheel of xedge is there for as long as the block runs.
+
+    Args:
+        bundles: The bundles to send.
+        photos: The photos to send along; None sends none.
+        wheels: A folder of wheels for machines without internet access; None lets them download what they need.
+
+    Raises:
+        InputError: There are no wheels in the folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
+        own = write_wheel(Path(scratch))
+        wheel = _sent(f"wheels/{own.name}", own)
+        files = [wheel, *_wheels(wheels)]
+        folders = []
+        for bundle in bundles:
+            manifest = _sent("", bundle.root / MANIFEST)
+            folders.append(f"bundles/{bundle.root.name}-{manifest.digest[:12]}")
+            files.append(replace(manifest, name=f"{folders[-1]}/{MANIFEST}"))
+            files += [_sent(f"{folders[-1]}/{name}", bundle.root / name) for name in bundle.manifest.files]
+        photo_folder, photo_files = _photos(photos)
+        yield Package(
+            bundles=tuple(bundles),
+            folders=tuple(folders),
+            photos=photo_folder,
+            wheel=wheel,
+            files=(*files, *photo_files),
+            extras=_extras(bundles),
+            offline=wheels is not None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A machine that is ready, as ``xedge deploy --json`` tells it.
+
+    Args:
+        schema: The kind of this document and its version.
+        destination: The machine, as ssh names it.
+        machine: The architecture of the machine, as ``uname -m`` prints it.
+        python: The version of Python there, such as ``3.11``.
+        bundles: The folders of the bundles there, in the order in which they were given.
+        doctor: The document that ``xedge doctor --json`` printed there.
+    """
+
+    schema: Literal["xedge.deploy/1"] = "xedge.deploy/1"
+    destination: str
+    machine: str
+    python: str
+    bundles: tuple[str, ...]
+    doctor: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,48 +174,46 @@ class Deployed:
             ) from error
 
 
-def deploy(
-    ssh: Ssh,
-    bundles: Sequence[Bundle],
-    photos: PhotoSet | None,
-    wheels: Path | None,
-    report: Report = lambda line: None,
-) -> Deployed:
+def deploy(ssh: Ssh, package: Package, report: Report = lambda line: None) -> Deployed:
     """Send the files that the machine does not have yet, and install xedge there.
 
     Args:
         ssh: The connection to the machine.
-        bundles: The bundles to send.
-        photos: The photos to send along; None sends none.
-        wheels: A folder of wheels for a machine without internet access; None lets the machine download them.
+        package: What to send.
         report: A function that is called with one line of text for each stage.
 
     Raises:
         XedgeError: Something failed; the message is one line for the user. Files that had arrived are kept, and the
             next attempt continues from there.
     """
+    files = package.files
+    found = ssh.ask(State, {"do": "state", "files": {file.name: file.digest for file in files}})
+    if found.version < OLDEST_PYTHON:
+        raise MissingRuntimeError(
+            f"{ssh.destination}: {ssh.python} is Python {found.python} there, but xedge needs 3.10 or newer"
+        )
+    have = set(found.have)
+    missing = [file for position, file in enumerate(files) if position not in have]
+    size = sum(file.path.stat().st_size for file in missing)
+    report(f"send       {len(missing)} of {len(files)} files, {size / 1e6:.1f} MB, to {ssh.destination}")
+    if missing:
+        _send(ssh, missing)
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
-        own = write_wheel(Path(scratch))
-        files = [_sent(f"wheels/{own.name}", own), *_wheels(wheels)]
-        folders = []
-        for bundle in bundles:
-            folders.append(f"bundles/{bundle.root.name}-{sha256(bundle.root / MANIFEST)[:12]}")
-            files += [_sent(f"{folders[-1]}/{name}", bundle.root / name) for name in (MANIFEST, *bundle.manifest.files)]
-        photo_folder, photo_files = _photos(photos)
-        files += photo_files
-        found = ssh.ask(State, {"do": "state", "files": {file.name: file.digest for file in files}})
-        if found.version < OLDEST_PYTHON:
-            raise MissingRuntimeError(
-                f"{ssh.destination}: {ssh.python} is Python {found.python} there, but xedge needs 3.10 or newer"
-            )
-        have = set(found.have)
-        missing = [file for position, file in enumerate(files) if position not in have]
-        size = sum(file.path.stat().st_size for file in missing)
-        report(f"send       {len(missing)} of {len(files)} files, {size / 1e6:.1f} MB, to {ssh.destination}")
-        if missing:
-            _send(ssh, missing)
-        _install(ssh, own, _extras(bundles), found.python, wheels is not None, Path(scratch), report)
-    return Deployed(ssh=ssh, bundles=tuple(folders), photos=photo_folder, machine=found.machine, python=found.python)
+        _install(ssh, package, found.python, Path(scratch), report)
+    return Deployed(ssh=ssh, bundles=package.folders, photos=package.photos, machine=found.machine, python=found.python)
+
+
+def deploy_there(ssh: Ssh, package: Package, report: Report = lambda line: None) -> Deployment:
+    """Make a machine ready and examine it with the doctor; arguments and errors are those of ``deploy``."""
+    ready = deploy(ssh, package, report)
+    _, doctor = ready.xedge(Examination, "doctor")
+    return Deployment(
+        destination=ssh.destination,
+        machine=ready.machine,
+        python=ready.python,
+        bundles=ready.bundles,
+        doctor=doctor,
+    )
 
 
 def _sent(name: str, path: Path) -> Sent:
@@ -182,16 +260,14 @@ def _extras(bundles: Sequence[Bundle]) -> tuple[str, ...]:
     return tuple(first_runtime(suffix).name for suffix in sorted(suffixes))
 
 
-def _install(
-    ssh: Ssh, wheel: Path, extras: tuple[str, ...], python: str, offline: bool, scratch: Path, report: Report
-) -> None:
+def _install(ssh: Ssh, package: Package, python: str, scratch: Path, report: Report) -> None:
     """Make the virtual environment there, or reuse it if it works and has the contents that are wanted.
 
     The file ``INSTALLED`` says what the contents are. An environment that works, but has other contents, is changed. If
     that fails, or the environment does not work, a new one is made from nothing.
     """
     marker = scratch / INSTALLED
-    marker.write_text(f"{sha256(wheel)} {' '.join(extras)} {python}\n")
+    marker.write_text(f"{package.wheel.digest} {' '.join(package.extras)} {python}\n")
     done = _sent(INSTALLED, marker)
     found = ssh.ask(State, {"do": "state", "files": {INSTALLED: done.digest}, "check": True})
     if found.have and found.works:
@@ -201,12 +277,12 @@ def _install(
     unfinished = scratch / "unfinished"
     unfinished.write_text("unfinished\n")
     _send(ssh, [_sent(INSTALLED, unfinished)])
-    words = f"xedge[{','.join(extras)}] for Python {python}"
+    words = f"xedge[{','.join(package.extras)}] for Python {python}"
     changed = False
     if found.works:
         report(f"install    {words}")
         try:
-            _fill(ssh, wheel, extras, offline)
+            _fill(ssh, package)
             changed = True
         except ConnectionLostError:
             raise
@@ -216,20 +292,20 @@ def _install(
         report(f"install    {words}, in a new environment")
         ssh.ask(Done, {"do": "remove", "name": VENV})
         _run(ssh, ssh.python, "-m", "venv", f"@{VENV}")
-        _fill(ssh, wheel, extras, offline)
+        _fill(ssh, package)
     ssh.ask(Done, {"do": "seal"})
     _send(ssh, [done])
 
 
-def _fill(ssh: Ssh, wheel: Path, extras: tuple[str, ...], offline: bool) -> None:
+def _fill(ssh: Ssh, package: Package) -> None:
     """Install xedge and its runtimes into the environment there."""
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if offline:
+    if package.offline:
         pip += ["--no-index", "--find-links", "@wheels"]
     # The wheel is installed twice, because pip would keep an installed wheel of the same version with other contents.
     # The second time, its dependencies are not downloaded again.
-    _run(ssh, *pip, f"@wheels/{wheel.name}[{','.join(extras)}]")
-    _run(ssh, *pip, "--no-deps", "--force-reinstall", f"@wheels/{wheel.name}")
+    _run(ssh, *pip, f"@{package.wheel.name}[{','.join(package.extras)}]")
+    _run(ssh, *pip, "--no-deps", "--force-reinstall", f"@{package.wheel.name}")
 
 
 def _run(ssh: Ssh, *arguments: str) -> None:

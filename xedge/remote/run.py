@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from xedge.bundle.reading import Bundle
 from xedge.doctor.examination import Examination
 from xedge.errors import ConnectionLostError, XedgeError
 from xedge.measuring.report import RunReport
-from xedge.photos.sets import PhotoSet
-from xedge.remote.deploy import deploy
+from xedge.remote.deploy import Package, deploy
+from xedge.remote.failure import Failure
 from xedge.remote.ssh import Ssh
 
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """The error of a bundle that did not run on the other machine.
-
-    Args:
-        message: The error message.
-        exit_code: The exit code that belongs to the error.
-    """
-
-    message: str
-    exit_code: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,43 +51,38 @@ class RemoteRun:
     failures: dict[str, Failure]
 
 
-def run_there(
-    ssh: Ssh,
-    bundles: Sequence[Bundle],
-    photos: PhotoSet | None,
-    wheels: Path | None,
-    arguments: Sequence[str],
-    report: Report = lambda line: None,
-) -> RemoteRun:
+def run_there(ssh: Ssh, package: Package, arguments: Sequence[str], report: Report = lambda line: None) -> RemoteRun:
     """Deploy bundles to another machine, examine it with the doctor, and run every bundle there.
 
     Args:
         ssh: The connection to the machine.
-        bundles: The bundles, opened and checked.
-        photos: The labelled photos to send along; None sends none.
-        wheels: A folder of wheels for a machine without internet access; None lets the machine download them.
+        package: The bundles, and what is sent with them.
         arguments: More options of ``xedge run`` there.
         report: A function that is called with one line of text for each stage.
 
     Raises:
-        ConnectionLostError: The machine cannot be reached, or the connection was lost.
+        ConnectionLostError: The machine cannot be reached, or the connection was lost before any bundle had run.
         XedgeError: Every bundle failed; this is the error of the first one.
     """
-    ready = deploy(ssh, bundles, photos, wheels, report)
+    ready = deploy(ssh, package, report)
     _, doctor = ready.xedge(Examination, "doctor")
     data = ("--data", f"@{ready.photos}") if ready.photos is not None else ()
     done: list[tuple[Bundle, RunReport]] = []
     failed: dict[str, XedgeError] = {}
-    for bundle, folder in zip(bundles, ready.bundles, strict=True):
+    lost: ConnectionLostError | None = None
+    for bundle, folder in zip(package.bundles, ready.bundles, strict=True):
+        # The reports of the other bundles are kept, whatever becomes of this one.
+        if lost is not None:
+            failed[bundle.root.name] = lost
+            continue
         report(f"run        {bundle.root.name}")
         try:
             run, _ = ready.xedge(RunReport, "run", f"@{folder}", *arguments, *data)
             # The folders there have a digest appended to their names.
             done.append((bundle, replace(run, bundle=bundle.root.name)))
-        except ConnectionLostError:
-            raise
+        except ConnectionLostError as error:
+            failed[bundle.root.name] = lost = error
         except XedgeError as error:
-            # The reports of the other bundles are kept.
             failed[bundle.root.name] = error
     if not done:
         raise next(iter(failed.values()))

@@ -18,7 +18,7 @@ from typing import IO, Any, TypeVar
 
 from xedge.errors import BundleError, ConnectionLostError, InputError, ResourceError, UsageError
 from xedge.remote.answers import Refused, parsed
-from xedge.remote.conversation import HEARTBEAT_S, SILENT, Conversation, Feed, Limits, LostError
+from xedge.remote.conversation import HEARTBEAT_S, SILENT, Conversation, Feed, Limits, LostError, Switchboard
 
 # A lost connection is noticed within a minute, and a host that does not answer within 20 s. No terminal and no command
 # of the user's configuration takes the place of the agent.
@@ -40,7 +40,7 @@ BOOTSTRAP = (
 T = TypeVar("T")
 
 
-def _program() -> Sequence[str]:
+def ssh_program() -> Sequence[str]:
     """Return the ssh program that the environment names.
 
     Raises:
@@ -66,12 +66,14 @@ class Ssh:
             ``GIT_SSH_COMMAND`` does for git.
         python: The name of the Python program on that machine.
         limits: How long to wait, and how much to take.
+        switchboard: What ends the conversations from another thread.
     """
 
     destination: str
-    program: Sequence[str] = field(default_factory=_program)
+    program: Sequence[str] = field(default_factory=ssh_program)
     python: str = "python3"
     limits: Limits = field(default_factory=Limits.from_environment)
+    switchboard: Switchboard = field(default_factory=Switchboard, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.destination or self.destination.startswith("-") or any(c.isspace() for c in self.destination):
@@ -102,7 +104,10 @@ class Ssh:
         there = [self.python, "-u", "-c", BOOTSTRAP, marker, str(len(program)), hashlib.sha256(program).hexdigest()]
         command = [*self.program, *OPTIONS, "--", self.destination, shlex.join(there)]
         try:
-            with Conversation(command, marker, self.limits) as conversation:
+            with (
+                Conversation(command, marker, self.limits) as conversation,
+                self.switchboard.holding(conversation),
+            ):
                 conversation.start()
                 conversation.send(program, feed)
                 data = conversation.answer()

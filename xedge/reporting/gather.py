@@ -12,6 +12,7 @@ from xedge.inspection.verification import VerifyReport
 from xedge.measuring.comparison import AccuracyDifference, accuracy_difference, board_name, names_of
 from xedge.measuring.recommendation import BenchmarkReport, Recommendation, Row
 from xedge.measuring.report import RunReport
+from xedge.remote.fleet_run import FleetRun
 from xedge.remote.run import RemoteRun
 
 
@@ -51,6 +52,7 @@ class Gathered:
         reference: The run with which the accuracy of the others is compared: the first fp32 run that was scored, or the
             first scored run if there is no such run; None if no run was scored.
         failures: The error messages of what did not run, by name.
+        fleets: The runs on several machines, which are among the entries too.
         recommendations: The recommendations of benchmarks.
         verifications: The comparisons of bundles.
         analyses: The analyses of layers.
@@ -60,6 +62,7 @@ class Gathered:
     entries: tuple[Entry, ...]
     reference: Entry | None
     failures: dict[str, str]
+    fleets: tuple[FleetRun, ...]
     recommendations: tuple[Recommendation, ...]
     verifications: tuple[VerifyReport, ...]
     analyses: tuple[AnalyzeReport, ...]
@@ -78,6 +81,7 @@ class _Pile:
     models: dict[str, None] = field(default_factory=dict)
     runs: list[RunReport] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    fleets: list[FleetRun] = field(default_factory=list)
     recommendations: list[Recommendation] = field(default_factory=list)
     verifications: list[VerifyReport] = field(default_factory=list)
     analyses: list[AnalyzeReport] = field(default_factory=list)
@@ -89,6 +93,10 @@ class _Pile:
             case RemoteRun():
                 self.runs += document.runs
                 self.failures |= {f"{document.destination}: {k}": v.message for k, v in document.failures.items()}
+            case FleetRun():
+                self.runs += document.runs
+                self.failures |= {name: one.message for name, one in document.failures.items()}
+                self.fleets.append(document)
             case BenchmarkReport():
                 self.models[document.model] = None
                 self._rows(document.rows)
@@ -145,6 +153,7 @@ def gather(documents: Sequence[Any], failures: Mapping[str, str] | None = None) 
         entries=entries,
         reference=next((entry for entry in entries if entry.run is first), None),
         failures=pile.failures,
+        fleets=tuple(pile.fleets),
         recommendations=tuple(pile.recommendations),
         verifications=tuple(pile.verifications),
         analyses=tuple(pile.analyses),

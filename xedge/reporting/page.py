@@ -12,9 +12,11 @@ from markupsafe import Markup
 
 from xedge._version import __version__
 from xedge.converters import targets
+from xedge.measuring.comparison import board_name
 from xedge.measuring.verdict import grouped
 from xedge.metrics import Accuracy, Confusion
 from xedge.photos.labels import told_apart
+from xedge.remote.fleet_run import reached_c
 from xedge.reporting import figures
 from xedge.reporting.gather import Entry, Gathered
 from xedge.reporting.photos import changed_photos
@@ -48,6 +50,8 @@ def page(found: Gathered, data: Path | None = None, title: str | None = None) ->
         version=__version__,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         found=found,
+        board_name=board_name,
+        reached_c=reached_c,
         targets=targets(),
         overall=_tradeoff(found.entries) if len(found.boards) > 1 else None,
         boards=[(name, entries, _tradeoff(entries)) for name, entries in found.boards.items()],

@@ -62,6 +62,11 @@ class Execution:
     partitions: int | None = None
     options: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def described(self) -> str:
+        """The runtime with its version, its provider and the number of threads, as text."""
+        return f"{self.runtime} {self.version} on {self.provider}, {self.threads} threads"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
