@@ -11,8 +11,11 @@ import xedge
 from tests.conftest import Command
 from tests.planted import FAULTS, HEALTHY
 from xedge.api.documents import read_document
-from xedge.bundle.reading import MANIFEST
-from xedge.explaining.explanation import Explanation
+from xedge.bundle.reading import MANIFEST, Bundle
+from xedge.device.system import System
+from xedge.explaining.explanation import Explanation, explain_bundle
+from xedge.measuring.latency import Schedule
+from xedge.measuring.starting import RunOptions
 
 # Those that are quick to make; the others need TensorFlow's converter or NNCF.
 QUICK = ("onnx: transpositions", "onnx: products in float", "tflite: one thread")
@@ -42,6 +45,27 @@ def test_a_planted_fault_is_named(fault: str, tmp_path: Path) -> None:
 def test_a_healthy_bundle_has_nothing_to_mend(target: str, tmp_path: Path) -> None:
     found = xedge.explain(HEALTHY[target](tmp_path), runs=30, threads=2)
     assert found.healthy, found.causes
+
+
+@pytest.mark.parametrize(
+    ("processor", "named"),
+    [
+        ("flags : fpu sse2 avx2 fma\n", True),
+        ("flags : fpu sse2 avx2 fma avx512_vnni\n", False),
+        ("Features : fp asimd crc32\n", True),
+        ("Features : fp asimd asimdhp asimddp\n", False),
+        ("", False),
+    ],
+    ids=["x86", "x86 with VNNI", "Cortex-A72", "Cortex-A76", "unknown"],
+)
+def test_a_processor_without_dot_products_is_named(
+    processor: str, named: bool, int8_bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text(processor)
+    options = RunOptions(threads=1, schedule=Schedule(runs=3))
+    found = explain_bundle(int8_bundle, options, system=System(root=tmp_path))
+    assert any(cause.kind == "no dot product" for cause in found.causes) == named
 
 
 def test_the_command_says_where_the_time_goes(xedge: Command, bundles: Path, tmp_path: Path) -> None:

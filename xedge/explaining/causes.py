@@ -10,8 +10,9 @@ from typing import Literal
 from xedge.explaining.evidence import Evidence
 from xedge.measuring.profile import OperationTime
 
-# What takes a smaller share of the time than this is not worth a line.
-WORTH_TELLING = 0.03
+# What takes a smaller share of the time than this is not worth a line; in a bundle that xedge made, some conversions
+# and changes of layout are meant.
+WORTH_TELLING, MEANT = 0.03, 0.1
 # A share of the latency that no operation explains, and one that preparing the photo takes; less time than this is
 # nothing to save.
 OVERHEAD, PREPARATION, LEAST_MS = 0.35, 0.25, 0.1
@@ -81,14 +82,18 @@ class Cause:
 Search = Callable[[Evidence], Iterator[Cause]]
 
 
-def _about(operations: Sequence[OperationTime]) -> dict[str, object]:
-    """Return the fields of a cause that say which operations it is about and what they take."""
+def _about(operations: Sequence[OperationTime], kind: Kind, words: str, reason: str, cure: str) -> Cause:
+    """Return a cause that is about some operations."""
     slowest = sorted(operations, key=lambda one: -one.ms)
-    return {
-        "layers": tuple(one.name for one in slowest),
-        "ms": sum(one.ms for one in operations),
-        "share": sum(one.share for one in operations),
-    }
+    return Cause(
+        kind=kind,
+        words=words,
+        layers=tuple(one.name for one in slowest),
+        ms=sum(one.ms for one in operations),
+        share=sum(one.share for one in operations),
+        reason=reason,
+        cure=cure,
+    )
 
 
 def _counted(operations: Sequence[OperationTime], noun: str = "operation") -> str:
@@ -128,7 +133,7 @@ def outside_the_delegate(evidence: Evidence) -> Iterator[Cause]:
             alone = [one for one in same if one.threads < execution.threads]
             words = f"{taker} does not take {_counted(same)} ({_kinds(same)})"
             words += f", {len(alone)} of which run on one thread" if alone else ""
-            yield Cause(kind="outside the delegate", words=words, **_about(same), reason=reason, cure=cure)  # type: ignore[arg-type]
+            yield _about(same, "outside the delegate", words, reason, cure)
     if not evidence.operations and execution.operators and execution.delegated is not None:
         count = execution.operators - execution.delegated
         if count > 0:
@@ -175,10 +180,10 @@ def weights_with_one_scale(evidence: Evidence) -> Iterator[Cause]:
     """Integer weights that have one scale for all channels of a layer."""
     found = evidence.such(lambda one: one.weights == "per tensor")
     if found:
-        yield Cause(
-            kind="weights with one scale",
-            words=f"the weights of {_counted(found, 'product')} have one scale for all channels",
-            **_about(found),  # type: ignore[arg-type]
+        yield _about(
+            found,
+            "weights with one scale",
+            f"the weights of {_counted(found, 'product')} have one scale for all channels",
             reason="they were quantized per tensor; this costs accuracy, and some delegates do not take such products",
             cure="convert the model again with xedge, which gives weights a scale for each channel",
         )
@@ -192,28 +197,28 @@ def computed_in_float(evidence: Evidence) -> Iterator[Cause]:
     products = [one for one in delegated if one.product and one.role == "float"]
     depthwise = [one for one in products if evidence.manifest.precision == "dynamic" and one.is_depthwise]
     if sum(one.share for one in depthwise) >= WORTH_TELLING:
-        yield Cause(
-            kind="computed in float",
-            words=f"{_counted(depthwise, 'depthwise convolution')} in float",
-            **_about(depthwise),  # type: ignore[arg-type]
+        yield _about(
+            depthwise,
+            "computed in float",
+            f"{_counted(depthwise, 'depthwise convolution')} in float",
             reason="dynamic range quantizes weights only, and there are no fast kernels for depthwise ones",
             cure="convert it with --precision int8",
         )
     others = [one for one in products if one not in depthwise and not _meant(evidence, one)]
     if sum(one.share for one in others) >= WORTH_TELLING:
-        yield Cause(
-            kind="computed in float",
-            words=f"{_counted(others, 'product')} in float",
-            **_about(others),  # type: ignore[arg-type]
+        yield _about(
+            others,
+            "computed in float",
+            f"{_counted(others, 'product')} in float",
             reason="they were left out of the quantization",
             cure="convert it again with xedge without layers in float; xedge analyze says which of them lose accuracy",
         )
     island = [one for one in _islands(delegated) if not _meant(evidence, one)]
     if sum(one.share for one in island) >= WORTH_TELLING:
-        yield Cause(
-            kind="computed in float",
-            words=f"{_counted(island)} in float between integers ({_kinds(island)})",
-            **_about(island),  # type: ignore[arg-type]
+        yield _about(
+            island,
+            "computed in float",
+            f"{_counted(island)} in float between integers ({_kinds(island)})",
             reason="there are no integer kernels for them, so that values are converted before and behind",
             cure="replace them in the model by operations with integer kernels, such as ReLU for other activations",
         )
@@ -245,18 +250,23 @@ def _islands(operations: Sequence[OperationTime]) -> list[OperationTime]:
     return found
 
 
+def _worth_telling(evidence: Evidence) -> float:
+    """Return the share of the time from which conversions are worth a line."""
+    return WORTH_TELLING if evidence.manifest.wrapped else MEANT
+
+
 def conversions(evidence: Evidence) -> Iterator[Cause]:
     """Operations that only convert between integers and float."""
     found = evidence.such(lambda one: one.role == "conversion" and not one.kind.startswith(MOVING))
-    if sum(one.share for one in found) < WORTH_TELLING:
+    if sum(one.share for one in found) < _worth_telling(evidence):
         return
     ends = {evidence.operations[0].name, evidence.operations[-1].name}
     at_ends = [one for one in found if one.name in ends]
     only_ends = sum(one.share for one in at_ends) > sum(one.share for one in found) / 2
-    yield Cause(
-        kind="conversions",
-        words=f"{_counted(found)} that only convert between integers and float",
-        **_about(found),  # type: ignore[arg-type]
+    yield _about(
+        found,
+        "conversions",
+        f"{_counted(found)} that only convert between integers and float",
         reason="the photo arrives in float" if only_ends else "integers and float alternate in the network",
         cure="convert it with --io int8 (tflite) or --io uint8, so that the photo arrives in integers"
         if only_ends
@@ -267,11 +277,11 @@ def conversions(evidence: Evidence) -> Iterator[Cause]:
 def moving_values(evidence: Evidence) -> Iterator[Cause]:
     """Operations that only change the layout of tensors."""
     found = evidence.such(lambda one: one.kind.startswith(MOVING))
-    if sum(one.share for one in found) >= 2 * WORTH_TELLING:
-        yield Cause(
-            kind="moving values",
-            words=f"{_counted(found)} that only change the order of a tensor's values",
-            **_about(found),  # type: ignore[arg-type]
+    if sum(one.share for one in found) >= 2 * _worth_telling(evidence):
+        yield _about(
+            found,
+            "moving values",
+            f"{_counted(found)} that only change the order of a tensor's values",
             reason="the model has transpositions, or its layout is not the one of the runtime's kernels",
             cure="convert the original model with xedge, which writes each target's own layout",
         )
