@@ -184,7 +184,13 @@ def test_several_are_deployed_to(fleet: dict[str, Machine], inventory: Path, con
 def test_an_interruption_ends_the_runs_everywhere(fleet: dict[str, Machine], inventory: Path, bundles: Path) -> None:
     command: list[str | Path] = [sys.executable, "-m", "xedge", "run", "--fleet", inventory, bundles / "tflite_int8"]
     command += ["--duration", "10m"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - as a terminal starts it
+    ) as child:
         try:
             until(lambda: all(runs_xedge(machine) for machine in fleet.values()))
             child.send_signal(signal.SIGINT)

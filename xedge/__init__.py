@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from xedge.measuring.recommendation import BenchmarkReport
     from xedge.measuring.report import RunReport
     from xedge.measuring.rounds import Plan
+    from xedge.remote.failure import Failure
     from xedge.remote.fleet_run import FleetRun
     from xedge.remote.run import RemoteRun
     from xedge.runtimes import Execution
@@ -73,6 +74,7 @@ _MODULES = {
     "xedge.measuring.recommendation": ("BenchmarkReport",),
     "xedge.measuring.report": ("RunReport",),
     "xedge.measuring.rounds": ("Plan",),
+    "xedge.remote.failure": ("Failure",),
     "xedge.remote.fleet_run": ("FleetRun",),
     "xedge.remote.run": ("RemoteRun",),
     "xedge.runtimes": ("Execution",),
@@ -90,6 +92,7 @@ __all__ = [
     "EvaluateReport",
     "Execution",
     "Explanation",
+    "Failure",
     "FleetRun",
     "Manifest",
     "Model",
