@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx
 import pytest
 
 from tests.conftest import Command
+from tests.data.exports.make import filled
 from tests.test_onnx_source import compared, read
 from xedge.converters import Form, find_target
 from xedge.graph.ir import Conv, Depthwise, Input, MatMul, Softmax, Transpose
@@ -44,6 +46,25 @@ def test_an_export_is_read(name: str, tmp_path: Path) -> None:
     first, second = list(graph)[:2]
     assert isinstance(first, Input)
     assert isinstance(second, Conv) or name == "keras_tf2onnx"
+
+
+# Whole networks of 62 families of timm and torchvision (tv_), whose weights are drawn anew; the quick part reads these.
+QUICK_FAMILIES = ("regnetx_002", "ghostnet_050", "rexnet_100", "hardcorenas_a", "tv_mnasnet0_5")
+with zipfile.ZipFile(DATA / "families.zip") as _archive:
+    FAMILIES = sorted(Path(name).stem for name in _archive.namelist())
+
+
+def test_many_families_are_there() -> None:
+    assert len(FAMILIES) >= 60
+    assert set(QUICK_FAMILIES) <= set(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK_FAMILIES else pytest.mark.slow) for n in FAMILIES]
+)
+def test_a_whole_family_is_read(name: str, tmp_path: Path) -> None:
+    filled(name, tmp_path / f"{name}.onnx")
+    compared(tmp_path / f"{name}.onnx", tmp_path)
 
 
 # Networks in which positions are mixed: by attention, by dense layers over positions, or in windows.

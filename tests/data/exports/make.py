@@ -4,11 +4,17 @@ The first call needs PyTorch, torchvision, timm and onnxscript; the second Tenso
 
     python tests/data/exports/make.py torch [NAME ...]
     python tests/data/exports/make.py keras
+    python tests/data/exports/make.py families FOLDER
+
+The third call needs onnx and the files that ``benchmarks/onnx_exports.py FOLDER`` wrote, of whole networks whose
+statistics are those of real photos. It keeps their graphs in ``families.zip``: of each large tensor of weights, the
+shape, mean, deviation and bounds, with which ``filled`` draws other weights.
 """
 
 from __future__ import annotations
 
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +23,11 @@ import numpy as np
 
 FOLDER = Path(__file__).parent
 CLASSES = 7
+# Tensors of more values than this are kept by their means and deviations.
+LARGE = 64
+# Kernels of independent weights amplify more than those of a network that knows its statistics, up to a point at which
+# the rounding of the first layer is all that is seen of the last.
+DAMPING = 0.6
 # Training begins these with branches, tokens or biases of next to nothing, in which no mistake would show.
 SILENT = ("convnext", "edgenext", "mixer", "swin", "vit")
 
@@ -126,5 +137,54 @@ def keras_files() -> None:
     model.export(str(FOLDER / "keras_tf2onnx.onnx"), format="onnx", verbose=False)
 
 
+def family_files(folder: Path) -> None:
+    """Keep the graphs of whole networks, without their large weights."""
+    import onnx
+    from onnx import numpy_helper
+
+    with zipfile.ZipFile(FOLDER / "families.zip", "w", zipfile.ZIP_LZMA) as archive:
+        for path in sorted(folder.glob("*.onnx")):
+            model = onnx.load(path)
+            for one in model.graph.initializer:
+                values = numpy_helper.to_array(one)
+                if values.dtype == np.float32 and values.size > LARGE:
+                    one.ClearField("raw_data")
+                    one.ClearField("float_data")
+                    told = (values.mean(), values.std(), values.min(), values.max())
+                    one.doc_string = " ".join(f"{number:.4g}" for number in told)
+            for one in (model.graph, *model.graph.node, *model.graph.value_info):
+                one.doc_string = ""
+                del one.metadata_props[:]
+            information = zipfile.ZipInfo(path.name)  # without the time, so that the same graphs make the same file
+            archive.writestr(information, model.SerializeToString(), zipfile.ZIP_LZMA)
+
+
+def filled(name: str, path: Path) -> None:
+    """Write a network of ``families.zip`` with weights of the means, deviations and bounds of its own.
+
+    Args:
+        name: The name of the network.
+        path: The ONNX file to write.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    with zipfile.ZipFile(FOLDER / "families.zip") as archive:
+        model = onnx.ModelProto.FromString(archive.read(f"{name}.onnx"))
+    random = np.random.default_rng(0)
+    for one in model.graph.initializer:
+        if one.doc_string:
+            mean, deviation, least, most = map(float, one.doc_string.split())
+            deviation *= DAMPING if len(one.dims) > 1 else 1.0
+            values = random.normal(mean, deviation, tuple(one.dims)).clip(least, most).astype(np.float32)
+            one.CopyFrom(numpy_helper.from_array(values, one.name))
+    onnx.save(model, path)
+
+
 if __name__ == "__main__":
-    torch_files(sys.argv[2:]) if sys.argv[1] == "torch" else keras_files()
+    if sys.argv[1] == "torch":
+        torch_files(sys.argv[2:])
+    elif sys.argv[1] == "keras":
+        keras_files()
+    else:
+        family_files(Path(sys.argv[2]))
