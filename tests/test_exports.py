@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -13,8 +15,10 @@ import pytest
 from tests.conftest import Command
 from tests.data.exports.make import filled
 from tests.test_onnx_source import compared, read
+from xedge import convert
 from xedge.converters import Form, find_target
 from xedge.graph.ir import Conv, Depthwise, Input, MatMul, Softmax, Transpose
+from xedge.models.compact import embedded
 from xedge.quantization import recipe
 from xedge.runtimes import Session, Settings, choose_runtime
 from xedge.runtimes.audit import audit
@@ -65,6 +69,32 @@ def test_many_families_are_there() -> None:
 def test_a_whole_family_is_read(name: str, tmp_path: Path) -> None:
     filled(name, tmp_path / f"{name}.onnx")
     compared(tmp_path / f"{name}.onnx", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_trained_network_loses_from_onnx_what_it_loses_from_keras(tmp_path: Path) -> None:
+    """The trained network that comes with xedge, by Keras' own export and as it is."""
+    model = keras.models.load_model(embedded.MODEL, compile=False)
+    model(np.zeros((1, 128, 128, 3), np.float32))  # what was never called is not exported
+    model.export(str(tmp_path / "compact.onnx"), format="onnx", verbose=False)
+    options: dict[str, Any] = {
+        "target": "all",
+        "precision": "int8",
+        "calibration": embedded.ROOT / "calibration",
+        "preprocess": "tf",
+        "data": embedded.test_photos().root,
+    }
+    from_onnx = convert(tmp_path / "compact.onnx", **options, output=tmp_path / "onnx")
+    from_keras = convert(embedded.MODEL, **options, output=tmp_path / "keras")
+    for one, other in zip(from_onnx, from_keras, strict=True):
+        got, expected = one.manifest.accuracy, other.manifest.accuracy
+        assert got is not None
+        assert expected is not None
+        assert got.agreement is not None
+        assert expected.agreement is not None
+        assert got.reference == expected.reference
+        assert got.agreement.agreement >= expected.agreement.agreement - 0.01
+        assert got.agreement.total_variation <= 1.1 * expected.agreement.total_variation
 
 
 # Networks in which positions are mixed: by attention, by dense layers over positions, or in windows.
