@@ -143,7 +143,7 @@ def test_another_model_is_a_drift(tmp_path: Path) -> None:
     assert not found.same
     assert "weights (sha256)" in [one.what for one in found.drifts]
     assert found.constants is not None
-    assert (found.constants.unmatched, found.constants.largest_step) == (0, 0)
+    assert (found.constants.unmatched, found.constants.largest_steps) == (0, {})
     assert found.constants.changed_floats > 0
     assert found.constants.largest_ratio > 0.2
 
@@ -260,6 +260,6 @@ def test_differences_are_counted() -> None:
     new: dict[str, Tensor] = {"w": np.array([1, 127, 4], np.int8), "s": np.array([0.5, 1.0], np.float32)}
     old["gone"], new["new"] = np.zeros(2), np.zeros(3)
     found = differences(old, new)
-    assert (found.integers, found.changed_integers, found.largest_step) == (3, 2, 255)
+    assert (found.integers, found.changed_integers, found.largest_steps) == (3, 2, {"int8": 255})
     assert (found.floats, found.changed_floats, found.largest_ratio) == (2, 1, 0.5)
     assert (found.tensors, found.unmatched) == (3, 2)

@@ -10,7 +10,7 @@ from xedge.cli.console import Console, percent
 from xedge.cli.options import chosen
 from xedge.conversion.options import ReproduceOptions
 from xedge.errors import CheckError
-from xedge.inspection.reproduction import Constants, Reproduction
+from xedge.inspection.reproduction import Constants, Drift, Reproduction
 
 
 def main(options: argparse.Namespace) -> int:
@@ -25,12 +25,20 @@ def main(options: argparse.Namespace) -> int:
 def text(found: Reproduction) -> str:
     """Return what is the same and what drifted, as a person reads it."""
     lines = [f"{'PASSED' if found.same else 'FAILED'}     {found.bundle}: {_files(found)}"]
-    lines += [f"drifted    {one.what}: {one.before} -> {one.now}" for one in found.drifts]
+    lines += [f"drifted    {one.what}: {_short(one, one.before)} -> {_short(one, one.now)}" for one in found.drifts]
     if not found.same and not found.drifts:
-        lines.append("drifted    nothing that the manifest holds; another source of xedge or of a library remains")
+        lines.append(
+            "drifted    nothing that the manifest holds: xedge or a library has another source under the same version, "
+            "or a library does not write the same bytes twice"
+        )
     if not found.same:
         lines += _how_far(found)
     return "\n".join(lines)
+
+
+def _short(drift: Drift, value: str) -> str:
+    """Return a value as it fits a line: of a sha256 the beginning tells two apart, the document has all of it."""
+    return value[:12] if "sha256" in drift.what else value
 
 
 def _files(found: Reproduction) -> str:
@@ -53,7 +61,8 @@ def _how_far(found: Reproduction) -> Iterator[str]:
 
 def _constants(found: Constants) -> Iterator[str]:
     yield f"tensors    {found.unmatched} of {found.tensors} constants have no counterpart of the same shape and type"
-    yield (f"integers   {found.changed_integers} of {found.integers} differ, by {found.largest_step} at most")
+    steps = ", ".join(f"{most} in {kind}" for kind, most in found.largest_steps.items())
+    yield f"integers   {found.changed_integers} of {found.integers} differ" + (f", by at most {steps}" if steps else "")
     yield (
         f"floats     {found.changed_floats} of {found.floats} (scales among them) differ, by "
         f"{100 * found.largest_ratio:.2g} % of the largest of their tensor at most"

@@ -45,7 +45,8 @@ class Constants:
         unmatched: The number of tensors that only one of the two artifacts has, or that have another shape or type.
         integers: The number of integers in the tensors that both have.
         changed_integers: How many of them differ.
-        largest_step: The greatest difference of an integer.
+        largest_steps: The greatest difference of an integer by type, such as ``int8`` of weights and ``int32`` of
+            biases; only of types in which there is a difference.
         floats: The number of floats, which are scales among others.
         changed_floats: How many of them differ.
         largest_ratio: The greatest difference of a float, as a share of the greatest value of its tensor in the old
@@ -56,7 +57,7 @@ class Constants:
     unmatched: int
     integers: int
     changed_integers: int
-    largest_step: int
+    largest_steps: dict[str, int]
     floats: int
     changed_floats: int
     largest_ratio: float
@@ -204,14 +205,15 @@ def differences(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> Constan
         new: Those of the other one.
     """
     both = [n for n in old if n in new and (old[n].shape, old[n].dtype) == (new[n].shape, new[n].dtype)]
-    integers = [_far(old[n], new[n], np.int64) for n in both if old[n].dtype.kind in "iu"]
-    floats = [_far(old[n], new[n], np.float64) for n in both if old[n].dtype.kind == "f"]
+    integers = [_far(old[n], new[n]) for n in both if old[n].dtype.kind in "iu"]
+    floats = [_far(old[n], new[n]) for n in both if old[n].dtype.kind == "f"]
+    kinds = {one.kind for one in integers if one.changed}
     return Constants(
         tensors=len(old),
         unmatched=len(old.keys() | new.keys()) - len(both),
         integers=sum(one.values for one in integers),
         changed_integers=sum(one.changed for one in integers),
-        largest_step=max((int(one.most) for one in integers), default=0),
+        largest_steps={kind: int(max(one.most for one in integers if one.kind == kind)) for kind in sorted(kinds)},
         floats=sum(one.values for one in floats),
         changed_floats=sum(one.changed for one in floats),
         largest_ratio=max((one.ratio for one in floats), default=0.0),
@@ -223,22 +225,26 @@ class _Far:
     """How far two tensors of one shape differ.
 
     Args:
+        kind: The type of their values.
         values: The number of values.
         changed: How many of them differ.
         most: The greatest difference.
         ratio: The greatest difference as a share of the greatest value of the old tensor; 1 if that is 0.
     """
 
+    kind: str
     values: int
     changed: int
     most: float
     ratio: float
 
 
-def _far(old: Tensor, new: Tensor, kind: type[np.int64] | type[np.float64]) -> _Far:
+def _far(old: Tensor, new: Tensor) -> _Far:
     changed = int((old != new).sum())
     if not changed:
-        return _Far(values=old.size, changed=0, most=0, ratio=0)
-    most = float(np.abs(old.astype(kind) - new.astype(kind)).max())
-    largest = float(np.abs(old.astype(kind)).max())
-    return _Far(values=old.size, changed=changed, most=most, ratio=most / largest if largest else 1.0)
+        return _Far(kind=str(old.dtype), values=old.size, changed=0, most=0, ratio=0)
+    # Doubles hold integers of 32 bits and their differences.
+    before, now = old.astype(np.float64), new.astype(np.float64)
+    most, largest = float(np.abs(before - now).max()), float(np.abs(before).max())
+    ratio = most / largest if largest else 1.0
+    return _Far(kind=str(old.dtype), values=old.size, changed=changed, most=most, ratio=ratio)
