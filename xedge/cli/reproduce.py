@@ -60,7 +60,7 @@ def _how_far(found: Reproduction) -> Iterator[str]:
 
 
 def _constants(found: Constants) -> Iterator[str]:
-    yield f"tensors    {found.unmatched} of {found.tensors} constants have no counterpart of the same shape and type"
+    yield f"tensors    {found.tensors} constants; {found.unmatched} of one artifact alone, by name, shape and type"
     steps = ", ".join(f"{most} in {kind}" for kind, most in found.largest_steps.items())
     yield f"integers   {found.changed_integers} of {found.integers} differ" + (f", by at most {steps}" if steps else "")
     yield (
