@@ -44,6 +44,7 @@ TITLES = {
     "analyze": "An analysis",
     "evaluate": "An evaluation",
     "evaluate-plan": "A plan of an evaluation",
+    "reproduce": "A reproduction",
     "benchmark": "A benchmark",
     "compare": "A comparison",
     "cost": "A network's cost",

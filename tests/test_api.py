@@ -62,7 +62,7 @@ FIELDS_OF_PLAN = {field.name for field in dataclasses.fields(Plan)}
 
 
 @pytest.mark.parametrize(
-    "command", ["convert", "wrap", "run", "verify", "analyze", "cost", "compare", "benchmark", "report"]
+    "command", ["convert", "wrap", "run", "verify", "analyze", "cost", "compare", "benchmark", "report", "reproduce"]
 )
 def test_what_the_command_line_can_python_can(command: str) -> None:
     options = {action.dest for action in commands_of(parser())[command]._actions} - ONLY_COMMANDS

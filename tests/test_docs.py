@@ -91,6 +91,7 @@ def test_documents_fit_their_schemas(xedge: Command, bundles: Path, tmp_path: Pa
     written = {
         "run": ("run", bundles / "tflite_int8", "--runs", 5, "--limit", 10),
         "verify": ("verify", bundles / "tflite_int8", bundles / "tflite_fp32", "--limit", 5),
+        "reproduce": ("reproduce", bundles / "tflite_int8"),
         "analyze": ("analyze", "--photos", 2),
         "cost": ("cost",),
         "doctor": ("doctor",),

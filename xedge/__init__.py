@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xedge.api.explain import explain
     from xedge.api.model import Model, Prediction, load
     from xedge.api.report import report
+    from xedge.api.reproduce import reproduce
     from xedge.api.run import run, run_fleet, run_on
     from xedge.api.verify import verify
     from xedge.api.wrap import wrap
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from xedge.explaining.explanation import Explanation
     from xedge.inspection.analysis import AnalyzeReport
     from xedge.inspection.costing import Cost
+    from xedge.inspection.reproduction import Reproduction
     from xedge.inspection.verification import VerifyReport
     from xedge.measuring.comparison import Comparison
     from xedge.measuring.recommendation import BenchmarkReport
@@ -58,6 +60,7 @@ _MODULES = {
     "xedge.api.explain": ("explain",),
     "xedge.api.model": ("Model", "Prediction", "load"),
     "xedge.api.report": ("report",),
+    "xedge.api.reproduce": ("reproduce",),
     "xedge.api.run": ("run", "run_fleet", "run_on"),
     "xedge.api.verify": ("verify",),
     "xedge.api.wrap": ("wrap",),
@@ -69,6 +72,7 @@ _MODULES = {
     "xedge.explaining.explanation": ("Explanation",),
     "xedge.inspection.analysis": ("AnalyzeReport",),
     "xedge.inspection.costing": ("Cost",),
+    "xedge.inspection.reproduction": ("Reproduction",),
     "xedge.inspection.verification": ("VerifyReport",),
     "xedge.measuring.comparison": ("Comparison",),
     "xedge.measuring.recommendation": ("BenchmarkReport",),
@@ -99,6 +103,7 @@ __all__ = [
     "Plan",
     "Prediction",
     "RemoteRun",
+    "Reproduction",
     "RunReport",
     "VerifyReport",
     "XedgeError",
@@ -113,6 +118,7 @@ __all__ = [
     "explain",
     "load",
     "report",
+    "reproduce",
     "run",
     "run_fleet",
     "run_on",

@@ -85,7 +85,7 @@ class ResourceError(XedgeError):
 
 
 class CheckError(XedgeError):
-    """A check failed: golden outputs differ, a budget was not met, or the doctor found a problem."""
+    """A check failed: outputs or bytes differ, a budget was not met, or the doctor found a problem."""
 
     exit_code = 8
 
@@ -109,7 +109,7 @@ EXIT_CODES: dict[int, str] = {
     BundleError.exit_code: "the bundle is damaged, incomplete or of another version",
     MissingRuntimeError.exit_code: "a package that is needed is not installed",
     ResourceError.exit_code: "no space, no permission or no memory",
-    CheckError.exit_code: "a check failed: golden outputs differ, a budget was not met, or doctor found a problem",
+    CheckError.exit_code: "a check failed: outputs or bytes differ, a budget was not met, or doctor found a problem",
     UNDECIDED: "a budget may be met, but there are too few photos to decide",
     ConnectionLostError.exit_code: "another machine cannot be reached, or the connection was lost",
     SOME_FAILED: "of several machines, some failed; the reports of the others are kept",

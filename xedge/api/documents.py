@@ -20,6 +20,7 @@ KINDS = {
     "xedge.evaluate-plan/1": ("xedge.evaluating.report", "EvaluatePlan"),
     "xedge.verify/2": ("xedge.inspection.verification", "VerifyReport"),
     "xedge.analyze/1": ("xedge.inspection.analysis", "AnalyzeReport"),
+    "xedge.reproduce/1": ("xedge.inspection.reproduction", "Reproduction"),
     "xedge.benchmark/2": ("xedge.measuring.recommendation", "BenchmarkReport"),
     "xedge.compare/2": ("xedge.measuring.comparison", "Comparison"),
     "xedge.explain/1": ("xedge.explaining.explanation", "Explanation"),

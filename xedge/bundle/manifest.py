@@ -145,6 +145,29 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Making:
+    """What a bundle was made with, as far as the rest of the manifest does not say it, so that it can be made again.
+
+    Args:
+        precision: The precision that was asked for; to keep a budget, the artifact may have a larger one.
+        ranges: Where the ranges of int8 were asked to come from, by ``--ranges`` or ``--for``; None where there was no
+            choice.
+        options: The other options of ``convert`` that were given and may change the bundle, by their names in Python.
+            Paths are as they were given.
+        model_in_memory: Whether the model was given in memory, so that no file of it is named.
+        processor: The architecture of the processor, and its model where it is known.
+        cores: The number of cores that the conversion could use.
+    """
+
+    precision: Precision
+    ranges: Ranges | None
+    options: dict[str, bool | int | float | str | tuple[int, int]]
+    model_in_memory: bool
+    processor: str
+    cores: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostAccuracy:
     """The accuracy that was measured on the host when the artifact was made.
 
@@ -223,6 +246,7 @@ class Gate:
         chosen: The index in ``rungs`` of the attempt whose artifact the bundle holds.
         verdict: The verdict on the budget by 95 % intervals: ``met``, ``not met`` or ``too few photos to decide``.
         out_of_time: Whether attempts were left out because the time budget was used up.
+        sha256: The sha256 over the selection photos; None if an older xedge made the bundle.
     """
 
     photos: int
@@ -233,6 +257,7 @@ class Gate:
     chosen: int
     verdict: Literal["met", "not met", "too few photos to decide"]
     out_of_time: bool
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,6 +343,7 @@ class Manifest:
         own_size: The size of photos that the model was made for, if the artifact takes another one; None otherwise.
         golden: The self-test.
         files: The sha256 of every other file in the bundle, by the name of the file.
+        making: What the bundle was made with besides; None if it was wrapped, or made by an xedge that did not keep it.
     """
 
     schema_version: int
@@ -340,6 +366,7 @@ class Manifest:
     own_size: OwnSize | None = None
     golden: Golden
     files: dict[str, str]
+    making: Making | None = None
 
     def __post_init__(self) -> None:
         expected, classes = self.preprocessing, self.model.classes

@@ -11,7 +11,15 @@ from typing import Any, NoReturn
 from xedge._version import __version__
 from xedge.cli.options import add_options
 from xedge.cli.values import cooldown, percent, points, positive, rate, seconds, share, whole
-from xedge.conversion.options import AnalyzeOptions, BenchmarkChoices, ConvertOptions, ModelOptions, WrapOptions, filled
+from xedge.conversion.options import (
+    AnalyzeOptions,
+    BenchmarkChoices,
+    ConvertOptions,
+    ModelOptions,
+    ReproduceOptions,
+    WrapOptions,
+    filled,
+)
 from xedge.errors import EXIT_CODES, UsageError, not_known
 
 # What stands for the destination of a deployment whose machines are named by options.
@@ -56,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_evaluate(commands)
     _add_verify(commands)
+    _add_reproduce(commands)
     _add_analyze(commands)
     _add_cost(commands)
     _add_compare(commands)
@@ -306,6 +315,14 @@ def _add_verify(commands: Commands) -> None:  # type: ignore[valid-type]
     )
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
     p.add_argument("--provider", metavar="NAME", help=PROVIDER_HELP)
+    _add_reporting(p)
+
+
+def _add_reproduce(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser(  # type: ignore[attr-defined]
+        "reproduce", help="make a bundle again from its manifest, and say whether it is the same or what drifted"
+    )
+    add_options(p, ReproduceOptions)
     _add_reporting(p)
 
 

@@ -151,6 +151,7 @@ def gate_info(climbed: Climb[Made], budget: Budget, photos: PhotoSet) -> Gate:
     return Gate(
         photos=len(photos.files),
         source=photos.name,
+        sha256=photos.digest(),
         max_drop_points=budget.max_drop_points,
         min_agreement=budget.min_agreement,
         rungs=rungs,

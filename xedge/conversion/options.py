@@ -462,6 +462,49 @@ class WrapOptions(Callbacks):
     )
 
 
+@options_class
+class ReproduceOptions(Callbacks):
+    """Which bundle, and where that is now of which it was made."""
+
+    bundle: Pathlike = option("The bundle: its folder or its zip.", kw_only=False, metavar="BUNDLE")
+    model: Pathlike | None = option(
+        "The model, if it is not where it was or was in memory.", default=None, kind="Path", metavar="MODEL"
+    )
+    weights: str | None = option(
+        "The file of weights of a built-in name, if it is not where it was.", default=None, metavar="FILE"
+    )
+    preprocess: str | None = option(
+        "The file that says how photos are prepared, with its kind, if it is not where it was.",
+        default=None,
+        kind="scheme_name",
+        metavar="KIND:FILE",
+    )
+    calibration: Pathlike | None = option(
+        "The calibration photos, if they are not where they were.", default=None, kind="Path", metavar="DIR|FILE"
+    )
+    selection: Pathlike | None = option(
+        "The photos on which a budget was judged, if they are not where they were.",
+        default=None,
+        kind="Path",
+        metavar="DIR",
+    )
+    data: Pathlike | None = option(
+        "The labelled photos, if they are not where they were.", default=None, kind="Path", metavar="DATA"
+    )
+    truth: Pathlike | None = option(
+        "The file with the classes of the labelled photos, if it is not where it was.",
+        default=None,
+        kind="Path",
+        metavar="FILE",
+    )
+    labels: Pathlike | None = option(
+        "The file with the class names, if it is not where it was.", default=None, kind="Path", metavar="FILE"
+    )
+    allow_code: bool = option(
+        "Run code that the model file brings, if the bundle was made so.", default=False, kind="switch"
+    )
+
+
 def documented(options: type) -> dict[str, Option]:
     """Return what is known of each option of a dataclass, by its name in Python."""
     return {one.name: one.metadata["option"] for one in dataclasses.fields(options)}

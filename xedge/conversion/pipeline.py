@@ -18,6 +18,7 @@ from xedge.bundle.writing import check_destination, file_name, write_bundle
 from xedge.conversion.calibrated import Calibrated
 from xedge.conversion.describe import manifest_of
 from xedge.conversion.ladder import Ladder
+from xedge.conversion.making import making_of
 from xedge.conversion.options import ConvertOptions
 from xedge.conversion.reference import GraphReference
 from xedge.conversion.request import Request, forms, resolved
@@ -105,6 +106,7 @@ def _note_few_photos(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form
 def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *, last: bool) -> Converted:
     """Convert to one target and form, run it here, write the bundle; after the last one no statistics are kept."""
     subject, stages = calibrated.subject, calibrated.stages
+    making = making_of(subject.request.options, form)
     if form.half:
         calibrated.check_half()
     elif form.precision == "fp16" and target.marks_half and isinstance(subject.reference, GraphReference):
@@ -120,7 +122,7 @@ def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *,
             made, gate = ladder.within_budget(target, made, Path(scratch) / "rungs")
         made = replace(made, coverage=calibrated.coverage(made))
         form, files = made.form, made.files
-        manifest = replace(manifest_of(calibrated, target, made), gate=gate)
+        manifest = replace(manifest_of(calibrated, target, made), gate=gate, making=making)
         changes = {name: (c.scale, c.shift) for name, c in made.plan.changes.items()} if made.plan is not None else {}
         sibling = None
         if subject.photos is not None:

@@ -344,6 +344,17 @@ class Runtime:
         with _refusals(artifact, "cannot be read"), native_log():
             return finder(artifact)
 
+    def constants(self, artifact: Path) -> dict[str, Tensor]:
+        """Return the constants of an artifact by name: weights, biases and scales, integers as they are stored.
+
+        Raises:
+            UnsupportedError: The runtime cannot tell.
+            BundleError: The artifact is damaged.
+        """
+        reader: Callable[[Path], dict[str, Tensor]] = self._describing("constants")
+        with _refusals(artifact, "cannot be read"), native_log():
+            return reader(artifact)
+
     def contents(self, artifact: Path) -> Contents:
         """Return what an artifact's file holds.
 

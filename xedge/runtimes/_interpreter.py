@@ -236,6 +236,28 @@ def read_tensors(interpreter_class: Any, resolver: Any, artifact: Path, photo: T
     return tensors
 
 
+def constants(interpreter_class: Any, resolver: Any, artifact: Path) -> dict[str, Tensor]:
+    """Return the constants by the numbers and names of their tensors, and the scales of all tensors beside them."""
+    with native_log():
+        interpreter = interpreter_class(
+            model_path=str(artifact), experimental_op_resolver_type=resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        )
+        # Tensors that kernels need for themselves come with the allocation, and hold whatever is in memory.
+        details = interpreter.get_tensor_details()
+        interpreter.allocate_tensors()
+    made = {int(t) for op in interpreter._get_ops_details() for t in op["outputs"]}
+    made |= {int(one["index"]) for one in interpreter.get_input_details()}
+    found: dict[str, Tensor] = {}
+    for detail in details:
+        name = f"{detail['index']} {detail['name']}"
+        scales = np.asarray(detail["quantization_parameters"]["scales"])
+        if scales.size:
+            found[f"{name}, scales"] = scales
+        if int(detail["index"]) not in made:
+            found[name] = np.array(interpreter.get_tensor(detail["index"]))
+    return found
+
+
 def _real(values: Tensor, quantization: tuple[float, int]) -> FloatArray:
     scale, zero_point = quantization
     if values.dtype != np.int8:

@@ -262,6 +262,15 @@ def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
     return {name.removesuffix("#dequantized"): value for name, value in tensors.items()}
 
 
+def constants(artifact: Path) -> dict[str, Tensor]:
+    """Return the constants of an .onnx file, scales among them."""
+    try:
+        import onnx  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise MissingRuntimeError(f"looking inside an .onnx file needs onnx ({error}); pip install onnx") from error
+    return {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(artifact).graph.initializer}
+
+
 def _constants(model: Any) -> set[str]:
     """Return the names of the tensors that do not depend on the photo."""
     constant = {tensor.name for tensor in model.graph.initializer}

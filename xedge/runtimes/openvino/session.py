@@ -287,6 +287,15 @@ def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
     return {**tensors, **rounded, output: _nhwc(results[0])}
 
 
+def constants(artifact: Path) -> dict[str, Tensor]:
+    """Return the constants of an artifact for OpenVINO, scales among them."""
+    found: dict[str, Tensor] = {}
+    for node in openvino.Core().read_model(str(artifact)).get_ordered_ops():
+        if node.get_type_name() == "Constant":
+            found[node.get_friendly_name()] = np.array(node.data)
+    return found
+
+
 def _nhwc(value: Any) -> FloatArray:
     return np.array(value.transpose(0, 2, 3, 1) if value.ndim == 4 else value, dtype=np.float32)
 

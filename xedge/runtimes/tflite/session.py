@@ -32,6 +32,11 @@ def read_tensors(artifact: Path, photo: Tensor) -> dict[str, FloatArray]:
     return _interpreter.read_tensors(Interpreter, OpResolverType, artifact, photo)
 
 
+def constants(artifact: Path) -> dict[str, Tensor]:
+    """Return the constants of a .tflite file, and the scales of its tensors."""
+    return _interpreter.constants(Interpreter, OpResolverType, artifact)
+
+
 def companions(artifact: Path) -> tuple[str, ...]:
     """Return nothing: a .tflite file is whole."""
     del artifact

@@ -99,7 +99,8 @@ def at_size(model: Any, size: tuple[int, int]) -> Any:
     inputs: Any = getattr(model, "inputs", None) or ()
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or tuple(inputs[0].shape[1:3]) == size:
         return model
-    photo = keras.Input((*size, inputs[0].shape[3]), dtype=inputs[0].dtype)
+    # Named as it was: Keras counts the inputs of a process, and a number would be in the artifact.
+    photo = keras.Input((*size, inputs[0].shape[3]), dtype=inputs[0].dtype, name=inputs[0].name)
     try:
         return keras.Model(photo, _called(model, photo), name=model.name)
     except Exception as error:  # each layer refuses in its own way
