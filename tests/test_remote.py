@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import Command, run_xedge
 from tests.machine import Machine, serving, until
 from xedge.errors import ConnectionLostError, InputError, ResourceError
+from xedge.models.compact import embedded
 from xedge.photos.sets import PhotoSet
 from xedge.remote.answers import Done, Ran, State
 from xedge.remote.deploy import _photos
@@ -85,6 +86,23 @@ def test_deploy_says_what_the_doctor_says(remote: Command, bundles: Path) -> Non
     assert done.returncode == 0, done.stderr
     statuses = {one["name"]: one["status"] for one in json.loads(done.stdout)["doctor"]["findings"]}
     assert statuses["ai-edge-litert"] == "ok"
+
+
+@pytest.mark.installs
+def test_a_file_of_others_is_deployed_and_runs_there(remote: Command, bundles: Path, tmp_path: Path) -> None:
+    """What was wrapped is sent, tested and scored as every bundle is."""
+    (artifact,) = (bundles / "tflite_int8").glob("*.tflite")
+    photos = embedded.test_photos().root
+    wrapped = remote("wrap", artifact, "--preprocess", "tf", "--data", photos, "--output", tmp_path / "theirs")
+    assert wrapped.returncode == 0, wrapped.stderr
+    deployed = remote("deploy", "pi", tmp_path / "theirs", "--json")
+    assert deployed.returncode == 0, deployed.stderr
+    done = remote("run", "--on", "pi", tmp_path / "theirs", "--data", photos, "--limit", 50, "--runs", 5, "--json")
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(done.stdout)["runs"]
+    assert run["bundle"] == "theirs"
+    assert run["accuracy"]["photos"] == 50
+    assert run["self_test"]["max_difference"] <= run["self_test"]["tolerance"]
 
 
 @pytest.mark.installs

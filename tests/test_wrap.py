@@ -385,6 +385,43 @@ def test_labels_in_onnx_and_openvino_are_read(made: Path, tmp_path: Path) -> Non
     assert bundle.manifest.precision == "fp16"
 
 
+def openvino_file(path: Path, **information: str) -> Path:
+    """Write a small OpenVINO file with what the Model API keeps in one."""
+    averaging(path.with_suffix(".onnx"))
+    model = openvino.Core().read_model(path.with_suffix(".onnx"))
+    for name, text in information.items():
+        model.set_rt_info(text, ["model_info", name])
+    openvino.save_model(model, path, compress_to_fp16=False)
+    return path
+
+
+def test_means_and_deviations_in_openvino_are_read(tmp_path: Path) -> None:
+    told = {"mean_values": "123.675 116.28 103.53", "scale_values": "58.395 57.12 57.375"}
+    file = openvino_file(tmp_path / "model.xml", reverse_input_channels="True", **told)
+    prepared = xedge.wrap(file, output=tmp_path / "bundle").manifest.preprocessing
+    assert prepared.colour == "RGB"
+    assert prepared.scale == pytest.approx((1 / 58.395, 1 / 57.12, 1 / 57.375))
+    assert prepared.offset == pytest.approx((-123.675 / 58.395, -116.28 / 57.12, -103.53 / 57.375))
+
+
+@pytest.mark.parametrize(
+    "information",
+    [
+        {"mean_values": "127.5", "reverse_input_channels": "NO"},
+        {"mean_values": "127.5", "reverse_input_channels": "YES", "embedded_processing": "True"},
+        {"scale_values": "a lot", "reverse_input_channels": "YES"},
+        {"reverse_input_channels": "YES"},
+    ],
+    ids=["BGR", "inside the model", "no numbers", "none"],
+)
+def test_other_information_in_openvino_does_not_tell_how_photos_were_scaled(
+    information: dict[str, str], tmp_path: Path
+) -> None:
+    file = openvino_file(tmp_path / "model.xml", **information)
+    with pytest.raises(UsageError, match="nothing in this file tells how photos were scaled"):
+        xedge.wrap(file, output=tmp_path / "bundle")
+
+
 @pytest.mark.parametrize(
     ("count", "words"), [(5, "remove its line"), (3, "add a line"), (2, "one label for each class")]
 )

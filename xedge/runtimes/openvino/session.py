@@ -29,6 +29,8 @@ WEIGHTED = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "Group
 UNPACKING = ("Convert", "Subtract", "Multiply", "Reshape", "Transpose", "FakeQuantize", "Squeeze", "Unsqueeze")
 MOVING = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Pad", "MaxPool", "Convert", "Multiply", "Subtract")
 STORED: dict[str, Precision] = {"f16": "fp16", "bf16": "fp16", "f32": "fp32", "f64": "fp32"}
+# How OpenVINO's Model API writes that something is so.
+YES = ("True", "true", "YES", "Yes", "yes", "1")
 NO_WORK = ("Const", "Input", "Output", "Parameter", "Result")
 
 
@@ -214,7 +216,7 @@ def contents(artifact: Path) -> Contents:
     """Return what an .xml file and its .bin hold."""
     model = openvino.Core().read_model(str(artifact))
     return Contents(
-        inputs=tuple(_end(one) for one in model.inputs),
+        inputs=tuple(replace(_end(one), normalization=_normalization(model)) for one in model.inputs),
         outputs=tuple(replace(_end(one), labels=_labels(model)) for one in model.outputs),
         weights=_weights(model),
     )
@@ -222,9 +224,30 @@ def contents(artifact: Path) -> Contents:
 
 def _labels(model: Any) -> str | None:
     """Return the labels, one on each line, where the file names them as OpenVINO's Model API does."""
-    place = ["model_info", "labels"]
-    words = str(model.get_rt_info(place).value).split() if model.has_rt_info(place) else []
-    return "\n".join(words) or None
+    return "\n".join(_told(model, "labels").split()) or None
+
+
+def _normalization(model: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return the means and deviations of pixels, where the file names them as OpenVINO's Model API does.
+
+    Nothing is told of a model that prepares photos itself, or whose channels are in the order BGR.
+    """
+    told = {name: _told(model, name) for name in ("mean_values", "scale_values")}
+    if _told(model, "embedded_processing") in YES or _told(model, "reverse_input_channels") not in YES:
+        return None
+    if not any(told.values()):
+        return None
+    try:
+        means, deviations = (tuple(map(float, text.replace(",", " ").split())) for text in told.values())
+    except ValueError:
+        return None
+    return means or (0.0,), deviations or (1.0,)
+
+
+def _told(model: Any, name: str) -> str:
+    """Return a text that OpenVINO's Model API keeps in a file; an empty one if it is not there."""
+    place = ["model_info", name]
+    return str(model.get_rt_info(place).value) if model.has_rt_info(place) else ""
 
 
 def _end(port: Any) -> End:
