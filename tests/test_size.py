@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import Command
 from xedge import benchmark, convert, cost
+from xedge.bundle.manifest import OwnSize
 from xedge.bundle.reading import open_bundle
 from xedge.conversion.reference import parity
 from xedge.errors import UnsuitableModelError
@@ -172,3 +174,23 @@ def test_benchmark_compares_sizes_with_the_first(tmp_path: Path) -> None:
     assert found.recommendation is not None
     assert found.recommendation.size == (128, 128)
     assert (tmp_path / "96x96" / "tflite_fp32" / "manifest.json").is_file()
+
+
+def test_a_file_of_preprocessing_is_for_one_size_alone(tmp_path: Path) -> None:
+    """How photos would be fitted at the model's own size is not known then, and nothing is compared with it."""
+    values = {"input_size": [3, 96, 96], "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3}
+    (tmp_path / "data.json").write_text(json.dumps({**values, "crop_pct": 0.875, "crop_mode": "center"}))
+    named = f"timm:{tmp_path / 'data.json'}"
+    (made,) = convert(target="tflite", size=(96, 96), preprocess=named, output=tmp_path / "bundle")
+    assert made.manifest.preprocessing.crop == "short"
+    assert made.manifest.own_size == OwnSize(height=128, width=128)
+
+
+@pytest.mark.slow
+def test_a_size_that_is_refused_takes_no_other_with_it() -> None:
+    plan = Plan(rounds=1, runs=5, limit=5)
+    found = benchmark(target="tflite", precision="fp32", sizes=((128, 128), (160, 160)), crop="scale", plan=plan)
+    first, second = found.rows
+    assert first.measured is not None
+    assert second.measured is None
+    assert "larger than the model's own 128x128" in str(second.error)

@@ -44,17 +44,17 @@ def benchmark(options: BenchmarkOptions) -> BenchmarkReport:
         kept = options.output is not None
         folder = Path(options.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
         tried = [one for size in options.sizes or (options.size,) for one in _converted(options, plan, folder, size)]
-        made = [one for one in tried if one.converted is not None]
-        measured = measure_in_rounds([one.bundle for one in made], plan, options.progress)
-        found = dict(zip(map(id, made), measured, strict=True))
-        rows = beside_float([_row(one, found.get(id(one), one.error), kept=kept) for one in tried])
-    names = [one.converted.manifest.model.name for one in made if one.converted is not None]
+        made = {one: one.converted for one in tried if one.converted is not None}
+        measured = measure_in_rounds([one.path for one in made.values()], plan, options.progress)
+        found = dict(zip(made, measured, strict=True))
+        rows = beside_float([_row(one, found.get(one, one.error), kept=kept) for one in tried])
+    names = [one.manifest.model.name for one in made.values()]
     chosen = recommend(rows, options.tolerated_points)
     name = names[0] if names else str(options.model)
     return BenchmarkReport(model=name, rounds=plan.rounds, rows=tuple(rows), recommendation=chosen)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Tried:
     """What is to be measured: a form of the model, and the bundle or the error that converting gave."""
 
@@ -63,11 +63,6 @@ class _Tried:
     size: tuple[int, int] | None
     converted: Converted | None
     error: XedgeError | None
-
-    @property
-    def bundle(self) -> Path:
-        assert self.converted is not None
-        return self.converted.path
 
 
 def _converted(options: BenchmarkOptions, plan: Plan, folder: Path, size: tuple[int, int] | None) -> list[_Tried]:
@@ -89,10 +84,14 @@ def _converted(options: BenchmarkOptions, plan: Plan, folder: Path, size: tuple[
         "data": options.data if options.data is not None else plan.data,
         "failed": lambda name, precision, error: errors.update({(name, precision): error}),
     }
-    made = {
-        (one.manifest.target, one.manifest.precision, one.manifest.recipe.ranges): one
-        for one in convert(ConvertOptions(**given))
-    }
+    try:
+        bundles = convert(ConvertOptions(**given))
+    except XedgeError as error:
+        # What was made at other sizes is not lost because the model does not take this one.
+        if len(options.sizes or ()) < 2:
+            raise
+        bundles, errors = [], {(name, form.precision): error for name, form in wanted}
+    made = {(one.manifest.target, one.manifest.precision, one.manifest.recipe.ranges): one for one in bundles}
     return [
         _Tried(
             target=name,
@@ -120,6 +119,6 @@ def _row(tried: _Tried, found: Measured | XedgeError | None, *, kept: bool) -> R
         ranges=tried.form.ranges,
         size=tried.size,
         error=str(found) if isinstance(found, XedgeError) else None,
-        bundle=str(tried.bundle) if kept and tried.converted is not None else None,
+        bundle=str(tried.converted.path) if kept and tried.converted is not None else None,
         measured=found if isinstance(found, Measured) else None,
     )

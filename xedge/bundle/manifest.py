@@ -291,10 +291,10 @@ class OwnSize:
     Args:
         height: The height of photos in pixels that the model was made for.
         width: The width of photos in pixels that it was made for.
-        top1: The top-1 accuracy of the float model at that size, 0 to 1; None without labelled photos.
-        drop: How much of it the float model loses at the artifact's size; None without labelled photos.
-        agreement: How close its probabilities at the artifact's size are to those at its own; None without labelled
-            photos.
+        top1: The top-1 accuracy of the float model at that size, 0 to 1; None without labelled photos, and if a file
+            says how photos are prepared, which is for one size.
+        drop: How much of it the float model loses at the artifact's size; None in the same cases.
+        agreement: How close its probabilities at the artifact's size are to those at its own; None in the same cases.
     """
 
     height: int

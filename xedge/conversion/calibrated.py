@@ -214,9 +214,10 @@ class Calibrated:
         own, (height, width, _) = subject.reference.own_size, subject.reference.input_shape
         if own is None:
             return None
-        if subject.photos is None:
+        # A file of preprocessing is for one size and does not say how photos are fitted to another one.
+        if subject.photos is None or request.data_config is not None:
             return OwnSize(height=own[0], width=own[1])
-        crop = "none" if subject.preprocessing.crop == "squash" else subject.preprocessing.crop
+        crop = "none" if request.options.crop == "scale" else request.options.crop
         prepared = replace(subject.preprocessing, height=own[0], width=own[1], crop=crop, resized=None)
         with self.stages.stage("own size") as words, tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
             whole = read_reference(

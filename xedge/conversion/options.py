@@ -250,7 +250,8 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
         metavar="RANGES",
     )
     board: str | None = option(
-        "The board that int8 is meant for, which chooses --ranges: fixed on Raspberry Pis and Jetsons, photo on x86.",
+        "The board that int8 is meant for, which chooses --ranges: "
+        f"{', '.join(f'{ranges} for {name}' for name, ranges in BOARD_RANGES.items())}.",
         default=None,
         flag="--for",
         choices=tuple(BOARD_RANGES),

@@ -157,7 +157,7 @@ def _quicker_runtime(bundle: Bundle, classifier: Classifier, pixels: UInt8Array,
             return Cause(
                 kind="other runtime",
                 words=f"{runtime.package} runs this artifact faster than {used}",
-                reason="its kernels are newer, or take more of the operations",
+                reason="its kernels are others",
                 cure=f"run it with --runtime {runtime.name}",
                 worth_ms=gained,
                 tried=f"--runtime {runtime.name}",
