@@ -45,9 +45,10 @@ def repeated(photos: PhotoFolder, count: int, folder: Path) -> list[str]:
         The options of ``xedge evaluate`` that name both.
     """
     links, lines = folder / f"photos_{count}", ["file,label"]
-    links.mkdir()
+    links.mkdir(parents=True)
     for number in range(count):
-        index = number % len(photos.files)
+        # Photos of all classes, however few there are: those of a folder come class by class.
+        index = number * len(photos.files) // count if count < len(photos.files) else number % len(photos.files)
         file = photos.files[index].resolve()
         name = f"{number:06}{file.suffix}"
         (links / name).symlink_to(file)
@@ -165,9 +166,9 @@ def main() -> int:
         return 0
     photos = read_folder(options.photos)
     with tempfile.TemporaryDirectory() as scratch:
-        few = repeated(photos, options.round_count, Path(scratch))
+        few = repeated(photos, options.round_count, Path(scratch) / "few")
         rounds = [one_round(options.bundle, few, number) for number in range(1, options.rounds + 1)]
-        many = evaluate(options.bundle, repeated(photos, options.count, Path(scratch)), 2)
+        many = evaluate(options.bundle, repeated(photos, options.count, Path(scratch) / "many"), 2)
     return judged(rounds, many, options)
 
 

@@ -19,23 +19,25 @@ from xedge.codec import to_json
 from xedge.device.board import Board
 from xedge.device.readings import Reading
 from xedge.device.throttling import Throttling
+from xedge.evaluating.report import Against, ClassDrop, EvaluatedBundle, EvaluateReport
 from xedge.files import write_file
 from xedge.inspection.analysis import AnalyzeReport, LayerReport
 from xedge.inspection.verification import MemberReport, Pair, TensorDifference, VerifyReport
 from xedge.measuring.latency import Latency, summarize
+from xedge.measuring.profile import OperationTime, Profile
 from xedge.measuring.recommendation import BenchmarkReport, Row
 from xedge.measuring.report import Phases, RunReport, SelfTest
 from xedge.measuring.rounds import Measured
 from xedge.measuring.series import Window
 from xedge.measuring.verdict import Verdict
-from xedge.metrics import Accuracy, Agreement, Answers, Confusion, accuracy, confusion, wilson
+from xedge.metrics import Accuracy, Agreement, Answers, Confusion, Drop, accuracy, confusion, wilson
 from xedge.models.compact import embedded
 from xedge.photos.sets import PhotoSet
 from xedge.remote.failure import Failure
 from xedge.remote.fleet import Stage
 from xedge.remote.fleet_run import FleetMachine, FleetRun, spreads_of
 from xedge.remote.run import HostFigures, RemoteRun
-from xedge.runtimes import Execution
+from xedge.runtimes import Execution, Role
 from xedge.runtimes.audit import Audit
 from xedge.vocabulary import Precision
 
@@ -371,6 +373,66 @@ def analysis(**changes: Any) -> AnalyzeReport:
         weights_db=24.0,
         activations_db=23.0,
         layers=tuple(layer(name, alone_db) for name, alone_db in noise.items()),
+    )
+    return replace(quiet, **changes)
+
+
+def profile() -> Profile:
+    """The operations of two layers: one in float, a conversion and three in integers."""
+    told: tuple[tuple[str, float, Role], ...] = (
+        ("block1_conv1/relu", 0.1, "float"),
+        ("quantize", 0.05, "conversion"),
+        ("block2_sepconv1/depthwise", 0.3, "integer"),
+        ("block2_sepconv1", 0.5, "integer"),
+        ("predictions", 0.05, "integer"),
+    )
+    operations = tuple(
+        OperationTime(name=name, ms=ms, share=ms, role=role, kernels=(f"kernel_of_{role}",)) for name, ms, role in told
+    )
+    return Profile(operations=operations, total_ms=1.0)
+
+
+def evaluation(**changes: Any) -> EvaluateReport:
+    """The evaluation of the two runs' bundles on 1000 photos, of which the int8 one lost fifteen of one class."""
+    float_run, fewer = run(), share(860, 1000)
+    lost = Drop(points=1.5, interval95=(0.75, 2.5), mcnemar_p=0.0001, lost=15, won=0)
+    against = Against(
+        agreement=agreement(985, 1000, photos=1000),
+        total_variation95=(0.01, 0.02),
+        drop=lost,
+        classes=(ClassDrop(index=0, label="dress", lost=15, won=0, mcnemar_p=0.0001, holm_p=0.001),),
+        photos_to_prove=None,
+        verdict="not met",
+    )
+    first = EvaluatedBundle(
+        bundle="tflite_fp32",
+        target="tflite",
+        precision="fp32",
+        artifact_bytes=float_run.artifact_bytes,
+        weights_sha256=WEIGHTS,
+        runtime="ai-edge-litert 2.1.0",
+        accuracy=share(875, 1000),
+        top5_interval95=None,
+        confusion=None,
+        answers=None,
+        against=None,
+    )
+    second = replace(
+        first, bundle="tflite_int8", precision="int8", artifact_bytes=1_750_000, accuracy=fewer, against=against
+    )
+    quiet = EvaluateReport(
+        xedge_version="0.1.0",
+        data="/photos",
+        photos=1000,
+        photos_sha256="cd" * 32,
+        damaged=(),
+        left_out=(),
+        reference="tflite_fp32",
+        max_drop_points=0.5,
+        min_agreement=None,
+        environment={"python": "3.11"},
+        processors=("a processor",),
+        bundles=(first, second),
     )
     return replace(quiet, **changes)
 

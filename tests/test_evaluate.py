@@ -21,7 +21,7 @@ from tests.test_photo_forms import sharded
 from xedge.bundle.reading import open_bundle
 from xedge.errors import MissingRuntimeError
 from xedge.evaluating.versions import check_answers
-from xedge.metrics import accuracy, agreement, drop, drop_of_answers, holm, photos_to_prove
+from xedge.metrics import accuracy, agreement, drop, drop_of_answers, holm, paired_interval, photos_to_prove
 from xedge.models.compact import embedded
 
 PHOTOS = embedded.ROOT / "test"
@@ -348,6 +348,26 @@ def test_as_many_photos_as_planned_prove_the_drop_as_often_as_told() -> None:
     assert 0.72 < proved / 300 < 0.88
     assert photos_to_prove(40, 10, 2000, 1.4) is None
     assert (photos_to_prove(0, 0, 1000, 0.1) or 0) > 1000, "no changed photo among a few is no proof"
+
+
+def test_no_lost_photo_proves_no_drop_of_zero() -> None:
+    """Where nothing changed, the score statistic is the square root of N d / (1 - d)."""
+    for photos in (10, 372, 50_000):
+        low, high = paired_interval(0, 0, photos)
+        assert high == pytest.approx(1.959964**2 / (photos + 1.959964**2), rel=1e-6)
+        assert low == pytest.approx(-high)
+    low, high = paired_interval(3, 17, 200)
+    assert (low, high) == pytest.approx([-bound for bound in reversed(paired_interval(17, 3, 200))])
+    assert low < (3 - 17) / 200 < high
+    assert paired_interval(5, 0, 5)[0] > 0 > paired_interval(0, 5, 5)[1]
+
+
+@pytest.mark.parametrize(("lost", "won", "photos"), [(0.003, 0.001, 372), (0.05, 0.05, 100), (0.2, 0.02, 60)])
+def test_the_interval_of_a_drop_holds_it_as_often_as_told(lost: float, won: float, photos: int) -> None:
+    drawn = np.random.default_rng(0).multinomial(photos, [lost, won, 1 - lost - won], 2000)
+    intervals = [paired_interval(int(b), int(c), photos) for b, c, _ in drawn]
+    held = np.mean([low <= lost - won <= high for low, high in intervals])
+    assert 0.935 < held <= 1
 
 
 def test_holms_adjustment_is_that_of_the_paper() -> None:

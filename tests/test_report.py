@@ -21,6 +21,7 @@ from xedge.api.documents import read_document
 from xedge.api.report import report, report_bundles, write_report
 from xedge.device.throttling import Throttling
 from xedge.errors import InputError, XedgeError
+from xedge.evaluating.report import EvaluateReport
 from xedge.inspection.analysis import AnalyzeReport
 from xedge.inspection.costing import cost
 from xedge.inspection.verification import VerifyReport
@@ -46,9 +47,12 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     shaky = Verdict(valid=False, reasons=("too few samples: 40, a p90 needs 64",))
     reports = {
         "float": fabricated.run(),
-        "int8": fabricated.int8_run(samples_ns=fabricated.steady_ns(1.0, 40), verdict=shaky),
+        "int8": fabricated.int8_run(
+            samples_ns=fabricated.steady_ns(1.0, 40), verdict=shaky, profile=fabricated.profile()
+        ),
         "verify": fabricated.verification(),
-        "analyze": fabricated.analysis(),
+        "analyze": fabricated.analysis(target="tflite"),
+        "evaluate": fabricated.evaluation(),
     }
     return {name: fabricated.written(folder / f"{name}.json", one) for name, one in reports.items()}
 
@@ -116,8 +120,8 @@ def test_it_opens_offline_and_is_quiet(browser: Any, written: Path) -> None:
     assert "Two boards <img" in tab.title()
     assert tab.locator("script").count() == 0
     headings = tab.locator("h2").all_inner_texts()
-    expected = ["Machines", "Runs", "Latency", "Photos whose answer changed", "Confusion between classes"]
-    expected.append("Do the artifacts agree?")
+    expected = ["Accuracy on 1000 photos", "Machines", "Runs", "Latency", "Where the time goes"]
+    expected += ["Photos whose answer changed", "Confusion between classes", "Do the artifacts agree?"]
     assert headings[: len(expected)] == expected
     assert written.stat().st_size < 1_000_000
     assert "http://" not in written.read_text().replace("http://www.w3.org", "")
@@ -224,6 +228,9 @@ def test_names_without_a_place_to_break_do_not_widen_it(
             read[index] = replace(one, bundle=f"/{endless}", data=f"/{endless}", board=board, answers=answers)
         elif isinstance(one, VerifyReport):
             read[index] = replace(one, data=f"/{endless}", failures=(endless,))
+        elif isinstance(one, EvaluateReport):
+            bundles = tuple(replace(bundle, bundle=f"/{endless}") for bundle in one.bundles)
+            read[index] = replace(one, data=f"/{endless}", reference=f"/{endless}", bundles=bundles)
         else:
             assert isinstance(one, AnalyzeReport)
             read[index] = replace(one, model=endless)
@@ -253,6 +260,36 @@ def test_photos_elsewhere_and_photos_gone(documents: dict[str, Path], tmp_path: 
         for run in elsewhere
     ]
     assert "not found" in page(gather(gone))
+
+
+def test_an_evaluation_is_shown_with_its_verdict(browser: Any, written: Path) -> None:
+    tab, _ = opened(browser, written)
+    rows = tab.locator("table.evaluation tbody tr").all_inner_texts()
+    assert [row.split()[0] for row in rows] == ["tflite_fp32", "tflite_int8"]
+    assert "reference" in rows[0]
+    for figure in ("86.00", "+1.50", "0.75–2.50", "0.0001", "98.50", "not met"):
+        assert figure in rows[1]
+    assert "dress: 15 photos lost, 0 won, p = 0.001" in tab.locator("main").inner_text()
+
+
+def test_the_noise_of_layers_is_beside_their_times(browser: Any, written: Path) -> None:
+    """Both operations of the separable convolution belong to the layer that was analyzed."""
+    tab, _ = opened(browser, written)
+    section = tab.locator("section[aria-labelledby=operations]")
+    chart = section.locator("svg")
+    assert chart.count() == 1
+    drawn = "".join(chart.locator("text").all_inner_texts())
+    for words in ("block2_sepconv1/depthwise", "signal-to-noise ratio, dB", "integer", "float", "conversion"):
+        assert words in drawn
+    section.locator("summary").click()
+    cells = section.locator("tr", has=tab.get_by_role("rowheader", name="block2_sepconv1", exact=True)).inner_text()
+    assert "50.0" in cells
+    assert "kernel_of_integer" in cells
+
+
+def test_an_evaluation_alone_is_a_page() -> None:
+    text = page(gather([fabricated.evaluation(max_drop_points=None)]))
+    assert "tflite_fp32, tflite_int8 on 1000 photos" in text
 
 
 def test_what_commands_wrote_becomes_a_page(xedge: Command, document: Callable[[str], Path], tmp_path: Path) -> None:

@@ -187,10 +187,11 @@ def _leftovers(destination: Path) -> list[Path]:
     """Return what processes that have ended left beside a destination."""
     prefixes = (_prefix(destination, NEW), _prefix(destination, OLD))
     try:
-        beside = sorted(destination.parent.iterdir())
+        with os.scandir(destination.parent) as entries:  # a path for each entry would be slow for many
+            beside = sorted(entry.name for entry in entries if entry.name.startswith(prefixes))
     except OSError:
         return []
-    return [place for place in beside if place.name.startswith(prefixes) and not _in_use(place)]
+    return [place for name in beside if not _in_use(place := destination.parent / name)]
 
 
 def _in_use(place: Path) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, comb, sqrt
+from math import ceil, comb, copysign, inf, sqrt
 from statistics import mean, stdev
 
 import numpy as np
@@ -14,6 +14,8 @@ from xedge.vocabulary import OutputKind
 
 # Shares are quotients of whole numbers, which documents hold in decimals.
 ROUNDING = 1e-9
+# The 97.5 % and 80 % points of the normal distribution.
+_TWO_SIDED_95, _POWER_80 = 1.959964, 0.841621
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,8 +210,8 @@ def confusion(answers: IntArray, truth: IntArray, labels: Sequence[str]) -> Conf
         truth: The indices (N,) of the true classes.
         labels: The names of the classes.
     """
-    pairs, counts = np.unique(np.stack([truth, answers], axis=1), axis=0, return_counts=True)
-    cells = tuple((int(true), int(answer), int(count)) for (true, answer), count in zip(pairs, counts, strict=True))
+    pairs, counts = np.unique(truth * len(labels) + answers, return_counts=True)
+    cells = tuple((*divmod(int(pair), len(labels)), int(count)) for pair, count in zip(pairs, counts, strict=True))
     right = {true: count for true, answer, count in cells if true == answer}
     classes = tuple(
         ClassAccuracy(
@@ -359,8 +361,7 @@ class Drop:
 
     Args:
         points: The drop in percentage points; negative if the artifact is better than the reference.
-        interval95: The 95 % interval of ``points``, by a bootstrap over the photos that keeps both answers to a photo
-            together.
+        interval95: The 95 % interval of ``points``, by ``paired_interval``.
         mcnemar_p: The p-value of McNemar's exact test: the probability of a change that is at least as one-sided if the
             artifact were as accurate as the reference.
         lost: The number of photos that only the reference classifies correctly.
@@ -372,9 +373,6 @@ class Drop:
     mcnemar_p: float
     lost: int
     won: int
-
-
-RESAMPLES = 10_000
 
 
 def drop(probabilities: FloatArray, reference: FloatArray, truth: IntArray) -> Drop:
@@ -391,9 +389,6 @@ def drop(probabilities: FloatArray, reference: FloatArray, truth: IntArray) -> D
 def drop_of_answers(answers: IntArray, reference: IntArray, truth: IntArray) -> Drop:
     """Return the drop of an artifact's top-1 accuracy from the classes that it answered.
 
-    The bootstrap draws whole photos (Efron and Tibshirani, 1993, chapter 13): the numbers of photos lost and won among
-    N drawn with replacement have a multinomial distribution. The seed is fixed.
-
     Args:
         answers: The indices (N,) of the classes that the artifact answered.
         reference: The indices (N,) of the classes that the reference answered.
@@ -401,16 +396,47 @@ def drop_of_answers(answers: IntArray, reference: IntArray, truth: IntArray) -> 
     """
     before, after = reference == truth, answers == truth
     lost, won, photos = int((before & ~after).sum()), int((after & ~before).sum()), len(truth)
-    shares = [lost / photos, won / photos, 1 - (lost + won) / photos]
-    drawn = np.random.default_rng(0).multinomial(photos, shares, RESAMPLES)
-    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / photos, [0.025, 0.975])
+    low, high = paired_interval(lost, won, photos)
     return Drop(
         points=100 * (lost - won) / photos,
-        interval95=(100 * float(low), 100 * float(high)),
+        interval95=(100 * low, 100 * high),
         mcnemar_p=mcnemar(lost, won),
         lost=lost,
         won=won,
     )
+
+
+def paired_interval(lost: int, won: int, photos: int) -> tuple[float, float]:
+    """Return the bounds of the 95 % interval of the share of photos lost minus the share of photos won.
+
+    This is the score interval for paired proportions (Tango, 1998). It keeps its width where no photo changed, unlike a
+    bootstrap, which draws no photo that was not seen: of 372 photos without a change, the drop is below 1.02 points.
+
+    Args:
+        lost: The number of photos that only the reference classifies correctly.
+        won: The number of photos that only the artifact classifies correctly.
+        photos: The number of all photos.
+    """
+
+    def score(share: float) -> float:
+        """Return how many standard errors the difference that was seen lies above a share; it falls with the share."""
+        linear = (2 * photos - lost + won) * share - lost - won
+        rest = won * share * (1 - share)
+        won_share = (sqrt(max(0.0, linear**2 + 8 * photos * rest)) - linear) / (4 * photos)
+        variance = photos * (2 * won_share + share * (1 - share))
+        above = lost - won - photos * share
+        return above / sqrt(variance) if variance > 0 else copysign(inf, above) if above else 0.0
+
+    return _root(score, _TWO_SIDED_95), _root(score, -_TWO_SIDED_95)
+
+
+def _root(falling: Callable[[float], float], value: float) -> float:
+    """Return where between -1 and 1 a falling function reaches a value, by bisection."""
+    low, high = -1.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if falling(middle) > value else (low, middle)
+    return (low + high) / 2
 
 
 def mcnemar(lost: int, won: int) -> float:
@@ -425,10 +451,6 @@ def mcnemar(lost: int, won: int) -> float:
     changed = lost + won
     ways = sum(comb(changed, k) for k in range(min(lost, won) + 1))
     return min(1.0, float(2 * ways / 2**changed))
-
-
-# The 97.5 % and 80 % points of the normal distribution.
-_TWO_SIDED_95, _POWER_80 = 1.959964, 0.841621
 
 
 def photos_to_prove(lost: int, won: int, photos: int, max_drop_points: float) -> int | None:

@@ -25,8 +25,8 @@ def report(
     """Make a page of what commands wrote with ``--json``.
 
     Args:
-        documents: JSON files that ``run``, ``run --on``, ``run --fleet``, ``benchmark``, ``verify`` and ``analyze``
-            wrote.
+        documents: JSON files that ``run``, ``run --on``, ``run --fleet``, ``evaluate``, ``benchmark``, ``verify`` and
+            ``analyze`` wrote.
         output: The file to write the page to.
         data: The folder of the photos that were scored, where it has moved since; photos that quantization changed are
             shown on the page.

@@ -7,11 +7,10 @@ import argparse
 from xedge.api.evaluate import evaluate, evaluate_plan
 from xedge.cli.console import Console, percent, table
 from xedge.errors import UNDECIDED, CheckError, UsageError, parameter
-from xedge.evaluating.report import Against, EvaluatedBundle, EvaluatePlan, EvaluateReport
+from xedge.evaluating.report import SIGNIFICANT, Against, EvaluatedBundle, EvaluatePlan, EvaluateReport
 
 # Of more classes than this, only the worst are shown.
 MOST_CLASSES, WORST_CLASSES = 40, 10
-SIGNIFICANT = 0.05
 
 
 def main(options: argparse.Namespace) -> int:
@@ -158,10 +157,11 @@ def _said(report: EvaluateReport, found: Against) -> list[str]:
 
 def _class_words(found: Against) -> str:
     """Say which classes changed; among many classes some seem to change by chance."""
-    changed = [one for one in found.classes if one.holm_p < SIGNIFICANT]
     count = len(found.classes)
     alone = sum(one.mcnemar_p < SIGNIFICANT for one in found.classes)
-    words = ", ".join(f"{one.label} (lost {one.lost}, won {one.won}, p {one.holm_p:.2g})" for one in changed)
+    words = ", ".join(
+        f"{one.label} (lost {one.lost}, won {one.won}, p {one.holm_p:.2g})" for one in found.changed_classes
+    )
     return (
         f"{count} classes were compared; {alone} have p < {SIGNIFICANT} on their own, where chance alone gives up to "
         f"{count * SIGNIFICANT:.1f}; with p-values adjusted for their number (Holm), {words or 'none'} changed"

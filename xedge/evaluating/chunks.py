@@ -55,7 +55,7 @@ def chunks_of(photos: PhotoSet, truth: IntArray | None) -> Iterator[Chunk]:
         classes = tuple(int(one) for one in truth[within]) if truth is not None else None
         listing = [[name, _stamp(photo)] for name, photo in zip(names, files, strict=True)]
         digest = hashlib.sha256(json.dumps([listing, classes]).encode()).hexdigest()
-        yield Chunk(index=index, names=names, photos=files, truth=classes, digest=digest)
+        yield Chunk(index=index, names=names, photos=tuple(files), truth=classes, digest=digest)
 
 
 def _stamp(photo: Photo) -> str:

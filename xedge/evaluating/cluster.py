@@ -29,6 +29,8 @@ CONNECT_S = 20
 _SPAWNED = {
     "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
     "distributed.worker.profile.enabled": False,
+    # The scheduler remembers so many messages to each worker, which have the chunks of photos in them.
+    "distributed.admin.low-level-log-length": 10,
 }
 # Whose logs would tell once more what is told already. Some of their loggers have levels of their own.
 _LOUD = ("distributed", "tornado", "asyncio")

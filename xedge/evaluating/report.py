@@ -8,6 +8,9 @@ from typing import Literal
 from xedge.metrics import Accuracy, Agreement, Answers, Confusion, Drop
 from xedge.quantization.gate import Verdict
 
+# The p-value below which a difference is told as one.
+SIGNIFICANT = 0.05
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassDrop:
@@ -50,6 +53,11 @@ class Against:
     classes: tuple[ClassDrop, ...]
     photos_to_prove: int | None
     verdict: Verdict | None
+
+    @property
+    def changed_classes(self) -> tuple[ClassDrop, ...]:
+        """The classes whose accuracy differs from that of the reference, after adjustment for their number."""
+        return tuple(one for one in self.classes if one.holm_p < SIGNIFICANT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -346,14 +346,19 @@ def _identity(member: Member, runtime: str) -> dict[str, Any]:
 def _scores(evaluation: Evaluation, tally: Tally, damage: Damage, *, answers: bool) -> dict[str, Any]:
     if evaluation.truth is None:
         return {"accuracy": None, "top5_interval95": None, "confusion": None, "answers": None}
-    labels, photos = labels_of(evaluation), evaluation.photos
-    names = tuple(photos.name_of(one) for one, good in zip(photos.files, damage.readable, strict=True) if good)
+    labels = labels_of(evaluation)
     return {
         "accuracy": tally.accuracy(len(labels)),
         "top5_interval95": tally.top5_interval(len(labels)),
         "confusion": tally.confusion(labels),
-        "answers": tally.answers(labels, names, damage.photos_sha256) if answers else None,
+        "answers": tally.answers(labels, _names(evaluation, damage), damage.photos_sha256) if answers else None,
     }
+
+
+def _names(evaluation: Evaluation, damage: Damage) -> tuple[str, ...]:
+    """Return the names of the photos that count."""
+    photos = evaluation.photos
+    return tuple(photos.name_of(one) for one, good in zip(photos.files, damage.readable, strict=True) if good)
 
 
 def labels_of(evaluation: Evaluation) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def damage_of(shelves: Sequence[Shelf], count: int) -> Damage:
     """
     readable: list[BoolArray] = []
     words: list[str] = []
-    hashes: list[bytes] = []
+    hashes = bytearray()
     for index in range(count):
         first, *others = [shelf.damage(index) for shelf in shelves]
         damage = [
@@ -63,9 +63,9 @@ def damage_of(shelves: Sequence[Shelf], count: int) -> Damage:
             for of_photo in zip(first.words, *(o.words for o in others), strict=True)
         ]
         words += [word for word in damage if word]
-        hashes += [digest for digest, word in zip(first.sha256, damage, strict=True) if not word]
+        hashes += b"".join(digest for digest, word in zip(first.sha256, damage, strict=True) if not word)
         readable.append(np.array([not word for word in damage], bool))
-    return Damage(readable=np.concatenate(readable), words=tuple(words), photos_sha256=digest_of(hashes))
+    return Damage(readable=np.concatenate(readable), words=tuple(words), photos_sha256=digest_of([bytes(hashes)]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,7 +159,15 @@ def tally_of(shelf: Shelf, count: int, readable: BoolArray) -> Tally:
         count: The number of chunks.
         readable: Whether each photo (N,) counts.
     """
-    columns = [np.concatenate(pieces)[readable] for pieces in zip(*_pieces(shelf.all(count)), strict=True)]
+    columns: list[Tensor] = []
+    done = taken = 0
+    for pieces in _pieces(shelf.all(count)):
+        counts = readable[done : done + len(pieces[0])]
+        if not columns:  # Filled part by part: pieces to put together would take the memory twice.
+            columns = [np.empty(int(readable.sum()), piece.dtype) for piece in pieces]
+        for column, piece in zip(columns, pieces, strict=True):
+            column[taken : taken + int(counts.sum())] = piece[counts]
+        done, taken = done + len(counts), taken + int(counts.sum())
     truth, first, among_five, probability, *figures = columns
     return Tally(
         truth=truth,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TypeVar
+from pathlib import Path, PurePath
+from typing import TypeVar, overload
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class PhotoSet:
     """
 
     root: Path | str
-    files: tuple[Photo, ...]
+    files: Sequence[Photo]
     classes: tuple[str, ...] = ()
     truth: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -97,17 +98,52 @@ class PhotoSet:
         return digest_of(hashlib.sha256(photo_bytes(file)).digest() for file in self.files)
 
 
+class FolderFiles(Sequence[Path]):
+    """The files of a folder, of which only the names are kept: a million paths would take a gigabyte.
+
+    Args:
+        folder: The folder.
+        names: The path of each file in the folder.
+    """
+
+    def __init__(self, folder: Path, names: Iterable[str]) -> None:
+        self._folder, self._names = folder, tuple(names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Path, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Path | tuple[Path, ...]:
+        """Return the path of one file, or those of several."""
+        if isinstance(index, slice):
+            return tuple(self._folder / name for name in self._names[index])
+        return self._folder / self._names[index]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another sequence has the same paths."""
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        """Return a number that is the same for the same files."""
+        return hash((self._folder, self._names))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PhotoFolder(PhotoSet):
     """A set of photos that are files of this machine; its fields are those of ``PhotoSet``."""
 
     root: Path
-    files: tuple[Path, ...]
+    files: Sequence[Path]
 
 
 def digest_of(hashes: Iterable[bytes]) -> str:
-    """Return the digest of a set of photos from the sha256 of each photo, in any order."""
-    return hashlib.sha256(b"".join(sorted(hashes))).hexdigest()
+    """Return the digest of a set of photos from the sha256 of each photo, in any order; one item may hold several."""
+    return hashlib.sha256(np.sort(np.frombuffer(b"".join(hashes), "S32")).tobytes()).hexdigest()
 
 
 def read_folder(folder: Path) -> PhotoFolder:
@@ -124,7 +160,7 @@ def read_folder(folder: Path) -> PhotoFolder:
         raise InputError(f"{folder}: {what}")
     try:
         flat = _listed(folder)
-        inside = {entry.name: _listed(entry) for entry in flat.folders}
+        inside = {name: _listed(folder / name) for name in flat.folders}
     except OSError as error:
         raise InputError(f"{error.filename or folder}: this folder cannot be read ({error.strerror})") from error
     classes = tuple(name for name, listed in inside.items() if listed.photos)
@@ -138,13 +174,12 @@ def read_folder(folder: Path) -> PhotoFolder:
         if not is_label(name):
             raise InputError(f"{folder / name}: the name of this class folder is not one line of Unicode; rename it")
     if flat.photos:
-        return PhotoFolder(root=folder, files=tuple(flat.photos), left_out=left_out)
-    files = [(file, index) for index, name in enumerate(classes) for file in inside[name].photos]
+        return PhotoFolder(root=folder, files=FolderFiles(folder, flat.photos), left_out=left_out)
     return PhotoFolder(
         root=folder,
-        files=tuple(file for file, _ in files),
+        files=FolderFiles(folder, (f"{name}/{photo}" for name in classes for photo in inside[name].photos)),
         classes=classes,
-        truth=tuple(index for _, index in files),
+        truth=tuple(index for index, name in enumerate(classes) for _ in inside[name].photos),
         left_out=left_out,
     )
 
@@ -156,24 +191,27 @@ def is_label(text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Listing:
-    """What is directly in a folder, sorted: the photos, the folders, and the suffixes of the other files."""
+    """What is directly in a folder, sorted: the names of photos and folders, and the suffixes of the other files."""
 
-    photos: list[Path]
-    folders: list[Path]
+    photos: list[str]
+    folders: list[str]
     others: list[str]
 
 
 def _listed(folder: Path) -> _Listing:
     photos, folders, others = [], [], []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            folders.append(entry)
-        elif entry.suffix.lower() in photo_suffixes() and entry.is_file():
-            photos.append(entry)
-        elif entry.name not in SYSTEM_FILES:
-            others.append(entry.suffix.lower() or "without a suffix")
+    taken = photo_suffixes()
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda one: one.name):
+            if entry.name.startswith("."):
+                continue
+            suffix = PurePath(entry.name).suffix.lower()
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif suffix in taken and entry.is_file():
+                photos.append(entry.name)
+            elif entry.name not in SYSTEM_FILES:
+                others.append(suffix or "without a suffix")
     return _Listing(photos=photos, folders=folders, others=others)
 
 
@@ -184,7 +222,7 @@ def _left_out(flat: _Listing, inside: Mapping[str, _Listing]) -> tuple[str, ...]
     empty = [name for name, listed in inside.items() if not listed.photos]
     if empty:
         words.append(f"{_few(empty)} without photos")
-    nested = [f"{name}/{place.name}" for name, listed in inside.items() for place in listed.folders]
+    nested = [f"{name}/{place}" for name, listed in inside.items() for place in listed.folders]
     if nested:
         words.append(f"{_few(nested)} inside a folder")
     return tuple(words)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,11 @@ def read_truth(file: Path) -> Truth:
 
 
 def _of_table(file: Path, lines: Sequence[str], name: str, label: str) -> Truth:
-    pairs = []
+    return Truth(file=file, label=_unique(file, _rows(file, lines, name, label)))
+
+
+def _rows(file: Path, lines: Sequence[str], name: str, label: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the class of each photo."""
     for number, row in enumerate(csv.DictReader(lines), start=2):
         if not row.get(name) or not row.get(label):
             raise InputError(f"{file}: line {number} has no {name} or no {label}; fill it in")
@@ -117,11 +122,10 @@ def _of_table(file: Path, lines: Sequence[str], name: str, label: str) -> Truth:
             photo, words = f"{photo}.JPEG", words.split(maxsplit=1)[0]
         if not is_label(words):
             raise InputError(f"{file}: line {number}: the class is not one line of Unicode; rename it")
-        pairs.append((photo, words))
-    return Truth(file=file, label=_unique(file, pairs))
+        yield photo, sys.intern(words)
 
 
-def _unique(file: Path, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+def _unique(file: Path, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, label in pairs:
         if name in found:

@@ -226,6 +226,46 @@ def layers(report: AnalyzeReport) -> str:
         return _svg(figure, f"The noisiest layers of {report.model} for {report.target}", words)
 
 
+def operations(entry: Entry, analyses: Sequence[AnalyzeReport]) -> str:
+    """Draw the slowest operations of a run that timed them, and beside them the noise of their layers if it is known.
+
+    Args:
+        entry: The run, which has a profile.
+        analyses: The analyses of layers; the first one for the target of the run is taken.
+    """
+    run = entry.run
+    assert run.profile is not None
+    shown = sorted(run.profile.operations, key=lambda one: -one.ms)[:LAYERS][::-1]
+    analysis = next((one for one in analyses if one.target == run.target and run.precision == "int8"), None)
+    noise = [_noise_of(one.name, analysis) for one in shown] if analysis is not None else []
+    beside = any(value is not None for value in noise)
+    names, places = [one_line(one.name) for one in shown], range(len(shown))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, 1.3 + 0.28 * len(shown)), layout="constrained")
+        panels = figure.subplots(1, 2 if beside else 1, sharey=True, squeeze=False)[0]
+        for role, colour in {"integer": _colour(run.target), "float": TEXT, "conversion": ALARM}.items():
+            chosen = [(place, one.ms) for place, one in zip(places, shown, strict=True) if one.role == role]
+            if chosen:
+                panels[0].barh(*zip(*chosen, strict=True), color=colour, label=role)
+        panels[0].legend(loc="lower right")
+        panels[0].set_yticks(places, names)
+        panels[0].set_xlabel("ms")
+        if beside:
+            panels[1].barh(places, [value or 0.0 for value in noise], color=TEXT)
+            panels[1].set_xlabel("signal-to-noise ratio, dB")
+        for panel in panels:
+            panel.grid(axis="y", visible=False)
+        words = "; ".join(f"{one.name} {one.ms:.3f} ms {one.role}" for one in reversed(shown))
+        return _svg(figure, f"The slowest operations of {entry.number} {entry.name}", words)
+
+
+def _noise_of(operation: str, analysis: AnalyzeReport) -> float | None:
+    """Return the noise of the layer that an operation belongs to, in decibels; None if it is not known."""
+    found = (one for one in analysis.layers if operation == one.layer or operation.startswith(f"{one.layer}/"))
+    layer = next(found, None)
+    return layer.alone_db if layer is not None else None
+
+
 def _figure(height_in: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     return figure, figure.subplots()

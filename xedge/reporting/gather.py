@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xedge.errors import InputError
+from xedge.evaluating.report import EvaluateReport
 from xedge.inspection.analysis import AnalyzeReport
 from xedge.inspection.verification import VerifyReport
 from xedge.measuring.comparison import AccuracyDifference, accuracy_difference, board_name, names_of
@@ -53,6 +54,7 @@ class Gathered:
             first scored run if there is no such run; None if no run was scored.
         failures: The error messages of what did not run, by name.
         fleets: The runs on several machines, which are among the entries too.
+        evaluations: The evaluations on many photos.
         recommendations: The recommendations of benchmarks.
         verifications: The comparisons of bundles.
         analyses: The analyses of layers.
@@ -63,6 +65,7 @@ class Gathered:
     reference: Entry | None
     failures: dict[str, str]
     fleets: tuple[FleetRun, ...]
+    evaluations: tuple[EvaluateReport, ...]
     recommendations: tuple[Recommendation, ...]
     verifications: tuple[VerifyReport, ...]
     analyses: tuple[AnalyzeReport, ...]
@@ -82,6 +85,7 @@ class _Pile:
     runs: list[RunReport] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     fleets: list[FleetRun] = field(default_factory=list)
+    evaluations: list[EvaluateReport] = field(default_factory=list)
     recommendations: list[Recommendation] = field(default_factory=list)
     verifications: list[VerifyReport] = field(default_factory=list)
     analyses: list[AnalyzeReport] = field(default_factory=list)
@@ -97,6 +101,8 @@ class _Pile:
                 self.runs += document.runs
                 self.failures |= {name: one.message for name, one in document.failures.items()}
                 self.fleets.append(document)
+            case EvaluateReport():
+                self.evaluations.append(document)
             case BenchmarkReport():
                 self.models[document.model] = None
                 self._rows(document.rows)
@@ -108,7 +114,7 @@ class _Pile:
                 self.analyses.append(document)
             case _:
                 raise InputError(
-                    f"a report shows what run, benchmark, verify and analyze write, but not {document.schema}"
+                    f"a report shows what run, evaluate, benchmark, verify and analyze write, but not {document.schema}"
                 )
 
     def _rows(self, rows: Sequence[Row]) -> None:
@@ -132,7 +138,7 @@ def gather(documents: Sequence[Any], failures: Mapping[str, str] | None = None) 
     pile = _Pile(failures=dict(failures or {}))
     for document in documents:
         pile.add(document)
-    if not (pile.runs or pile.verifications or pile.analyses):
+    if not (pile.runs or pile.evaluations or pile.verifications or pile.analyses):
         raise InputError(
             "none of these documents holds a run, so there is nothing to report; give those of `xedge run`"
         )
@@ -154,6 +160,7 @@ def gather(documents: Sequence[Any], failures: Mapping[str, str] | None = None) 
         reference=next((entry for entry in entries if entry.run is first), None),
         failures=pile.failures,
         fleets=tuple(pile.fleets),
+        evaluations=tuple(pile.evaluations),
         recommendations=tuple(pile.recommendations),
         verifications=tuple(pile.verifications),
         analyses=tuple(pile.analyses),

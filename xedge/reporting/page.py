@@ -52,12 +52,18 @@ def page(found: Gathered, data: Path | None = None, title: str | None = None) ->
         found=found,
         board_name=board_name,
         reached_c=reached_c,
+        interval=_interval,
         targets=targets(),
         overall=_tradeoff(found.entries) if len(found.boards) > 1 else None,
         boards=[(name, entries, _tradeoff(entries)) for name, entries in found.boards.items()],
         invalid=lambda entries: grouped({str(one.number): one.run.verdict for one in entries}),
         distributions=Markup(figures.latency_distributions(found.entries)) if found.entries else None,  # noqa: S704
         courses=[(entry, Markup(figures.time_series(entry))) for entry in found.entries if _has_course(entry)],  # noqa: S704
+        profiles=[
+            (entry, entry.run.profile, Markup(figures.operations(entry, found.analyses)))  # noqa: S704 - drawn here
+            for entry in found.entries
+            if entry.run.profile is not None
+        ],
         layers=[(one, Markup(figures.layers(one))) for one in found.analyses],  # noqa: S704
         matrices=list(_matrices(found.entries)),
         changed=changed[0],
@@ -65,7 +71,15 @@ def page(found: Gathered, data: Path | None = None, title: str | None = None) ->
     )
 
 
+def _interval(bounds: tuple[float, float], factor: float) -> Markup:
+    """Return the bounds of an interval in units of 1 / factor."""
+    return Markup('<span class="quiet">{:.2f}–{:.2f}</span>').format(*(factor * bound for bound in bounds))
+
+
 def _title(found: Gathered) -> str:
+    if found.evaluations and not found.boards:
+        one = found.evaluations[0]
+        return f"{', '.join(bundle.bundle for bundle in one.bundles)} on {one.photos} photos"
     if not found.boards:
         return "Report"
     what = f"{', '.join(found.models)}: " if found.models else ""
