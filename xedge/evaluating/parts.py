@@ -129,7 +129,9 @@ class Shelf:
 
     def _table(self, index: int, columns: list[str] | None = None) -> Any:
         try:
-            return pq.read_table(self._file(index), columns=columns, page_checksum_verification=True)
+            # Arrow's read_table would load its machinery for data sets, which takes memory.
+            with pq.ParquetFile(self._file(index), page_checksum_verification=True) as file:
+                return file.read(columns=columns)
         except (OSError, pa.ArrowException) as error:
             raise ResourceError(f"{self._file(index)}: cannot be read ({error}); evaluate again") from error
 

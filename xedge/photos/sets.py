@@ -201,18 +201,18 @@ class _Listing:
 def _listed(folder: Path) -> _Listing:
     photos, folders, others = [], [], []
     taken = photo_suffixes()
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
+    with os.scandir(folder) as entries:  # a path for each of a million entries would take a gigabyte
+        for entry in entries:
             if entry.name.startswith("."):
                 continue
-            suffix = PurePath(entry.name).suffix.lower()
             if entry.is_dir():
                 folders.append(entry.name)
-            elif suffix in taken and entry.is_file():
+            elif PurePath(entry.name).suffix.lower() in taken and entry.is_file():
                 photos.append(entry.name)
             elif entry.name not in SYSTEM_FILES:
-                others.append(suffix or "without a suffix")
-    return _Listing(photos=photos, folders=folders, others=others)
+                others.append(entry.name)
+    kinds = [PurePath(name).suffix.lower() or "without a suffix" for name in sorted(others)]
+    return _Listing(photos=sorted(photos), folders=sorted(folders), others=kinds)
 
 
 def _left_out(flat: _Listing, inside: Mapping[str, _Listing]) -> tuple[str, ...]:
