@@ -1,10 +1,10 @@
 """Tell what one inference costs on the processors of Raspberry Pis: instructions, cycles, and bytes from memory.
 
-    python benchmarks/instructions.py OURS.tflite PEERS.tflite...        # or .onnx files
+    python benchmarks/instructions.py OURS.tflite PEERS.tflite...        # or .onnx files, or ncnn's .param files
 
-The program runs ai-edge-litert's or ONNX Runtime's aarch64 wheel in QEMU with the plugin ``tests/emulated/costs.c``,
-which counts one inference after another one has warmed the caches. None of the figures is a time, none comes from a
-board, and noise does not affect them:
+The program runs ai-edge-litert's, ONNX Runtime's or ncnn's aarch64 wheel in QEMU with the plugin
+``tests/emulated/costs.c``, which counts one inference after another one has warmed the caches. ncnn's wheel has to be
+put beside the others by hand. None of the figures is a time, none comes from a board, and noise does not affect them:
 
 - M insn: million instructions in one thread.
 - M cycles: these instructions in llvm-mca's model of the processor's pipeline, in which every access to memory finds
@@ -70,6 +70,20 @@ def opened(model, threads):
         start = session.get_inputs()[0]
         kind = np.float32 if start.type == "tensor(float)" else np.uint8
         return start.shape, kind, lambda photo: session.run(None, {start.name: photo})[0]
+    if model.endswith(".param"):
+        import ncnn
+        net = ncnn.Net()
+        net.opt.num_threads = threads
+        if net.load_param(model) or net.load_model(model.removesuffix("param") + "bin"):
+            raise SystemExit(f"{model} cannot be loaded")
+        with open(model) as file:
+            start = next(line.split() for line in file if line.startswith("Input"))
+        sizes = dict(one.split("=") for one in start[5:])
+        def run(photo):
+            extractor = net.create_extractor()
+            extractor.input(net.input_names()[0], ncnn.Mat(photo))
+            return np.array(extractor.extract(net.output_names()[0])[1])[None]
+        return [int(sizes[axis]) for axis in "210"], np.float32, run
     from ai_edge_litert.interpreter import Interpreter
     interpreter = Interpreter(model, num_threads=threads)
     interpreter.allocate_tensors()

@@ -109,7 +109,7 @@ class TensorFlowModel:
         if done.returncode in ERRORS:
             raise ERRORS[done.returncode](words)
         if done.returncode == NO_TENSORFLOW:
-            raise MissingRuntimeError(f"{self._path}: needs TensorFlow ({words}); pip install 'xedge[host]'")
+            raise MissingRuntimeError(f"{self._path}: needs TensorFlow ({words}); pip install 'xedge[tensorflow]'")
         raise UnsupportedError(f"{self._path}: TensorFlow does not take it ({words[:300]})")
 
 

@@ -11,10 +11,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 
 from xedge.converters import Form
-from xedge.errors import UnsupportedError
+from xedge.errors import MissingRuntimeError, UnsupportedError
 from xedge.processes import python_module, reason, run_python
 from xedge.types import FloatArray
 from xedge.vocabulary import Precision
@@ -57,6 +58,8 @@ def convert(folder: Path, form: Form, photos: Callable[[], Iterable[FloatArray]]
 
 def _quantized(float_file: Path, photos: Iterable[FloatArray]) -> bytes:
     """Return an int8 .tflite with float input and output, made by litert-quantizer's static int8 recipe."""
+    if find_spec("litert_quantizer") is None:
+        raise MissingRuntimeError(f"int8 on TensorFlow's own way needs {QUANTIZER}; pip install 'xedge[library]'")
     from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - only this way needs them
     from litert_quantizer import qtyping, quantizer, recipe  # noqa: PLC0415
     from litert_quantizer.algorithm_manager import AlgorithmName  # noqa: PLC0415
