@@ -7,11 +7,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from xedge.codec import to_json
+from xedge.errors import UNDECIDED, CheckError
 from xedge.files import write_file
 from xedge.untrusted import one_line, shown
 
@@ -111,6 +112,35 @@ def fields(pairs: Sequence[tuple[str, str]]) -> str:
     """Return lines of names and values, with the values aligned."""
     width = max(len(name) for name, _ in pairs)
     return "\n".join(f"{name:<{width}}  {one_line(value)}".rstrip() for name, value in pairs)
+
+
+class Demands(Protocol):
+    """What a document has of the budget that was demanded."""
+
+    @property
+    def max_drop_points(self) -> float | None:
+        """The greatest drop of the top-1 accuracy in percentage points."""
+
+    @property
+    def min_agreement(self) -> float | None:
+        """The least agreement, 0 to 1."""
+
+
+def budget_text(budget: Demands) -> str:
+    """Return what a budget demands."""
+    demands = []
+    if budget.min_agreement is not None:
+        demands.append(f"agreement of {100 * budget.min_agreement:g} %")
+    if budget.max_drop_points is not None:
+        demands.append(f"drop of at most {budget.max_drop_points:g} points")
+    return f"budget ({', '.join(demands)})"
+
+
+def budget_code(verdicts: Collection[str]) -> int:
+    """Return the exit code for verdicts on a budget."""
+    if "not met" in verdicts:
+        return CheckError.exit_code
+    return UNDECIDED if "too few photos to decide" in verdicts else 0
 
 
 def percent(share: float) -> str:

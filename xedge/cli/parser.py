@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from xedge._version import __version__
 from xedge.cli.options import add_options
-from xedge.cli.values import cooldown, percent, points, positive, rate, seconds, share, whole
+from xedge.cli.values import cooldown, points, positive, probability, rate, seconds, share, whole
 from xedge.conversion.options import (
     AnalyzeOptions,
     BenchmarkChoices,
@@ -41,6 +41,12 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except UsageError as error:
+            raise error.within(action.option_strings[0] if action.option_strings else str(action.metavar)) from error
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
@@ -248,19 +254,7 @@ def _add_evaluate(commands: Commands) -> None:  # type: ignore[valid-type]
         help="The runtime: litert, tflite, onnxruntime or openvino (default: the first installed one that opens the "
         "artifact).",
     )
-    p.add_argument(
-        "--max-drop",
-        dest="max_drop_points",
-        type=points,
-        metavar="POINTS",
-        help="The greatest drop of the top-1 accuracy against the first fp32 bundle, or else the first bundle.",
-    )
-    p.add_argument(
-        "--min-agreement",
-        type=share,
-        metavar="PERCENT",
-        help="The least agreement with that bundle, in percent of the photos.",
-    )
+    _add_budget(p, "the first fp32 bundle, or else the first bundle")
     p.add_argument(
         "--plan",
         action="store_true",
@@ -275,6 +269,22 @@ def _add_evaluate(commands: Commands) -> None:  # type: ignore[valid-type]
         help="Leave out up to N photos that cannot be read, and tell which (default: 0).",
     )
     _add_reporting(p)
+
+
+def _add_budget(parser: argparse.ArgumentParser, baseline: str) -> None:
+    parser.add_argument(
+        "--max-drop",
+        dest="max_drop_points",
+        type=points,
+        metavar="POINTS",
+        help=f"The greatest drop of the top-1 accuracy against {baseline}.",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=share,
+        metavar="PERCENT",
+        help=f"The least agreement with {baseline}, in percent of the photos.",
+    )
 
 
 def _add_photos(parser: argparse.ArgumentParser, words: str) -> None:
@@ -303,15 +313,21 @@ def _add_verify(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--model", type=Path, metavar="FILE", help="The model's file, where it is not beside the bundles.")
     p.add_argument(
         "--min-agreement",
-        type=percent,
+        type=share,
         metavar="PERCENT",
         help="The agreement that every pair must reach, in percent of the photos (default: 95).",
     )
     p.add_argument(
         "--max-difference",
-        type=float,
+        type=probability,
         metavar="P",
         help="The greatest difference of a probability that is allowed, from 0 to 1.",
+    )
+    p.add_argument(
+        "--only-float",
+        action="store_true",
+        help="Demand this only of pairs with a member in fp32, such as each int8 bundle against float, and not of two "
+        "quantized bundles.",
     )
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
     p.add_argument("--provider", metavar="NAME", help=PROVIDER_HELP)
@@ -357,6 +373,7 @@ def _add_compare(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--data", type=Path, metavar="DIR", help="Labelled photos to score bundles on.")
     p.add_argument("--limit", type=positive, metavar="N", help="Score bundles on N of the photos.")
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
+    _add_budget(p, "the first run")
     _add_rounds(p)
     p.add_argument("--markdown", action="store_true", help="Print the tables in Markdown, for a document.")
     _add_reporting(p)
