@@ -33,6 +33,8 @@ def test_the_wheel_holds_only_xedge(wheel: Path) -> None:
         "xedge/converters/tflite/writer.py",
         "xedge/quantization/static.py",
         "xedge/models/compact/model.keras",
+        "xedge/schemas/run.json",
+        "xedge/schemas/manifest.json",
     ):
         assert needed in names
     assert sum("/compact/test/" in name for name in names) == 372

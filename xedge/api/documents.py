@@ -25,6 +25,8 @@ KINDS = {
     "xedge.compare/2": ("xedge.measuring.comparison", "Comparison"),
     "xedge.explain/1": ("xedge.explaining.explanation", "Explanation"),
     "xedge.cost/1": ("xedge.inspection.costing", "Cost"),
+    "xedge.bundle/1": ("xedge.conversion.pipeline", "BundleDocument"),
+    "xedge.predict/1": ("xedge.api.model", "Predicted"),
     "xedge.doctor/1": ("xedge.doctor.examination", "Examination"),
 }
 

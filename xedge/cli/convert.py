@@ -10,7 +10,7 @@ from xedge.bundle.manifest import Gate
 from xedge.cli.console import Console, budget_code, budget_text, megabytes, percent, table
 from xedge.cli.options import chosen
 from xedge.conversion.options import ConvertOptions
-from xedge.conversion.pipeline import Converted
+from xedge.conversion.pipeline import Converted, bundle_document
 from xedge.converters import find_target
 
 
@@ -19,9 +19,9 @@ def main(options: argparse.Namespace) -> int:
     console = Console(options.json, options.quiet)
     given = chosen(options, ConvertOptions)
     made = convert(**given, report=console.stage, progress=console.progress)
-    document = [{"path": str(c.path), "artifact_bytes": c.artifact_bytes, "manifest": c.manifest} for c in made]
     console.result(
-        document, f"\n{bundles_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}"
+        [bundle_document(one) for one in made],
+        f"\n{bundles_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}",
     )
     if options.page is not None:
         from xedge.api.report import report_bundles  # noqa: PLC0415 - charts are imported for reports alone

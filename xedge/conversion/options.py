@@ -310,8 +310,12 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
         kind="Path",
         metavar="DIR",
     )
-    selection_count: int = option(
-        "The number of photos on which a budget is judged.", default=300, kind="positive", metavar="N"
+    selection_count: int | None = option(
+        "The number of photos on which a budget is judged. Without it, 300, or more where there are more: three times "
+        "those that would show that the budget is met if no photo changed its class.",
+        default=None,
+        kind="positive",
+        metavar="N",
     )
     labels: Pathlike | None = option(
         "A file with the class names in the order of the outputs, one on each line.",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
+from math import floor
 from typing import Generic, Literal, TypeVar
 
 from xedge.errors import UsageError, parameter
-from xedge.metrics import Agreement, Drop, agreement, drop
+from xedge.metrics import Z_95, Agreement, Drop, agreement, drop, paired_interval, wilson
 from xedge.types import FloatArray, IntArray
 
 Verdict = Literal["met", "not met", "too few photos to decide"]
@@ -122,6 +124,43 @@ def verdict_by(budget: Budget, agreement95: tuple[float, float] | None, drop95: 
         low, high = drop95
         verdicts.append(_verdict(sure=high <= budget.max_drop_points, out=low > budget.max_drop_points))
     return _worst(verdicts)
+
+
+# Photos that a budget is judged on, unless the user says how many, and this many times those that would do if no photo
+# changed its class: so a few may.
+SELECTION_PHOTOS = 300
+SPARE = 3
+
+
+def least_photos(budget: Budget) -> int | None:
+    """Return on how many photos a budget is met if no photo changes its class, so that fewer can never show it.
+
+    Without a change, both intervals reach as far as z² / (N + z²) from 100 % agreement or from no drop.
+
+    Args:
+        budget: The budget.
+
+    Returns:
+        The number of photos, 1 without demands; None if no number does, as for an agreement of 100 %.
+    """
+    allowed = [1.0 - budget.min_agreement] if budget.min_agreement is not None else []
+    allowed += [budget.max_drop_points / 100] if budget.max_drop_points is not None else []
+    least = min(allowed, default=1.0)
+    if least <= 0:
+        return None
+    about = max(1, floor(Z_95**2 * (1 - least) / least))
+    return next(photos for photos in count(about) if _unchanged(budget, photos) == "met")
+
+
+def _unchanged(budget: Budget, photos: int) -> Verdict:
+    """Return the verdict on photos of which none changes its class."""
+    low, high = paired_interval(0, 0, photos)
+    return verdict_by(budget, wilson(photos, photos), (100 * low, 100 * high))
+
+
+def selection_photos(budget: Budget) -> int:
+    """Return on how many photos a budget is judged, where there are as many and the user does not say."""
+    return max(SELECTION_PHOTOS, SPARE * (least_photos(budget) or 0))
 
 
 def _verdict(*, sure: bool, out: bool) -> Verdict:
