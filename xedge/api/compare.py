@@ -70,7 +70,7 @@ def _check_scored(bundles: list[Path], plan: Plan) -> None:
     """Refuse a budget for bundles that no photos would be scored on, before they are timed."""
     for path in bundles:
         with opened(path) as bundle:
-            if photos_for(bundle, plan.data, limit=1) is None:
+            if photos_for(bundle, plan.data, None) is None:
                 raise InputError(f"{path}: a budget needs labelled photos to score it on; give {parameter('data')}")
 
 

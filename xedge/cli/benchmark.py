@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from xedge.api.benchmark import benchmark
 from xedge.cli.console import Console, Tabulate, markdown, percent, table
-from xedge.cli.options import chosen
+from xedge.cli.options import chosen, refuse_idle
+from xedge.cli.parser import commands_of, parser
 from xedge.conversion.options import BenchmarkChoices
 from xedge.errors import CheckError
 from xedge.measuring.recommendation import BenchmarkReport, Row
@@ -18,6 +19,8 @@ from xedge.measuring.verdict import Verdict, grouped
 def main(options: argparse.Namespace) -> int:
     """Convert to everything, measure it, and say which to take."""
     console = Console(options.json, options.quiet)
+    if options.json == "-":
+        refuse_idle(options, commands_of(parser())["benchmark"], ("markdown",), "with --json, which is printed")
     plan = Plan(
         rounds=options.rounds, runs=options.runs, data=options.data, limit=options.limit, threads=options.threads
     )

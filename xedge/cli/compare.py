@@ -6,6 +6,8 @@ import argparse
 
 from xedge.api.compare import compare
 from xedge.cli.console import Console, Tabulate, budget_code, budget_text, markdown, megabytes, percent, table
+from xedge.cli.options import refuse_idle
+from xedge.cli.parser import commands_of, parser
 from xedge.measuring.comparison import AccuracyDifference, Comparison, LatencyDifference, Side
 from xedge.measuring.rounds import Plan
 
@@ -13,6 +15,11 @@ from xedge.measuring.rounds import Plan
 def main(options: argparse.Namespace) -> int:
     """Put runs side by side."""
     console = Console(options.json, options.quiet)
+    own = commands_of(parser())["compare"]
+    if not any(path.is_dir() or path.suffix == ".zip" for path in options.things):
+        refuse_idle(options, own, ("data", "limit", "threads", "rounds", "runs"), "on files: it is for bundles")
+    if options.json == "-":
+        refuse_idle(options, own, ("markdown",), "with --json, which is printed")
     plan = Plan(
         rounds=options.rounds, runs=options.runs, data=options.data, limit=options.limit, threads=options.threads
     )

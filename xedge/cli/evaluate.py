@@ -6,11 +6,15 @@ import argparse
 
 from xedge.api.evaluate import evaluate, evaluate_plan
 from xedge.cli.console import Console, budget_code, budget_text, percent, table
+from xedge.cli.options import refuse_idle
+from xedge.cli.parser import commands_of, parser
 from xedge.errors import UsageError, parameter
 from xedge.evaluating.report import SIGNIFICANT, Against, EvaluatedBundle, EvaluatePlan, EvaluateReport
 
 # Of more classes than this, only the worst are shown.
 MOST_CLASSES, WORST_CLASSES = 40, 10
+# A plan is made of the results so far.
+NOT_PLANNED = ("bundles", "data", "truth", "limit", "workers", "scheduler", "runtime", "min_agreement", "skip_damaged")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -44,6 +48,7 @@ def _plan(options: argparse.Namespace, console: Console) -> int:
     """Say on how many photos a drop could be proved."""
     if options.max_drop_points is None:
         raise UsageError(f"--plan needs {parameter('max_drop_points')}, the drop below which to stay")
+    refuse_idle(options, commands_of(parser())["evaluate"], NOT_PLANNED, "with --plan")
     plan = evaluate_plan(options.output, max_drop_points=options.max_drop_points)
     console.result(plan, plan_text(plan))
     return 0
