@@ -63,7 +63,7 @@ def commands() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         for line in page.read_text().replace("\\\n", " ").splitlines():
             if line.startswith("    xedge ") and "[" not in line:
-                for one in re.split(r";|&&", line.split("#")[0]):
+                for one in re.split(r";|&&", line.split("#")[0].split(" > ")[0]):
                     yield page.name, " ".join(one.split())
 
 

@@ -141,6 +141,17 @@ def not_known(what: str, value: str, known: Sequence[str]) -> str:
         value: The name that was given.
         known: The names that there are.
     """
-    close = difflib.get_close_matches(value, known, 1, 0.5)
-    meant = f"did you mean {close[0]}? " if close else ""
+    close = nearest(value, known)
+    meant = f"did you mean {close}? " if close is not None else ""
     return f"unknown {what} {value!r}; {meant}there are {', '.join(known)}"
+
+
+def nearest(value: str, known: Sequence[str]) -> str | None:
+    """Return the name that was probably meant: one with most of the letters in the same order; None if none is near.
+
+    Args:
+        value: The name that was given.
+        known: The names that there are.
+    """
+    close = difflib.get_close_matches(value, known, 1, 0.7)
+    return close[0] if close else None

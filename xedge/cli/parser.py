@@ -20,7 +20,7 @@ from xedge.conversion.options import (
     WrapOptions,
     filled,
 )
-from xedge.errors import EXIT_CODES, UsageError, not_known
+from xedge.errors import EXIT_CODES, UsageError, nearest, not_known
 
 # What stands for the destination of a deployment whose machines are named by options.
 NO_DESTINATION = ""
@@ -46,11 +46,32 @@ class _Parser(argparse.ArgumentParser):
         try:
             return super()._get_value(action, arg_string)
         except UsageError as error:
-            raise error.within(action.option_strings[0] if action.option_strings else str(action.metavar)) from error
+            self.error(f"{_shown(action)}: {error.worded(lambda name: name)}")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
-            raise UsageError(not_known(str(action.metavar or action.dest), str(value), list(action.choices)))
+            named = f"{_shown(action)}: " if action.option_strings else ""
+            what = action.option_strings[0].lstrip("-") if action.option_strings else action.dest
+            self.error(f"{named}{not_known(what, str(value), list(action.choices))}")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse words; what a command does not know is told with the nearest option and the command's own help."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self._refuse(unknown)
+        return found, unknown
+
+    def _refuse(self, unknown: Sequence[str]) -> NoReturn:
+        option = next((word.partition("=")[0] for word in unknown if word.startswith("-")), None)
+        if option is None:
+            self.error(f"too many arguments: {' '.join(unknown)}")
+        close = nearest(option, list(self._option_string_actions))
+        self.error(f"unknown option {option}{f' (did you mean {close}?)' if close else ''}")
+
+
+def _shown(action: argparse.Action) -> str:
+    """Return how users write an argument."""
+    return action.option_strings[0] if action.option_strings else str(action.metavar or action.dest)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,10 +79,11 @@ def parser() -> argparse.ArgumentParser:
     codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
     top = _Parser(
         prog="xedge",
-        description="Convert, quantize, run and measure convolutional image classifiers on edge devices.",
+        description="Convert, quantize, run and measure convolutional image classifiers on edge devices.\n"
+        "`xedge COMMAND --help` and `xedge help COMMAND` say more about a command.",
         epilog=f"exit codes:\n{codes}",
     )
-    top.add_argument("--version", action="version", version=f"xedge {__version__}")
+    top.add_argument("-V", "--version", action="version", version=f"xedge {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_convert(commands)
     _add_wrap(commands)
@@ -95,7 +117,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: The command line is wrong.
     """
-    words = list(arguments)
+    words = _plain(list(arguments))
     options = words[: words.index("--")] if "--" in words else words[:]
     if words[:1] == ["deploy"] and any(re.fullmatch("--(o|on|fl|fle|flee|fleet)(=.*)?", word) for word in options):
         # The machines are named by options, so that the first word is a bundle already.
@@ -106,6 +128,19 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         if re.fullmatch("--js?o?n?", word) and not (following == "-" or following.lower().endswith(".json")):
             words[place] = "--json=-"
     return parser().parse_args(words)
+
+
+def _plain(words: list[str]) -> list[str]:
+    """Return a command line with the words that other programs take for help and version as options."""
+    match words:
+        case []:
+            return ["--help"]
+        case ["help", *command]:
+            return [*command[:1], "--help"]
+        case ["version"]:
+            return ["--version"]
+        case _:
+            return words
 
 
 def commands_of(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -160,7 +195,11 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
     )
     p.add_argument("--runs", type=positive, metavar="N", help="Time exactly N inferences.")
     p.add_argument(
-        "--duration", type=seconds, metavar="TIME", help="Time inferences for this long, such as 30s, 10m or 1h."
+        "--duration",
+        dest="duration_s",
+        type=seconds,
+        metavar="TIME",
+        help="Time inferences for this long, such as 30s, 10m or 1h.",
     )
     p.add_argument(
         "--rate",
@@ -502,5 +541,5 @@ def _add_reporting(parser: argparse.ArgumentParser) -> None:
 
 def _add_completion(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("completion", help="print what makes a shell complete xedge's commands")  # type: ignore[attr-defined]
-    p.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="bash|zsh|tcsh")
+    p.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh"), metavar="bash|zsh|fish|tcsh")
     p.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)
