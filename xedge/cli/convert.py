@@ -44,7 +44,7 @@ def _verdict(gate: Gate) -> str:
         figures += (
             f", drop {rung.drop.points:+.2f} points [{low:+.2f}, {high:+.2f}], McNemar p {rung.drop.mcnemar_p:.2g}"
         )
-    late = "; the time budget left rungs untried" if gate.out_of_time else ""
+    late = "; the time budget left rungs untried (attempts that are closer to float)" if gate.out_of_time else ""
     return f"{budget_text(gate)} {gate.verdict}: {rung.name}, {figures} on {gate.photos} photos{late}"
 
 

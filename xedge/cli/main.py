@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from xedge.cli import last_error
+from xedge.cli.console import clear_loading, tell_loading
 from xedge.cli.options import option_called
 from xedge.cli.outputs import check_outputs
 from xedge.cli.parser import commands_of, parsed, parser
@@ -72,6 +73,8 @@ def _run(arguments: Sequence[str]) -> int:
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its waiting threads take cores from the runtimes
             _check_standard_output()
             check_outputs(options)
+            if not getattr(options, "quiet", True):  # which completion has not
+                tell_loading(options.command)
             command = importlib.import_module(f"xedge.cli.{options.command}")
             code: int = command.main(options)
         finally:
@@ -160,6 +163,7 @@ def _failed(error: BaseException, arguments: Sequence[str]) -> int:
     if code == INTERNAL:
         last_error.keep(error, arguments)
     with suppress(OSError, ValueError):  # Nobody may be listening.
+        clear_loading()
         sys.stderr.write(f"xedge: error: {one_line(' '.join(message.split()))}\n")
         sys.stderr.flush()
     return code

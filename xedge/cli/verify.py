@@ -42,6 +42,7 @@ def text(report: VerifyReport) -> str:
         parts.append(table([_pair(pair) for pair in report.pairs], PAIR_HEADER))
     audits = [(m.name, m.audit) for m in report.members if m.audit is not None]
     parts.append(table([[name, *audit_cells(found)] for name, found in audits], ["artifact", *AUDIT_HEADER]))
+    parts.append(LEGEND)
     parts.append(_verdict(report))
     return "\n\n".join(parts)
 
@@ -81,6 +82,10 @@ def _difference(difference: TensorDifference | None) -> str:
     return f"{difference.tensor} ({decibels})"
 
 
+LEGEND = (
+    "products: convolutions and matrix products with weights, and the share of their arithmetic in integers\n"
+    "integer ops, float ops: all operations that compute so, products included; conversions: steps between the two"
+)
 AUDIT_HEADER = ["runs on", "products", "integer ops", "float ops", "conversions", "delegate", "float math", "finding"]
 
 
@@ -108,4 +113,4 @@ def audit_text(found: Audit) -> str:
     """Return an audit on its own: the row, and what is executed how often."""
     row = fields(list(zip(AUDIT_HEADER, audit_cells(found), strict=True)))
     kinds = [[kind, str(count)] for kind, count in found.kinds.items()]
-    return f"{row}\n\n{table(kinds, ['operation', 'executed'])}" if kinds else row
+    return "\n\n".join([row, LEGEND, *([table(kinds, ["operation", "executed"])] if kinds else [])])
