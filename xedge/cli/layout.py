@@ -44,8 +44,11 @@ def aligned(lines: Sequence[Sequence[str]], *, header: bool, columns: int | None
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     if columns is None or sum(widths) + len(GAP) * (len(widths) - 1) <= columns:
         return _block(lines, widths, range(len(widths)), header=header)
-    if header and (len(lines) == 2 or widths[0] + len(GAP) + max(widths[1:], default=0) > columns):
+    too_narrow = widths[0] + len(GAP) + max(widths[1:], default=0) > columns
+    if header and (len(lines) == 2 or too_narrow):
         return _records(lines)
+    if too_narrow:
+        return [text for first, *rest in lines for text in (first, *(f"  {cell}" for cell in rest))]
     text: list[str] = []
     for part in _parts(widths, columns):
         text += ([""] if text else []) + _block(lines, widths, part, header=header)

@@ -254,7 +254,14 @@ def _add_explain(commands: Commands) -> None:  # type: ignore[valid-type]
 def _add_predict(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("predict", help="print the top classes of photos")  # type: ignore[attr-defined]
     p.add_argument("bundle", type=Path, metavar="BUNDLE", help="The bundle: its folder or its zip.")
-    p.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="A photo file.")
+    p.add_argument(
+        "photos",
+        type=Path,
+        nargs="+",
+        metavar="PHOTO",
+        help="A photo; a folder of photos, flat or with class folders; a pattern such as 'photos/**/*.jpg'; or the "
+        "number of a camera, such as 0 for /dev/video0, which OpenCV reads.",
+    )
     p.add_argument(
         "--top",
         type=positive,
