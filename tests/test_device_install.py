@@ -41,6 +41,19 @@ def test_the_wheel_holds_only_xedge(wheel: Path) -> None:
     assert sum("/compact/calibration/" in name for name in names) == 100
 
 
+@pytest.mark.parametrize("call", ["convert(target='tflite')", "cost()", "benchmark()", "wrap('a.tflite')"])
+def test_without_the_hosts_packages_python_says_what_a_device_does(call: str) -> None:
+    hidden = "class Hidden:\n    def find_spec(self, name, path=None, target=None):\n"
+    hidden += "        if name.partition('.')[0] in ('onnxruntime', 'keras', 'onnx'):\n"
+    hidden += "            raise ModuleNotFoundError(f'No module named {name}', name=name)\n"
+    script = f"import sys\n{hidden}sys.meta_path.insert(0, Hidden())\nimport xedge\n"
+    script += f"from xedge.errors import MissingRuntimeError\ntry:\n    xedge.{call}\n"
+    script += "except MissingRuntimeError as error:\n    print(error)\n"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "is needed and not installed: pip install 'xedge[host]', on a computer" in done.stdout
+    assert "`xedge deploy USER@DEVICE BUNDLE`" in done.stdout
+
+
 @pytest.mark.parametrize("runtime", ["litert", "tflite"])
 def test_a_bundle_runs_with_one_runtime_alone(wheel: Path, int8_bundle: Bundle, tmp_path: Path, runtime: str) -> None:
     if runtime == "tflite" and sys.version_info >= (3, 12):

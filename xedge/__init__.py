@@ -132,7 +132,15 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'xedge' has no attribute {name!r}")
     import importlib  # noqa: PLC0415 - as above
 
-    return getattr(importlib.import_module(_PLACES[name]), name)
+    try:
+        module = importlib.import_module(_PLACES[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("xedge"):
+            raise
+        from xedge.errors import host_needed  # noqa: PLC0415 - as above
+
+        raise host_needed(error.name) from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

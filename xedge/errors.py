@@ -96,6 +96,19 @@ class ConnectionLostError(XedgeError):
     exit_code = 10
 
 
+def host_needed(package: str) -> MissingRuntimeError:
+    """Return the error for a command of the host that is called where the host's packages are not installed.
+
+    Args:
+        package: The package that was not found.
+    """
+    return MissingRuntimeError(
+        f"{package} is needed and not installed: pip install 'xedge[host]', on a computer; a device needs no "
+        "TensorFlow: make bundles on a computer, bring them with `xedge deploy USER@DEVICE BUNDLE` or by copying, and "
+        "`xedge run BUNDLE` on the device"
+    )
+
+
 UNDECIDED = 9
 SOME_FAILED = 11
 INTERRUPTED = 130

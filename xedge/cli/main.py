@@ -19,7 +19,7 @@ from xedge.cli.console import clear_loading, tell_loading
 from xedge.cli.options import option_called
 from xedge.cli.outputs import check_outputs
 from xedge.cli.parser import commands_of, parsed, parser
-from xedge.errors import INTERRUPTED, InputError, MissingRuntimeError, ResourceError, XedgeError, refusal
+from xedge.errors import INTERRUPTED, InputError, ResourceError, XedgeError, host_needed, refusal
 from xedge.untrusted import one_line
 
 INTERNAL = 1
@@ -183,8 +183,8 @@ def _explained(error: BaseException, command: str | None) -> tuple[str, int]:
             return error.worded(lambda name: option_called(known, name)), error.exit_code
         case ModuleNotFoundError() if not str(error.name).startswith("xedge"):
             # Commands of the host import its packages at the top of their modules; a device has none of them.
-            message = f"{error.name} is needed and not installed: pip install 'xedge[host]'"
-            return message, MissingRuntimeError.exit_code
+            missing = host_needed(str(error.name))
+            return str(missing), missing.exit_code
         case KeyboardInterrupt():
             return "interrupted; nothing half-made was left", INTERRUPTED
         case MemoryError():
