@@ -65,6 +65,11 @@ class Request:
                 f"{parameter('pixels')} and {parameter('io')} {options.io} both say what the artifact takes; "
                 "choose one of them"
             )
+        if options.resize == "keras" and options.crop == "scale":
+            raise UsageError(
+                f"{parameter('resize')} keras and {parameter('crop')} scale: Keras cuts no centre after it has resized "
+                "photos; leave out one of them"
+            )
         self._check_arithmetic()
         self._check_ranges()
         self._check_idle()
@@ -180,7 +185,7 @@ def resolved(options: ConvertOptions, stack: ExitStack) -> Request:
         targets=target_names(options.target),
         precisions=precision_names(options.precision),
         options=options,
-        data_config=read_data_config(options.preprocess, options.crop),
+        data_config=read_data_config(options.preprocess, options.crop, options.resize),
     )
 
 
