@@ -51,6 +51,7 @@ def test_the_readme_lists_every_example_and_every_one_is_tested() -> None:
 def test_python_api(tmp_path: Path) -> None:
     words = run_example("python_api.py", tmp_path, cwd=tmp_path)
     assert "of fp32's time" in words
+    assert (tmp_path / "report.html").is_file()
     assert "what goes wrong says so in a line" in words
 
 

@@ -148,6 +148,13 @@ def test_the_benchmark_writes_its_page_and_fails_if_nothing_ran(
     done = here(*command)
     assert done.returncode == 0, done.stderr
     assert "On this machine take tflite fp32" in done.stdout
+    assert "make it: xedge convert --target tflite --precision fp32\n" in done.stdout
+    options = ("model.keras", "--calibration", "my photos", "--allow-code", "--size", "64x48")
+    told = here("benchmark", *options, "--report", tmp_path / "page.html").stdout
+    made = (
+        "xedge convert model.keras --target tflite --precision fp32 --size 64x48 --calibration 'my photos' --allow-code"
+    )
+    assert f"make it: {made}\n" in told
     assert f"report: {tmp_path / 'page.html'}" in done.stdout
     assert "tflite int8" in (tmp_path / "page.html").read_text()
     found = fabricated.benchmark(fabricated.failed_row("tflite", "int8"))

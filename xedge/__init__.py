@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xedge.api.benchmark import benchmark
     from xedge.api.compare import compare
     from xedge.api.convert import convert
+    from xedge.api.documents import save
     from xedge.api.evaluate import evaluate, evaluate_plan
     from xedge.api.explain import explain
     from xedge.api.model import Model, Prediction, load
@@ -57,6 +58,7 @@ _MODULES = {
     "xedge.api.compare": ("compare",),
     "xedge.api.convert": ("convert",),
     "xedge.api.evaluate": ("evaluate", "evaluate_plan"),
+    "xedge.api.documents": ("save",),
     "xedge.api.explain": ("explain",),
     "xedge.api.model": ("Model", "Prediction", "load"),
     "xedge.api.report": ("report",),
@@ -122,6 +124,7 @@ __all__ = [
     "run",
     "run_fleet",
     "run_on",
+    "save",
     "verify",
     "wrap",
 ]
