@@ -29,7 +29,7 @@ from pydantic import TypeAdapter
 
 import xedge
 from xedge.api.documents import KINDS
-from xedge.bundle.manifest import HostConfusion, Manifest
+from xedge.bundle.manifest import SCHEMA_VERSION, HostConfusion, Manifest
 from xedge.cli.parser import parser
 from xedge.errors import EXIT_CODES
 
@@ -37,6 +37,8 @@ DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py from the program; change it there. -->"
 FILES = {"manifest": "A bundle's manifest.json", "confusion": "A bundle's confusion.json"}
 TITLES = {
+    "bundle": "A bundle that was made",
+    "predict": "The classes of a photo",
     "run": "A run",
     "run-on": "Runs on another machine",
     "run-fleet": "Runs on several machines",
@@ -80,7 +82,7 @@ def pages() -> dict[str, str]:
         "exit-codes.md": exit_codes(),
     }
     for name, kind in kinds().items():
-        found[f"schemas/{name}.json"] = json.dumps(schema(name, kind), indent=1) + "\n"
+        found[f"../xedge/schemas/{name}.json"] = json.dumps(schema(name, kind), indent=1) + "\n"
     return found
 
 
@@ -198,7 +200,13 @@ def schema(name: str, kind: type) -> dict[str, Any]:
             if field in part.get("properties", {}):
                 part["properties"][field] = {"description": words, **part["properties"][field]}
         part["additionalProperties"] = False
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"xedge/{name}", **made}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": identifier(name), **made}
+
+
+def identifier(name: str) -> str:
+    """Return a schema's identifier, an absolute URI that has the version of its document."""
+    versions = {name_of(tag): tag.partition("/")[2] for tag in KINDS}
+    return f"urn:xedge:schema:{name}:{versions.get(name, SCHEMA_VERSION)}"
 
 
 def dataclasses_in(kind: Any, known: set[Any] | None = None) -> Iterator[Any]:
@@ -239,9 +247,9 @@ def documents() -> str:
     """Return the page of JSON documents, each type with its fields."""
     words = """Every document that `--json` writes names itself in `schema`; the number behind the stroke grows when a
 field changes its meaning or goes. `null` is unknown or not measured, never zero. Unknown fields are refused. The JSON
-Schemas lie beside this page in [`docs/schemas`](../schemas/run.json). `xedge convert --json` and `xedge wrap --json`
-write a list with `path`, `artifact_bytes` and `manifest` of each bundle, `xedge predict --json` one with `photo` and
-`classes` of each photo."""
+Schemas lie in [`docs/schemas`](../schemas/run.json) and in the installed package
+(`importlib.resources.files("xedge") / "schemas"`); `$id` has the version of the document. `xedge convert --json` and
+`xedge wrap --json` write a list with a document of each bundle, `xedge predict --json` one of each photo."""
     parts = [NOTE, "# Manifest and JSON documents", words]
     tags = {name_of(tag): tag for tag in KINDS}
     told: set[Any] = set()

@@ -68,8 +68,10 @@ class Video:
     """
 
     def __init__(self, source: str) -> None:
-        import cv2  # noqa: PLC0415 - only this source needs OpenCV
-
+        try:
+            import cv2  # noqa: PLC0415 - only this source needs OpenCV
+        except ImportError:
+            raise SystemExit("OpenCV is not installed: pip install opencv-python-headless") from None
         self.live = source.isdigit()
         self._cv2, self._capture = cv2, cv2.VideoCapture(int(source) if self.live else source)
         if not self._capture.isOpened():
@@ -87,8 +89,13 @@ class PiCamera:
     live = True
 
     def __init__(self) -> None:
-        from picamera2 import Picamera2  # noqa: PLC0415 - exists only on a Raspberry Pi
-
+        try:
+            from picamera2 import Picamera2  # noqa: PLC0415 - exists only on a Raspberry Pi
+        except ImportError as error:
+            raise SystemExit(
+                f"picamera2 cannot be imported ({error}): sudo apt install python3-picamera2, and make the virtual "
+                "environment with --system-site-packages (docs/raspberry-pi.md)"
+            ) from None
         self._camera = Picamera2()
         # libcamera names the channels from the last byte to the first, so BGR888 gives arrays in RGB.
         self._camera.configure(self._camera.create_video_configuration({"size": (640, 480), "format": "BGR888"}))

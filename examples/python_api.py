@@ -17,7 +17,7 @@ from xedge.models.compact import embedded
 
 
 def main(folder: Path) -> None:
-    """Convert the embedded model to fp32 and int8, classify a photo, run both bundles, and compare them."""
+    """Convert the embedded model to fp32 and int8, classify a photo, run both bundles, compare them, make a page."""
     made = xedge.convert(target="tflite", precision=("fp32", "int8"), output=folder / "bundles", report=print)
     paths = [one.path for one in made]
 
@@ -36,6 +36,9 @@ def main(folder: Path) -> None:
     assert beside.accuracy is not None
     print(f"int8 takes {beside.latency.ratio:.2f} of fp32's time: {beside.latency.judgement}")
     print(f"its accuracy is {beside.accuracy.judgement}, {beside.accuracy.agreement:.1%} of the answers are the same")
+
+    saved = [xedge.save(run, folder / f"{run.bundle}.json") for run in runs]
+    print(f"{xedge.report(*saved, output=folder / 'report.html')}: a page of both runs, which opens in a browser")
 
     try:
         xedge.load(folder / "nothing")

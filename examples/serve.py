@@ -3,12 +3,14 @@
 
     python examples/serve.py BUNDLE [--host 127.0.0.1] [--port 8080]
 
+    curl --data-binary @shirt.jpg http://127.0.0.1:8080/classify
     curl -F photo=@shirt.jpg http://127.0.0.1:8080/classify
     curl http://127.0.0.1:8080/health
 
-A photo can also be sent as the body of the request. The service runs one inference at a time, because the threads of
-the runtime already use all cores. It listens only on this machine unless --host says otherwise. It does not ask for a
-password, so put it behind a server that does.
+A photo is the body of the request, or the form field ``photo``. Each class in the answer has its index among the
+outputs, its label and its probability. The service runs one inference at a time, because the threads of the runtime
+already use all cores. It listens only on this machine unless --host says otherwise. It does not ask for a password, so
+put it behind a server that does. Flask and waitress are needed: pip install flask waitress.
 """
 
 from __future__ import annotations
@@ -19,11 +21,15 @@ import threading
 import time
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
 from PIL import Image, UnidentifiedImageError
-from waitress import serve
 
 import xedge
+
+try:
+    from flask import Flask, Response, jsonify, request
+    from waitress import serve
+except ImportError as error:
+    raise SystemExit(f"{error.name} is not installed: pip install flask waitress") from None
 
 LARGEST_PHOTO_BYTES = 20_000_000
 
@@ -36,8 +42,7 @@ def service(model: xedge.Model) -> Flask:
 
     @app.post("/classify")
     def classify() -> Any:
-        sent = request.files.get("photo")
-        data = sent.read() if sent is not None else request.get_data()
+        data = sent_photo()
         try:
             photo = Image.open(io.BytesIO(data))
             photo.load()
@@ -46,7 +51,7 @@ def service(model: xedge.Model) -> Flask:
         start = time.perf_counter()
         with one_at_a_time:
             found = model.classify(photo, top=request.args.get("top", 3, type=int))
-        classes = [{"label": one.label, "probability": one.probability} for one in found]
+        classes = [{"index": one.index, "label": one.label, "probability": one.probability} for one in found]
         return jsonify(classes=classes, ms=1000 * (time.perf_counter() - start))
 
     @app.get("/health")
@@ -64,6 +69,14 @@ def service(model: xedge.Model) -> Flask:
         return refused(f"the photo is larger than {LARGEST_PHOTO_BYTES // 1_000_000} MB", 413)
 
     return app
+
+
+def sent_photo() -> bytes:
+    """Return the bytes of the photo in the request; without a type of its own, curl calls any body a form."""
+    if request.mimetype != "multipart/form-data":
+        return request.get_data()
+    sent = request.files.get("photo")
+    return sent.read() if sent is not None else b""
 
 
 def refused(why: str, code: int) -> tuple[Response, int]:

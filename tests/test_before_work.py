@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +43,62 @@ def test_pixels_and_integers_at_the_ends_are_refused_before_the_work(here: Comma
     assert done.returncode == UsageError.exit_code
     assert "--pixels and --io uint8" in done.stderr
     assert not any(line.startswith(WORK) for line in (done.stdout + done.stderr).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "words"),
+    [
+        ("convert --target onnx --io uint8", "--io", "add int8 to --precision"),
+        ("convert --target onnx --precision int8 --time-budget 5s", "--time-budget", "give --max-drop or"),
+        ("convert --target onnx --precision int8 --selection .", "--selection", "give --max-drop or"),
+        ("convert --target onnx --precision int8 --selection-count 9", "--selection-count", "give --max-drop or"),
+        ("convert --target onnx --truth truth.csv", "--truth", "give them too"),
+        ("wrap {artifact} --truth truth.csv", "--truth", "give them too"),
+        ("run {bundle} --wheels .", "--wheels", "with --on or --fleet"),
+        ("run {bundle} --no-accuracy --limit 5", "--limit", "with --no-accuracy"),
+        ("run {bundle} --no-accuracy --truth x --on pi", "--truth", "with --no-accuracy"),
+        ("run {bundle} --runs 5 --duration 5s", "--runs", "give one of them"),
+        ("run {bundle} --runs 5 --duration 5s --on pi", "--duration", "give one of them"),
+        ("run {bundle} --truth truth.csv", "--truth", "give them too"),
+        ("verify {bundle} --truth truth.csv", "--truth", "give them too"),
+        ("evaluate {bundle} --data . -o out --max-drop 1", "--max-drop", "give its fp32 too"),
+        ("evaluate --plan --max-drop 1 -o out --limit 5", "--limit", "with --plan"),
+        ("evaluate {bundle} --plan --max-drop 1 -o out", "BUNDLE", "with --plan"),
+        ("compare a.json b.json --rounds 3", "--rounds", "it is for bundles"),
+        ("compare a.json b.json --markdown --json", "--markdown", "with --json"),
+        ("benchmark --markdown --json", "--markdown", "with --json"),
+        ("cost --compare --top 3", "--top", "with --compare"),
+        ("info {bundle} --size 64", "--size", "for models that are converted"),
+    ],
+)
+def test_an_option_without_effect_is_refused_by_name(
+    command: str, option: str, words: str, here: Command, bundles: Path, tmp_path: Path
+) -> None:
+    bundle = bundles / "tflite_fp32"
+    (artifact,) = bundle.glob("*.tflite")
+    done = here(*command.format(bundle=bundle, artifact=artifact).split(), cwd=tmp_path)
+    assert done.returncode == UsageError.exit_code, done.stdout + done.stderr
+    assert option in done.stderr
+    assert words in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_limit_needs_photos(here: Command, bundles: Path, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger"
+    shutil.copytree(bundles / "tflite_fp32", stranger)
+    text = (stranger / "manifest.json").read_text()
+    (stranger / "manifest.json").write_text(re.sub('"file_sha256": "[0-9a-f]+"', f'"file_sha256": "{"0" * 64}"', text))
+    for command in (("run", stranger), ("verify", stranger), ("run", stranger, "--on", "nowhere.invalid")):
+        done = here(*command, "--limit", 5)
+        assert done.returncode == UsageError.exit_code, done.stderr
+        assert "--limit needs photos to choose from; give --data" in done.stderr
+
+
+def test_calibration_photos_without_int8_are_told(here: Command, tmp_path: Path) -> None:
+    photos = ("--calibration", embedded.ROOT / "calibration")
+    done = here("convert", "--target", "onnx", "--precision", "fp32", *photos, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "calibration photos have no effect" in done.stdout
 
 
 def test_the_number_of_calibration_photos_holds_for_the_embedded_ones_too(tmp_path: Path) -> None:

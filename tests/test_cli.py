@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import Command
+from xedge.models.compact import embedded
+from xedge.photos.camera import camera_photo
 from xedge.vocabulary import PRECISIONS
 
 
@@ -57,6 +60,45 @@ def test_errors_are_one_line(xedge: Command, tmp_path: Path, arguments: tuple[st
     assert done.returncode == code
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_predict_takes_folders_patterns_and_cameras(here: Command, bundles: Path, tmp_path: Path) -> None:
+    bundle = bundles / "tflite_int8"
+    for label in ("pants", "hat"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for photo in sorted((embedded.ROOT / "test" / label).glob("*.jpg"))[:2]:
+            shutil.copy(photo, tmp_path / "photos" / label / photo.name)
+
+    def photos(*words: object) -> list[str]:
+        done = here("predict", bundle, *words, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return [one["photo"] for one in json.loads(done.stdout)]
+
+    assert photos("photos") == photos("photos/hat", "photos/pants") == photos("photos/*/*.jpg") != []
+    assert photos("photos/**/*.jpg") == photos("photos")
+    lines = here("predict", bundle, "photos", cwd=tmp_path).stdout.splitlines()
+    assert len(lines) == 4
+    assert len({line.index(" %") for line in lines}) == 1
+    for word, words in (("x/*.jpg", "no file matches this pattern"), ("62", "camera 62: cannot be opened")):
+        done = here("predict", bundle, word, cwd=tmp_path)
+        assert done.returncode == 3
+        assert words in done.stderr
+
+
+def test_a_frame_is_read_in_rgb(tmp_path: Path) -> None:
+    """A video of red frames stands for a camera, which OpenCV reads in the same way."""
+    import cv2
+
+    red = np.zeros((48, 64, 3), np.uint8)
+    red[..., 2] = 255  # OpenCV has blue first
+    video = cv2.VideoWriter(str(tmp_path / "red.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(5):
+        video.write(red)
+    video.release()
+    photo = camera_photo(str(tmp_path / "red.avi"))
+    assert photo.shape == (48, 64, 3)
+    assert photo[..., 0].min() > 200
+    assert photo[..., 1:].max() < 60
 
 
 def test_predict_names_the_class(xedge: Command, bundles: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from math import exp, log
@@ -24,6 +25,7 @@ from xedge.measuring.comparison import _unpaired, compare_runs, latency_differen
 from xedge.measuring.report import RunReport
 from xedge.measuring.rounds import Measured, Plan
 from xedge.metrics import mean95
+from xedge.quantization.gate import Budget
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +151,43 @@ def test_equal_bundles_get_names_of_their_own(runs: tuple[RunReport, RunReport])
     pi = replace(runs[0], board=replace(runs[0].board, model="Raspberry Pi 5"))
     assert len(set(names_of([runs[0], pi, runs[0], runs[1]]))) == 4
     assert names_of([runs[0], runs[1]]) == ["tflite_fp32", "tflite_int8"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "verdict"),
+    [
+        (("--max-drop", 5, "--min-agreement", 90), 0, "met"),
+        (("--min-agreement", 100), 8, "not met"),
+        (("--max-drop", 0.4), 9, "too few photos to decide"),
+    ],
+)
+def test_a_budget_against_the_first_run_is_an_exit_code(
+    options: tuple[object, ...], code: int, verdict: str, here: Command, document: Callable[[str], Path]
+) -> None:
+    done = here("compare", document("run_fp32"), document("run_int8"), *options)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert f") {verdict}" in done.stdout
+    found = json.loads(here("compare", document("run_fp32"), document("run_int8"), *options, "--json").stdout)
+    assert [one["verdict"] for one in found["versus"]] == [verdict]
+
+
+def test_a_budget_needs_what_it_is_judged_by(runs: tuple[RunReport, RunReport], bundles: Path, tmp_path: Path) -> None:
+    unscored = replace(runs[1], accuracy=None, answers=None, confusion=None)
+    with pytest.raises(InputError, match="max_drop_points needs runs that were scored on labelled photos"):
+        compare_runs([alone(runs[0]), alone(unscored)], budget=Budget(max_drop_points=1))
+    assert runs[1].answers is not None
+    elsewhere = replace(runs[1], answers=replace(runs[1].answers, photos_sha256="0" * 64))
+    with pytest.raises(InputError, match="min_agreement needs the answers of both runs to the same photos"):
+        compare_runs([alone(runs[0]), alone(elsewhere)], budget=Budget(min_agreement=0.9))
+    unpaired = compare_runs([alone(runs[0]), alone(elsewhere)], budget=Budget(max_drop_points=10))
+    assert unpaired.verdicts == ("met",)
+    stranger = tmp_path / "stranger"
+    shutil.copytree(bundles / "tflite_fp32", stranger)
+    manifest = json.loads((stranger / "manifest.json").read_text())
+    manifest["model"]["file_sha256"] = "0" * 64
+    (stranger / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="a budget needs labelled photos"):
+        xedge.compare(stranger, stranger, max_drop_points=1)
 
 
 def test_the_command_on_files_and_on_bundles(xedge: Command, document: Callable[[str], Path], bundles: Path) -> None:

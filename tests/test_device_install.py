@@ -33,10 +33,25 @@ def test_the_wheel_holds_only_xedge(wheel: Path) -> None:
         "xedge/converters/tflite/writer.py",
         "xedge/quantization/static.py",
         "xedge/models/compact/model.keras",
+        "xedge/schemas/run.json",
+        "xedge/schemas/manifest.json",
     ):
         assert needed in names
     assert sum("/compact/test/" in name for name in names) == 372
     assert sum("/compact/calibration/" in name for name in names) == 100
+
+
+@pytest.mark.parametrize("call", ["convert(target='tflite')", "cost()", "benchmark()", "wrap('a.tflite')"])
+def test_without_the_hosts_packages_python_says_what_a_device_does(call: str) -> None:
+    hidden = "class Hidden:\n    def find_spec(self, name, path=None, target=None):\n"
+    hidden += "        if name.partition('.')[0] in ('onnxruntime', 'keras', 'onnx'):\n"
+    hidden += "            raise ModuleNotFoundError(f'No module named {name}', name=name)\n"
+    script = f"import sys\n{hidden}sys.meta_path.insert(0, Hidden())\nimport xedge\n"
+    script += f"from xedge.errors import MissingRuntimeError\ntry:\n    xedge.{call}\n"
+    script += "except MissingRuntimeError as error:\n    print(error)\n"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "is needed and not installed: pip install 'xedge[host]', on a computer" in done.stdout
+    assert "`xedge deploy USER@DEVICE BUNDLE`" in done.stdout
 
 
 @pytest.mark.parametrize("runtime", ["litert", "tflite"])

@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Command
 from xedge.cli.parser import parsed
 from xedge.errors import XedgeError
+from xedge.models.compact import embedded
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -62,7 +63,7 @@ def commands() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         for line in page.read_text().replace("\\\n", " ").splitlines():
             if line.startswith("    xedge ") and "[" not in line:
-                for one in re.split(r";|&&", line.split("#")[0]):
+                for one in re.split(r";|&&", line.split("#")[0].split(" > ")[0]):
                     yield page.name, " ".join(one.split())
 
 
@@ -86,6 +87,19 @@ def test_error_messages_in_the_docs_are_real() -> None:
     assert [message for message in table if message not in source] == []
 
 
+def test_schemas_have_identifiers_of_their_own() -> None:
+    schemas = [json.loads(path.read_text()) for path in (ROOT / "xedge" / "schemas").glob("*.json")]
+    assert len(schemas) > 15
+    assert {path.resolve() for path in (DOCS / "schemas").glob("*.json")} == set(
+        (ROOT / "xedge" / "schemas").resolve().glob("*.json")
+    )
+    identifiers = [schema["$id"] for schema in schemas]
+    assert len(set(identifiers)) == len(schemas)
+    for schema in schemas:
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert re.fullmatch(r"urn:xedge:schema:[a-z-]+:\d+", schema["$id"])
+
+
 @pytest.mark.slow
 def test_documents_fit_their_schemas(xedge: Command, bundles: Path, tmp_path: Path) -> None:
     written = {
@@ -99,6 +113,9 @@ def test_documents_fit_their_schemas(xedge: Command, bundles: Path, tmp_path: Pa
             *("compare", bundles / "tflite_int8", bundles / "tflite_fp32"),
             *("--rounds", 3, "--runs", 5, "--limit", 5),
         ),
+        "explain": ("explain", bundles / "tflite_int8"),
+        "bundle": (*("convert", "--target", "tflite"), *("--output", tmp_path / "made")),
+        "predict": ("predict", bundles / "tflite_int8", next(embedded.ROOT.glob("test/pants/*.jpg"))),
         "benchmark": ("benchmark", "--target", "tflite", "--precision", "fp16", "--rounds", 1, "--runs", 5),
     }
     manifest = json.loads((bundles / "tflite_int8" / "manifest.json").read_text())
@@ -107,6 +124,9 @@ def test_documents_fit_their_schemas(xedge: Command, bundles: Path, tmp_path: Pa
         done = xedge(*command, "--json", tmp_path / f"{name}.json")
         assert done.returncode == 0, done.stderr
         document = json.loads((tmp_path / f"{name}.json").read_text())
+        if isinstance(document, list):
+            (document,) = document
+        assert document["schema"].startswith(f"xedge.{name}/")
         schema = json.loads((DOCS / "schemas" / f"{name}.json").read_text())
         jsonschema.validate(document, schema)
         with pytest.raises(jsonschema.ValidationError):

@@ -51,6 +51,7 @@ def test_the_readme_lists_every_example_and_every_one_is_tested() -> None:
 def test_python_api(tmp_path: Path) -> None:
     words = run_example("python_api.py", tmp_path, cwd=tmp_path)
     assert "of fp32's time" in words
+    assert (tmp_path / "report.html").is_file()
     assert "what goes wrong says so in a line" in words
 
 
@@ -141,6 +142,25 @@ def test_camera_without_a_camera(bundles: Path, tmp_path: Path) -> None:
     assert "cannot be opened" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("missing", "words", "arguments"),
+    [
+        ("cv2", "pip install opencv-python-headless", ("camera.py", "BUNDLE", "--source", "0")),
+        ("picamera2", "apt install python3-picamera2", ("camera.py", "BUNDLE", "--source", "picamera")),
+        ("flask", "flask is not installed: pip install flask waitress", ("serve.py", "BUNDLE")),
+        ("waitress", "waitress is not installed: pip install flask waitress", ("serve.py", "BUNDLE")),
+    ],
+)
+def test_a_missing_package_is_one_line(missing: str, words: str, arguments: tuple[str, ...]) -> None:
+    script = "import runpy, sys\nsys.modules[sys.argv[1]] = None\nsys.argv[:] = sys.argv[2:]\n"
+    script += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", script, missing, str(EXAMPLES / arguments[0]), *arguments[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @contextmanager
 def served(bundle: Path) -> Iterator[str]:
     with socket.socket() as free:
@@ -189,6 +209,10 @@ def test_serve(bundles: Path) -> None:
         assert isinstance(classes, list)
         assert classes[0]["label"] == "pants"
         assert len(classes) == 2
+        assert health["labels"][classes[0]["index"]] == "pants"  # type: ignore[index]
+        # What `curl --data-binary` calls a body without a type of its own.
+        status, by_curl = asked(f"{url}/classify?top=2", photo.read_bytes(), "application/x-www-form-urlencoded")
+        assert (status, by_curl["classes"]) == (200, classes)
         status, by_form = asked(f"{url}/classify?top=2", form, f"multipart/form-data; boundary={edge}")
         assert (status, by_form["classes"]) == (200, classes)
         assert asked(f"{url}/classify", b"no photo")[0] == 400

@@ -14,7 +14,17 @@ from xedge.bundle.reading import open_bundle
 from xedge.errors import UNDECIDED, CheckError, InputError, UsageError
 from xedge.metrics import drop, mcnemar
 from xedge.models.compact import embedded
-from xedge.quantization.gate import Budget, Climb, Outcome, Rung, Scored, climb, judge
+from xedge.quantization.gate import (
+    Budget,
+    Climb,
+    Outcome,
+    Rung,
+    Scored,
+    climb,
+    judge,
+    least_photos,
+    selection_photos,
+)
 from xedge.types import FloatArray
 
 FOLDER = Path(embedded.__file__).parent
@@ -38,11 +48,12 @@ def test_a_drop_has_an_interval_that_holds_it() -> None:
     assert lost.points == pytest.approx(2.0)
     assert (lost.lost, lost.won) == (8, 0)
     low, high = lost.interval95
-    assert 0.5 <= low <= 1.0  # binomial of 8 in 400
-    assert 3.0 <= high <= 3.75
+    assert 0.9 <= low <= 1.1  # Wilson's interval of 8 in 400 is 1.02 to 3.89
+    assert 3.8 <= high <= 4.0
     assert lost.mcnemar_p == pytest.approx(2 / 2**8)
     same = drop(artifact, artifact, truth)
-    assert (same.points, same.interval95, same.mcnemar_p) == (0.0, (0.0, 0.0), 1.0)
+    assert (same.points, same.mcnemar_p) == (0.0, 1.0)
+    assert same.interval95 == pytest.approx((-0.951, 0.951), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +117,50 @@ PHOTOS = (
     *("--selection", FOLDER / "test", "--selection-count", 372),
 )
 SOMEBODYS = ("convert", FOLDER / "model.keras", *PHOTOS)
+
+
+@pytest.mark.parametrize(
+    ("budget", "least"),
+    [
+        (Budget(min_agreement=0.99), 381),
+        (Budget(min_agreement=0.95), 73),
+        (Budget(max_drop_points=1), 381),
+        (Budget(max_drop_points=0.5, min_agreement=0.9), 765),
+        (Budget(min_agreement=0), 1),
+        (Budget(), 1),
+    ],
+)
+def test_the_least_photos_are_met_without_a_change_and_one_fewer_are_not(budget: Budget, least: int) -> None:
+    assert least_photos(budget) == least
+    for photos, verdict in ((least, "met"), (least - 1, "too few photos to decide")):
+        if photos:
+            same = rows([0] * photos)
+            assert judge(budget, same, same, np.zeros(photos, np.int64)).verdict == verdict
+    assert selection_photos(budget) == max(300, 3 * least)
+
+
+@pytest.mark.parametrize("budget", [Budget(min_agreement=1), Budget(max_drop_points=0)])
+def test_no_number_of_photos_shows_that_none_is_lost(budget: Budget) -> None:
+    assert least_photos(budget) is None
+    assert selection_photos(budget) == 300
+
+
+def test_as_many_selection_photos_are_taken_as_the_budget_needs(here: Command, tmp_path: Path) -> None:
+    """Of 372 photos, 20 are calibrated on; 3 times 73 show 95 %, at least 300 are taken, and 99 % takes all."""
+    known("xception")[0].save(tmp_path / "small.keras")
+    shared = ("--target", "onnx", "--precision", "int8", "--preprocess", "tf", "--time-budget", "0.01s")
+    photos = ("--calibration", FOLDER / "test", "--calibration-count", 20)
+    for agreement, taken, words in ((95, 300, None), (99, 352, "at least 381 are needed")):
+        out = tmp_path / str(agreement)
+        command = ("convert", tmp_path / "small.keras", *shared, *photos, "--min-agreement", agreement, "--output", out)
+        done = here(*command)
+        assert done.returncode in (0, 8, 9), done.stderr
+        gate = open_bundle(out).manifest.gate
+        assert gate is not None
+        assert gate.photos == taken
+        assert "if the model was trained on them, they flatter" in done.stdout
+        notes = [line for line in done.stdout.splitlines() if line.startswith("NOTE") and "selection photos" in line]
+        assert (words in done.stdout) if words else not any("at least" in note for note in notes)
 
 
 @pytest.fixture(scope="module")

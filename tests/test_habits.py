@@ -10,15 +10,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from tests import fabricated
-from tests.conftest import Command
+from tests.conftest import Command, run_xedge
 from xedge.cli.console import Console
 from xedge.cli.main import main
 from xedge.errors import ResourceError
+from xedge.vocabulary import PRECISIONS
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def test_converting_in_too_little_address_space_is_refused(tmp_path: Path) -> None:
@@ -127,7 +131,7 @@ def test_what_is_missing_is_named(
     assert "matplotlib is needed and not installed: pip install 'xedge[host]'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "tcsh"])
 def test_completion_is_written_for_a_shell(xedge: Command, shell: str) -> None:
     done = xedge("completion", shell)
     assert done.returncode == 0, done.stderr
@@ -152,6 +156,68 @@ def test_bash_completes_commands_options_and_choices(xedge: Command, tmp_path: P
     assert "--precision" in completed("xedge", "convert", "--prec")
     assert set(completed("xedge", "convert", "--io", "")) >= {"float32", "int8", "uint8"}
     assert set(completed("xedge", "convert", "--preprocess", "")) >= {"tf", "torch", "caffe"}
+    assert set(completed("xedge", "convert", "--target", "")) >= {"tflite", "onnx", "openvino", "all"}
+    assert set(completed("xedge", "convert", "--precision", "")) == {*PRECISIONS, "all"}
+    assert set(completed("xedge", "run", "--runtime", "")) >= {"litert", "onnxruntime"}
+    assert set(completed("xedge", "run", "--provider", "")) >= {"cpu", "cuda", "npu"}
+
+
+def test_the_docs_lines_make_a_fresh_account_complete(xedge: Command, tmp_path: Path) -> None:
+    """The lines for bash and fish in docs/start.md, run in an empty home; fish answers what it would complete."""
+    block = (DOCS / "start.md").read_text().partition("    # bash\n")[2].partition("\n\n    #")
+    (tmp_path / "home").mkdir()
+    environment = {
+        "HOME": str(tmp_path / "home"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TERM": "dumb",
+    }
+    subprocess.run(["bash", "-ec", textwrap.dedent(block[0])], env=environment, check=True)
+    asked = 'COMP_WORDS=(xedge run --provider n); COMP_CWORD=3; _shtab_xedge; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "-c", f". ~/.bashrc; {asked}"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["npu"]
+    if shutil.which("fish") is None:
+        return
+    lines = (DOCS / "start.md").read_text().partition("    # fish\n")[2].partition("\n\n")[0]
+    subprocess.run(["bash", "-ec", textwrap.dedent(lines)], env=environment, check=True)
+    command = ["fish", "-c", "complete -C 'xedge run --provider n'"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["npu"]
+
+
+@pytest.mark.parametrize(
+    ("words", "beginning"),
+    [
+        ((), "usage: xedge [-h]"),
+        (("help",), "usage: xedge [-h]"),
+        (("help", "run"), "usage: xedge run [-h]"),
+        (("-V",), "xedge 0."),
+        (("version",), "xedge 0."),
+    ],
+)
+def test_help_and_version_are_printed_however_they_are_asked_for(words: tuple[str, ...], beginning: str) -> None:
+    done = run_xedge(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("verion",), "unknown command 'verion'; there are convert,"),
+        (("verfy",), "did you mean verify?"),
+        (("verify", "--min-agrement", "3", "b"), "unknown option --min-agrement (did you mean --min-agreement?); see "),
+        (("run", "b", "--threads", "x"), "--threads: 'x' is not a positive whole number; see xedge run --help"),
+        (("convert", "--target", "tflte"), "--target: unknown target 'tflte'; did you mean tflite?"),
+        (("cost", "a", "b"), "too many arguments: b; see xedge cost --help"),
+    ],
+)
+def test_an_error_names_the_option_and_the_commands_own_help(words: tuple[str, ...], error: str, here: Command) -> None:
+    done = here(*words)
+    assert done.returncode == 2
+    assert error in done.stderr
+    assert words[0] not in ("verion",) or "did you mean" not in done.stderr
 
 
 def test_json_is_json_whatever_else_is_said(xedge: Command, bundles: Path, few_photos: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import xedge
 from tests import fabricated
 from tests.conftest import Command, Once
 from tests.networks import network
@@ -270,6 +271,19 @@ def test_an_evaluation_is_shown_with_its_verdict(browser: Any, written: Path) ->
     for figure in ("86.00", "+1.50", "0.75–2.50", "0.0001", "98.50", "not met"):
         assert figure in rows[1]
     assert "dress: 15 photos lost, 0 won, p = 0.001" in tab.locator("main").inner_text()
+
+
+def test_reports_are_saved_and_shown_as_objects_or_files(tmp_path: Path) -> None:
+    run, verification = fabricated.run(), fabricated.verification()
+    file = xedge.save(run, tmp_path / "run.json")
+    assert read_document(file) == run
+    page = xedge.report(file, verification, output=tmp_path / "page.html").read_text()
+    assert run.bundle in page
+    assert "PASSED" in page
+    with pytest.raises(InputError, match="str: is no report of xedge"):
+        xedge.save("run", tmp_path / "other.json")
+    with pytest.raises(InputError, match="int"):
+        xedge.report(3, output=tmp_path / "other.html")
 
 
 def test_the_noise_of_layers_is_beside_their_times(browser: Any, written: Path) -> None:

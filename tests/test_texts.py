@@ -104,7 +104,7 @@ def test_runs_elsewhere_are_told_beside_the_hosts_figures(here: Command, monkeyp
         return fabricated.remote_run(fabricated.run(), doctor={"findings": [], "install": None})
 
     monkeypatch.setattr("xedge.cli.run.run_on", run_on)
-    timing = ("--runs", 70, "--threads", 3, "--rate", 30, "--duration", "2m", "--cooldown", "50C", "--no-accuracy")
+    timing = ("--threads", 3, "--rate", 30, "--duration", "2m", "--cooldown", "50C", "--no-accuracy")
     done = here("run", "a", "b", "--on", "pi@pi", *timing, "--runtime", "litert", "--provider", "cpu")
     assert done.returncode == 7
     assert "FAILED     big: killed" in done.stdout
@@ -112,7 +112,6 @@ def test_runs_elsewhere_are_told_beside_the_hosts_figures(here: Command, monkeyp
     assert (given["destination"], given["bundles"]) == ("pi@pi", (Path("a"), Path("b")))
     asked = dict(zip(given["arguments"][:-1:2], given["arguments"][1:-1:2], strict=True))
     assert asked == {
-        "--runs": "70",
         "--threads": "3",
         "--rate": "30.0",
         "--duration": "120.0s",
@@ -128,7 +127,9 @@ def test_runs_elsewhere_are_told_beside_the_hosts_figures(here: Command, monkeyp
     [
         pytest.param(("a", "b"), "one bundle runs at a time", id="two bundles"),
         pytest.param(("a", "--on", "pi", "--against", "b"), "--against", id="against one elsewhere"),
-        pytest.param(("a", "--no-accuracy", "--data", "photos"), "--no-accuracy and --data", id="scored and not"),
+        pytest.param(
+            ("a", "--no-accuracy", "--data", "photos"), "--data has no effect with --no-accuracy", id="scored and not"
+        ),
     ],
 )
 def test_runs_that_make_no_sense(here: Command, arguments: tuple[str, ...], words: str) -> None:
@@ -147,6 +148,13 @@ def test_the_benchmark_writes_its_page_and_fails_if_nothing_ran(
     done = here(*command)
     assert done.returncode == 0, done.stderr
     assert "On this machine take tflite fp32" in done.stdout
+    assert "make it: xedge convert --target tflite --precision fp32\n" in done.stdout
+    options = ("model.keras", "--calibration", "my photos", "--allow-code", "--size", "64x48")
+    told = here("benchmark", *options, "--report", tmp_path / "page.html").stdout
+    made = (
+        "xedge convert model.keras --target tflite --precision fp32 --size 64x48 --calibration 'my photos' --allow-code"
+    )
+    assert f"make it: {made}\n" in told
     assert f"report: {tmp_path / 'page.html'}" in done.stdout
     assert "tflite int8" in (tmp_path / "page.html").read_text()
     found = fabricated.benchmark(fabricated.failed_row("tflite", "int8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ import pytest
 
 from tests import fabricated
 from tests.conftest import Command
+from xedge.api.verify import verify
 from xedge.bundle.reading import open_bundle
 from xedge.converters import target_names
+from xedge.errors import UsageError
 from xedge.files import sha256
 from xedge.inspection.verification import Member, Thresholds, snr_db
 from xedge.inspection.verification import verify as compare_members
+from xedge.quantization.gate import Budget
 from xedge.runtimes import Execution, Operation, Role, TimedOperation
 from xedge.runtimes.audit import Audit, audit
 from xedge.types import FloatArray, Tensor, UInt8Array
@@ -120,6 +124,63 @@ def test_thresholds(thresholds: Thresholds, failures: list[str]) -> None:
     assert len(found.failures) == len(failures)
     for words, failure in zip(failures, found.failures, strict=True):
         assert f"first and second {words}" in failure
+
+
+def test_quantized_artifacts_are_judged_against_float_alone_on_demand() -> None:
+    """Each of two int8 artifacts differs from float in one of a hundred answers, and from the other in two."""
+    members: list[Member] = [Told("float", [0] * 100), Told("first", [0] * 99 + [1]), Told("second", [1] + [0] * 99)]
+    for member in members[1:]:
+        member.precision = "int8"
+    photos = [np.zeros((8, 8, 3), np.uint8)] * 100
+    demands = Thresholds(min_agreement=0.99)
+    strict = compare_members(members, photos, "photos", None, demands)
+    assert strict.verdict == "failed"
+    assert strict.failures == ("first and second agree on 98.00 % of the photos, but 99 % is demanded",)
+    found = compare_members(members, photos, "photos", None, replace(demands, only_float=True))
+    assert (found.verdict, found.failures) == ("passed", ())
+    assert found.demands.only_float
+    assert len(found.pairs) == 3
+
+
+def test_a_lone_artifact_is_not_called_passed(here: Command, bundles: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "lone"
+    shutil.copytree(bundles / "tflite_int8", folder)
+    _edit(folder, lambda manifest: manifest["model"].update(file_sha256="0" * 64))
+    done = here("verify", folder)
+    assert done.returncode == 0, done.stderr
+    assert "PASSED" not in done.stdout
+    assert "NOTHING COMPARED" in done.stdout
+    assert json.loads(here("verify", folder, "--json").stdout)["verdict"] == "nothing compared"
+    for option in ("--min-agreement=99", "--max-difference=0.1", "--only-float"):
+        done = here("verify", folder, option)
+        assert done.returncode == 3, done.stdout
+        assert f"{option.partition('=')[0]} demands" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--min-agreement", "0.99"), "0.99 means 0.99 % here; did you mean 99?"),
+        (("--min-agreement", "1"), "did you mean 100?"),
+        (("--max-difference", "5"), "'5' is not a probability from 0 to 1"),
+    ],
+)
+def test_a_share_is_not_taken_for_a_percentage(option: tuple[str, str], words: str, here: Command) -> None:
+    done = here("verify", "bundle", *option)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert option[0] in done.stderr
+
+
+def test_in_python_a_percentage_is_not_taken_for_a_share(bundles: Path) -> None:
+    with pytest.raises(UsageError, match=r"min_agreement 99: .* did you mean 0\.99\?"):
+        verify(bundles / "tflite_fp32", min_agreement=99)
+    with pytest.raises(UsageError, match=r"max_difference 2: "):
+        verify(bundles / "tflite_fp32", max_difference=2)
+    with pytest.raises(UsageError, match=r"min_agreement 99: .* did you mean 0\.99\?"):
+        Budget(min_agreement=99)
+    with pytest.raises(UsageError, match="max_drop_points -1: is not"):
+        Budget(max_drop_points=-1)
 
 
 def test_a_threshold_that_is_missed_fails(xedge: Command, bundles: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xedge.api.benchmark import benchmark
     from xedge.api.compare import compare
     from xedge.api.convert import convert
+    from xedge.api.documents import save
     from xedge.api.evaluate import evaluate, evaluate_plan
     from xedge.api.explain import explain
     from xedge.api.model import Model, Prediction, load
@@ -57,6 +58,7 @@ _MODULES = {
     "xedge.api.compare": ("compare",),
     "xedge.api.convert": ("convert",),
     "xedge.api.evaluate": ("evaluate", "evaluate_plan"),
+    "xedge.api.documents": ("save",),
     "xedge.api.explain": ("explain",),
     "xedge.api.model": ("Model", "Prediction", "load"),
     "xedge.api.report": ("report",),
@@ -122,6 +124,7 @@ __all__ = [
     "run",
     "run_fleet",
     "run_on",
+    "save",
     "verify",
     "wrap",
 ]
@@ -132,7 +135,15 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'xedge' has no attribute {name!r}")
     import importlib  # noqa: PLC0415 - as above
 
-    return getattr(importlib.import_module(_PLACES[name]), name)
+    try:
+        module = importlib.import_module(_PLACES[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("xedge"):
+            raise
+        from xedge.errors import host_needed  # noqa: PLC0415 - as above
+
+        raise host_needed(error.name) from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

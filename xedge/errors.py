@@ -96,6 +96,19 @@ class ConnectionLostError(XedgeError):
     exit_code = 10
 
 
+def host_needed(package: str) -> MissingRuntimeError:
+    """Return the error for a command of the host that is called where the host's packages are not installed.
+
+    Args:
+        package: The package that was not found.
+    """
+    return MissingRuntimeError(
+        f"{package} is needed and not installed: pip install 'xedge[host]', on a computer; a device needs no "
+        "TensorFlow: make bundles on a computer, bring them with `xedge deploy USER@DEVICE BUNDLE` or by copying, and "
+        "`xedge run BUNDLE` on the device"
+    )
+
+
 UNDECIDED = 9
 SOME_FAILED = 11
 INTERRUPTED = 130
@@ -141,6 +154,17 @@ def not_known(what: str, value: str, known: Sequence[str]) -> str:
         value: The name that was given.
         known: The names that there are.
     """
-    close = difflib.get_close_matches(value, known, 1, 0.5)
-    meant = f"did you mean {close[0]}? " if close else ""
+    close = nearest(value, known)
+    meant = f"did you mean {close}? " if close is not None else ""
     return f"unknown {what} {value!r}; {meant}there are {', '.join(known)}"
+
+
+def nearest(value: str, known: Sequence[str]) -> str | None:
+    """Return the name that was probably meant: one with most of the letters in the same order; None if none is near.
+
+    Args:
+        value: The name that was given.
+        known: The names that there are.
+    """
+    close = difflib.get_close_matches(value, known, 1, 0.7)
+    return close[0] if close else None

@@ -15,7 +15,7 @@ from xedge.vocabulary import OutputKind
 # Shares are quotients of whole numbers, which documents hold in decimals.
 ROUNDING = 1e-9
 # The 97.5 % and 80 % points of the normal distribution.
-_TWO_SIDED_95, _POWER_80 = 1.959964, 0.841621
+Z_95, _POWER_80 = 1.959964, 0.841621
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,7 +327,7 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     """
     if not trials:
         return 0.0, 1.0
-    z = 1.959964
+    z = Z_95
     share = successes / trials
     scale = 1 / (1 + z**2 / trials)
     centre = scale * (share + z**2 / (2 * trials))
@@ -345,7 +345,7 @@ def mean95(values: Sequence[float]) -> tuple[float, float, float]:
     Beyond ten degrees of freedom, the percentage point of Student's t is computed with Abramowitz and Stegun's
     expansion 26.7.5, which is accurate to 0.001 there.
     """
-    freedom, z = len(values) - 1, 1.959964
+    freedom, z = len(values) - 1, Z_95
     if freedom <= len(STUDENT):
         t = STUDENT[freedom - 1]
     else:
@@ -427,7 +427,7 @@ def paired_interval(lost: int, won: int, photos: int) -> tuple[float, float]:
         above = lost - won - photos * share
         return above / sqrt(variance) if variance > 0 else copysign(inf, above) if above else 0.0
 
-    return _root(score, _TWO_SIDED_95), _root(score, -_TWO_SIDED_95)
+    return _root(score, Z_95), _root(score, -Z_95)
 
 
 def _root(falling: Callable[[float], float], value: float) -> float:
@@ -474,7 +474,7 @@ def photos_to_prove(lost: int, won: int, photos: int, max_drop_points: float) ->
     if margin <= 0:
         return None
     variance = worse + better - (worse - better) ** 2
-    return ceil((_TWO_SIDED_95 + _POWER_80) ** 2 * variance / margin**2)
+    return ceil((Z_95 + _POWER_80) ** 2 * variance / margin**2)
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:

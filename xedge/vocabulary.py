@@ -18,6 +18,8 @@ Batch = int | Literal["dynamic"]
 Crop = Literal["none", "center"]
 # What users may ask for besides: the centre of a photo that is scaled as at the model's own size.
 CropChoice = Literal["none", "center", "scale"]
+# How users say that photos are resized: bilinear with antialiasing, or without, as Keras' data sets do.
+Resize = Literal["pillow", "keras"]
 # What a model's output holds: a value for each class, or one value for the second of two classes.
 OutputKind = Literal["probabilities", "logits", "probability", "logit"]
 # Where the ranges of int8 activations come from: from each photo at run time, or from the calibration photos.

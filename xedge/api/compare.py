@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from xedge.api.documents import read_document
-from xedge.errors import InputError, XedgeError
+from xedge.bundle.opening import opened, photos_for
+from xedge.errors import InputError, XedgeError, parameter
 from xedge.evaluating.report import EvaluateReport
 from xedge.measuring.comparison import Comparison, Scored, compare_runs
 from xedge.measuring.recommendation import BenchmarkReport
 from xedge.measuring.report import RunReport
 from xedge.measuring.rounds import Measured, Plan, measure_in_rounds
+from xedge.quantization.gate import Budget
 from xedge.remote.fleet_run import FleetRun
 from xedge.remote.run import RemoteRun
 
@@ -21,7 +23,12 @@ Report = Callable[[str], None]
 
 
 def compare(
-    *things: str | Path, across: bool = False, plan: Plan | None = None, progress: Report = lambda line: None
+    *things: str | Path,
+    across: bool = False,
+    plan: Plan | None = None,
+    max_drop_points: float | None = None,
+    min_agreement: float | None = None,
+    progress: Report = lambda line: None,
 ) -> Comparison:
     """Compare runs.
 
@@ -30,14 +37,22 @@ def compare(
             run here in turns.
         across: Also compare timings of different boards.
         plan: How bundles are run.
+        max_drop_points: The greatest drop of the top-1 accuracy against the first run, in percentage points.
+        min_agreement: The least share of photos with the same first class as the first run, 0 to 1.
         progress: A function that is told what is being done.
 
+    Returns:
+        The comparison. With a budget, its ``verdicts`` say whether each run keeps it.
+
     Raises:
-        UsageError: There are fewer than two runs.
-        InputError: A file is not a run, or a bundle does not run.
+        UsageError: There are fewer than two runs, or a limit is out of its range.
+        InputError: A file is not a run, a bundle does not run, or runs lack what the budget is judged by.
     """
+    budget = Budget(max_drop_points=max_drop_points, min_agreement=min_agreement)
     paths = [Path(thing) for thing in things]
     bundles = [path for path in paths if _is_bundle(path)]
+    if budget.demands:
+        _check_scored(bundles, plan or Plan())
     measured = iter(measure_in_rounds(bundles, plan or Plan(), progress) if bundles else [])
     runs: list[Measured | Scored] = []
     for path in paths:
@@ -48,7 +63,15 @@ def compare(
         if isinstance(found, XedgeError):
             raise found
         runs.append(found)
-    return compare_runs(runs, across=across)
+    return compare_runs(runs, across=across, budget=budget)
+
+
+def _check_scored(bundles: list[Path], plan: Plan) -> None:
+    """Refuse a budget for bundles that no photos would be scored on, before they are timed."""
+    for path in bundles:
+        with opened(path) as bundle:
+            if photos_for(bundle, plan.data, None) is None:
+                raise InputError(f"{path}: a budget needs labelled photos to score it on; give {parameter('data')}")
 
 
 def _is_bundle(path: Path) -> bool:

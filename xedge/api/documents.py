@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
-from xedge.codec import from_json, parse_json
+from xedge.codec import from_json, parse_json, to_json
 from xedge.errors import BundleError, InputError
-from xedge.files import read_text
+from xedge.files import check_file_writable, read_text, write_file
 
 # The dataclass that each document is read as. Its module is imported when it is needed, because some need the host's
 # packages.
@@ -25,8 +26,32 @@ KINDS = {
     "xedge.compare/2": ("xedge.measuring.comparison", "Comparison"),
     "xedge.explain/1": ("xedge.explaining.explanation", "Explanation"),
     "xedge.cost/1": ("xedge.inspection.costing", "Cost"),
+    "xedge.bundle/1": ("xedge.conversion.pipeline", "BundleDocument"),
+    "xedge.predict/1": ("xedge.api.model", "Predicted"),
     "xedge.doctor/1": ("xedge.doctor.examination", "Examination"),
 }
+
+
+def save(document: Any, path: str | Path) -> Path:
+    """Write what ``run``, ``benchmark``, ``verify`` and the like returned to a JSON file, as ``--json`` does.
+
+    Args:
+        document: The report, which names its kind in ``schema``.
+        path: The file, which is replaced if it exists. ``report`` and ``compare`` read it.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: It is no report of xedge's.
+        ResourceError: The file cannot be written.
+    """
+    if getattr(document, "schema", None) not in KINDS:
+        raise InputError(f"{type(document).__name__}: is no report of xedge, such as `xedge.run` returns")
+    file = Path(path)
+    check_file_writable(file)
+    write_file(file, (json.dumps(to_json(document), indent=2) + "\n").encode())
+    return file
 
 
 # The samples of a run of a day at 30 frames per second are less than a tenth of this.

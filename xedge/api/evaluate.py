@@ -71,6 +71,9 @@ def evaluate(
             "has its own; give one of the two"
         )
     folder, budget = Path(output), Budget(max_drop_points=max_drop_points, min_agreement=min_agreement)
+    if budget.demands and len(bundles) < 2:
+        demanded = parameter("max_drop_points" if max_drop_points is not None else "min_agreement")
+        raise UsageError(f"{bundles[0]}: there is nothing to compare it with, as {demanded} demands; give its fp32 too")
     check_writable(folder)
     with ExitStack() as stack:
         members = [stack.enter_context(opened(Path(bundle))) for bundle in bundles]

@@ -7,6 +7,7 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -35,6 +36,21 @@ class Prediction:
     index: int
     label: str
     probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """The most probable classes of a photo, in a document.
+
+    Args:
+        schema: The kind of this document and its version.
+        photo: The path of the photo.
+        classes: The classes, the most probable first.
+    """
+
+    schema: Literal["xedge.predict/1"] = "xedge.predict/1"
+    photo: str
+    classes: tuple[Prediction, ...]
 
 
 class Model:

@@ -20,13 +20,13 @@ VERIFIED_PHOTOS = 50
 
 
 def report(
-    *documents: Pathlike, output: Pathlike = "report.html", data: Pathlike | None = None, title: str | None = None
+    *documents: Any, output: Pathlike = "report.html", data: Pathlike | None = None, title: str | None = None
 ) -> Path:
-    """Make a page of what commands wrote with ``--json``.
+    """Make a page of reports: objects, or files that commands wrote with ``--json`` or ``save`` wrote.
 
     Args:
-        documents: JSON files that ``run``, ``run --on``, ``run --fleet``, ``evaluate``, ``benchmark``, ``verify`` and
-            ``analyze`` wrote.
+        documents: What ``run``, ``run_on``, ``run_fleet``, ``evaluate``, ``benchmark``, ``verify`` and ``analyze``
+            returned, or JSON files of it.
         output: The file to write the page to.
         data: The folder of the photos that were scored, where it has moved since; photos that quantization changed are
             shown on the page.
@@ -38,7 +38,7 @@ def report(
     Raises:
         InputError: A file is none of these documents.
     """
-    read = [read_document(Path(path)) for path in documents]
+    read = [read_document(Path(one)) if isinstance(one, str | Path) else one for one in documents]
     return write_report(read, Path(output), data=Path(data) if data is not None else None, title=title)
 
 

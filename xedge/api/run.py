@@ -173,6 +173,7 @@ def _packed(
         raise UsageError("no bundle is named; give at least one")
     with opened_all([Path(bundle) for bundle in bundles]) as open_ones:
         # The embedded model's photos come with the wheel.
-        photos = photos_for(open_ones[0], Path(data), limit) if data is not None else None
+        photos = photos_for(open_ones[0], Path(data) if data is not None else None, limit)
+        photos = photos if data is not None else None
         with packed(open_ones, photos, Path(wheels) if wheels is not None else None) as package:
             yield package

@@ -41,6 +41,7 @@ def verify(
     model: Pathlike | None = None,
     min_agreement: float | None = None,
     max_difference: float | None = None,
+    only_float: bool = False,
     threads: int | None = None,
     provider: str | None = None,
     report: Report = lambda line: None,
@@ -56,18 +57,25 @@ def verify(
         model: The model's file, where it is not beside the bundles.
         min_agreement: The share of photos on which every pair must have the same first class, 0 to 1; None takes 0.95.
         max_difference: The greatest difference of a probability that is allowed, 0 to 1; None allows any.
+        only_float: Whether this is demanded only of pairs with a member in float (fp32), and not of two quantized
+            bundles.
         threads: The number of threads for one inference; None takes the number of cores, at most 4.
         provider: The processor or backend of the runtime; None takes its CPU.
         report: A function that is told what is left out.
         progress: A function that is told what is being done.
 
     Returns:
-        The comparison. Its ``failures`` say in words what misses a threshold.
+        The comparison. Its ``verdict`` is "passed", "failed" or "nothing compared", and its ``failures`` say in words
+        what misses a threshold.
 
     Raises:
         InputError: The bundles are not of one model, or prepare photos differently, or something is demanded of pairs
             and there is none.
+        UsageError: A threshold is not from 0 to 1.
     """
+    thresholds = Thresholds(max_difference=max_difference, only_float=only_float)
+    if min_agreement is not None:
+        thresholds = replace(thresholds, min_agreement=min_agreement)
     with ExitStack() as stack:
         open_ones = [stack.enter_context(opened(Path(path))) for path in bundles]
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
@@ -76,17 +84,32 @@ def verify(
         options = RunOptions(threads=threads, provider=provider)
         named = zip(names_of(open_ones), open_ones, strict=True)
         members = [*original, *(BundleMember(name, bundle, options) for name, bundle in named)]
-        if len(members) < 2 and (min_agreement is not None or max_difference is not None):
-            demanded = "min_agreement" if min_agreement is not None else "max_difference"
-            raise InputError(
-                f"{bundles[0]}: there is nothing to compare it with, as {parameter(demanded)} demands; give another "
-                f"bundle, or the model's file by {parameter('model')}"
-            )
+        given = {"only_float": only_float or None, "min_agreement": min_agreement, "max_difference": max_difference}
+        _check_pairs(members, bundles[0], next((name for name, value in given.items() if value is not None), None))
         pixels, source, scored = _photos(open_ones[0], data, truth, limit)
-        thresholds = Thresholds(max_difference=max_difference)
-        if min_agreement is not None:
-            thresholds = replace(thresholds, min_agreement=min_agreement)
         return compare_members(members, pixels, source, scored, thresholds, progress)
+
+
+def _check_pairs(members: list[Member], first: Pathlike, demanded: str | None) -> None:
+    """Refuse to judge pairs of which there is none.
+
+    Args:
+        members: All members.
+        first: The first bundle.
+        demanded: The name of the parameter that demands something of pairs; None if nothing was said.
+    """
+    if demanded is None:
+        return
+    if len(members) < 2:
+        raise InputError(
+            f"{first}: there is nothing to compare it with, as {parameter(demanded)} demands; give another bundle, or "
+            f"the model's file by {parameter('model')}"
+        )
+    if demanded == "only_float" and all(member.precision != "fp32" for member in members):
+        raise InputError(
+            f"{first}: none of these bundles is fp32, as {parameter('only_float')} demands; give one that is, or the "
+            f"model's file by {parameter('model')}"
+        )
 
 
 def _original(bundles: list[Bundle], model: Path | None, scratch: Path, report: Report) -> list[Member]:

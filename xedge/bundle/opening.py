@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from xedge.bundle.reading import Bundle, open_bundle
+from xedge.errors import UsageError, parameter
 from xedge.models.compact import embedded
 from xedge.photos.reading import read_photos
 from xedge.photos.sets import PhotoSet
@@ -39,10 +40,17 @@ def photos_for(bundle: Bundle, data: Path | None, limit: int | None, truth: Path
 
     Returns:
         The photos; None if no folder was named and the bundle is not of the embedded model.
+
+    Raises:
+        UsageError: A file of classes or a number is given for photos that are not.
     """
     photos = None
+    if truth is not None and data is None:
+        raise UsageError(f"{parameter('truth')} is about the photos of {parameter('data')}; give them too")
     if data is not None:
         photos = read_photos(data, truth)
     elif bundle.manifest.model.file_sha256 == embedded.card()["model_sha256"]:
         photos = embedded.test_photos()
+    if photos is None and limit is not None:
+        raise UsageError(f"{bundle.source}: {parameter('limit')} needs photos to choose from; give {parameter('data')}")
     return photos.sample(limit, seed=0) if photos is not None and limit is not None else photos

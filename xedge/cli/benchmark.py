@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 
 from xedge.api.benchmark import benchmark
 from xedge.cli.console import Console, Tabulate, markdown, percent, table
-from xedge.cli.options import chosen
+from xedge.cli.options import chosen, option_called, refuse_idle
+from xedge.cli.parser import commands_of, parser
 from xedge.conversion.options import BenchmarkChoices
 from xedge.errors import CheckError
-from xedge.measuring.recommendation import BenchmarkReport, Row
+from xedge.measuring.recommendation import BenchmarkReport, Recommendation, Row
 from xedge.measuring.rounds import Plan
 from xedge.measuring.verdict import Verdict, grouped
+from xedge.vocabulary import size_name
 
 
 def main(options: argparse.Namespace) -> int:
     """Convert to everything, measure it, and say which to take."""
     console = Console(options.json, options.quiet)
+    if options.json == "-":
+        refuse_idle(options, commands_of(parser())["benchmark"], ("markdown",), "with --json, which is printed")
     plan = Plan(
         rounds=options.rounds, runs=options.runs, data=options.data, limit=options.limit, threads=options.threads
     )
     given = chosen(options, BenchmarkChoices)
     found = benchmark(**given, plan=plan, report=console.stage, progress=console.progress)
     # First what took minutes to measure; a page that cannot be written then takes nothing with it.
-    console.result(found, text(found, markdown if options.markdown else table))
+    console.result(found, f"{text(found, markdown if options.markdown else table)}{_where(found, options)}")
     if options.page is not None and found.recommendation is not None:
         from xedge.api.report import write_report  # noqa: PLC0415 - charts are imported for reports alone
 
@@ -33,13 +38,16 @@ def main(options: argparse.Namespace) -> int:
     return 0 if found.recommendation is not None else CheckError.exit_code
 
 
+# Options that make the bundle and are those of convert.
+SHARED = ("weights", "calibration", "data", "labels", "preprocess", "crop", "dequantize", "allow_code")
+LEGEND = "ms: the median of single inferences; FPS: 1000 / their mean, in which slow ones count too"
 HEADER = ["format", "status", "size, MB", "top-1", "drop, points", "ms", "p90 ms", "FPS"]
 
 
 def text(found: BenchmarkReport, tabulate: Tabulate = table) -> str:
     """Return the table that users of exporters know, and the recommendation."""
     parts = [f"{found.model}: median of {found.rounds} rounds in turns, each in a process of its own"]
-    parts.append(tabulate([_row(row) for row in found.rows], HEADER))
+    parts.append(f"{tabulate([_row(row) for row in found.rows], HEADER)}\n\n{LEGEND}")
     parts += [f"{row.name} failed: {row.error}" for row in found.rows if row.error is not None]
     verdicts = {row.name: row.measured.run.verdict for row in found.rows if row.measured}
     if invalid := grouped(verdicts):
@@ -50,6 +58,29 @@ def text(found: BenchmarkReport, tabulate: Tabulate = table) -> str:
         lines = [f"On this machine take {chosen.name}:", *(f"  - {r}" for r in chosen.reasons)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _where(found: BenchmarkReport, options: argparse.Namespace) -> str:
+    """Say where the recommended bundle is, or how to make it where the bundles were not kept."""
+    if found.recommendation is None:
+        return ""
+    kept = next((row.bundle for row in found.rows if row.name == found.recommendation.name), None)
+    return f"\n  - it is {kept}" if kept is not None else f"\n  - make it: {_making(found.recommendation, options)}"
+
+
+def _making(wanted: Recommendation, options: argparse.Namespace) -> str:
+    """Return the command that makes the recommended bundle with the options of this benchmark."""
+    words = ["xedge", "convert", *([str(options.model)] if options.model is not None else [])]
+    words += ["--target", wanted.target, "--precision", wanted.precision]
+    words += ["--ranges", wanted.ranges] if wanted.ranges == "fixed" else []
+    size = wanted.size or options.size
+    words += ["--size", size_name(size)] if size is not None else []
+    convert = commands_of(parser())["convert"]
+    for name in SHARED:
+        value = getattr(options, name)
+        if value != convert.get_default(name):
+            words += [option_called([convert], name), *([] if value is True else [str(value)])]
+    return shlex.join(words)
 
 
 def _who(names: Sequence[str], verdicts: Mapping[str, Verdict]) -> str:

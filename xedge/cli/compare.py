@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from xedge.api.compare import compare
-from xedge.cli.console import Console, Tabulate, markdown, megabytes, percent, table
+from xedge.cli.console import Console, Tabulate, budget_code, budget_text, markdown, megabytes, percent, table
+from xedge.cli.options import refuse_idle
+from xedge.cli.parser import commands_of, parser
 from xedge.measuring.comparison import AccuracyDifference, Comparison, LatencyDifference, Side
 from xedge.measuring.rounds import Plan
 
@@ -13,12 +15,24 @@ from xedge.measuring.rounds import Plan
 def main(options: argparse.Namespace) -> int:
     """Put runs side by side."""
     console = Console(options.json, options.quiet)
+    own = commands_of(parser())["compare"]
+    if not any(path.is_dir() or path.suffix == ".zip" for path in options.things):
+        refuse_idle(options, own, ("data", "limit", "threads", "rounds", "runs"), "on files: it is for bundles")
+    if options.json == "-":
+        refuse_idle(options, own, ("markdown",), "with --json, which is printed")
     plan = Plan(
         rounds=options.rounds, runs=options.runs, data=options.data, limit=options.limit, threads=options.threads
     )
-    found = compare(*options.things, across=options.across, plan=plan, progress=console.progress)
+    found = compare(
+        *options.things,
+        across=options.across,
+        plan=plan,
+        max_drop_points=options.max_drop_points,
+        min_agreement=options.min_agreement,
+        progress=console.progress,
+    )
     console.result(found, text(found, markdown if options.markdown else table))
-    return 0
+    return budget_code(found.verdicts)
 
 
 def text(found: Comparison, tabulate: Tabulate = table) -> str:
@@ -26,6 +40,8 @@ def text(found: Comparison, tabulate: Tabulate = table) -> str:
     parts = [tabulate([_side(side) for side in found.sides], SIDE_HEADER)]
     rows = [[one.name, *_accuracy(one.accuracy), *_latency(one.latency)] for one in found.versus]
     parts.append(tabulate(rows, [f"against {found.sides[0].name}", *DIFFERENCE_HEADER]))
+    verdicts = [f"{one.name}: {budget_text(found)} {one.verdict}" for one in found.versus if one.verdict is not None]
+    parts += ["\n".join(verdicts)] if verdicts else []
     parts += ["\n".join(f"- {note}" for note in found.notes)] if found.notes else []
     return "\n\n".join(parts)
 

@@ -7,17 +7,35 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
+from xedge.cli.layout import aligned, terminal_columns, wrapped
 from xedge.codec import to_json
+from xedge.errors import UNDECIDED, CheckError
 from xedge.files import write_file
 from xedge.untrusted import one_line, shown
 
 # Seconds of silence after which a log would look as if nothing happened.
 SILENCE_S = 20.0
 COLOURS = {"VALID": 32, "PASSED": 32, "INVALID": 31, "FAILED": 31, "PROBLEM": 31, "WARNING": 33}
+
+
+# Goes back to the beginning of a terminal's line and clears it.
+OVERWRITE = "\r\033[K"
+
+
+def tell_loading(command: str) -> None:
+    """Say on a terminal that a command is loaded, which takes seconds where it needs Keras or a runtime."""
+    if sys.stderr.isatty():
+        print(f"loading what {command} needs", end="", file=sys.stderr, flush=True)
+
+
+def clear_loading() -> None:
+    """Take back what a terminal's line says of work that ended."""
+    if sys.stderr.isatty():
+        print(OVERWRITE, end="", file=sys.stderr, flush=True)
 
 
 class Console:
@@ -32,21 +50,25 @@ class Console:
         self.json_to, self.quiet = json_to, quiet
         self._out: TextIO = sys.stdout
         self._err: TextIO = sys.stderr
-        self._unfinished = False
+        self._unfinished = self._err.isatty()  # what ``tell_loading`` wrote
         self._told_at = time.monotonic()
 
     def stage(self, line: str) -> None:
         """Print a line about a stage that ended; where standard output is for JSON, it goes to standard error."""
         if not self.quiet:
             self._clear()
-            print(one_line(line), file=self._err if self.json_to == "-" else self._out, flush=True)
+            to = self._err if self.json_to == "-" else self._out
+            print(wrapped(one_line(line), terminal_columns(to)), file=to, flush=True)
 
     def progress(self, line: str) -> None:
         """Print how far a long stage is: on a terminal one line that is overwritten, in a pipe a line now and then."""
         if self.quiet:
             return
         if self._err.isatty():
-            print(f"\r\033[K{one_line(line)}", end="", file=self._err, flush=True)
+            # A line that the terminal breaks could not be overwritten.
+            columns = terminal_columns(self._err)
+            told = one_line(line) if columns is None else one_line(line)[: columns - 1]
+            print(f"{OVERWRITE}{told}", end="", file=self._err, flush=True)
             self._unfinished = True
         elif time.monotonic() - self._told_at > SILENCE_S:
             self._told_at = time.monotonic()
@@ -60,14 +82,14 @@ class Console:
             print(document, file=self._out)
             return
         # What was measured is printed first: the file may turn out to be on a disk that is full.
-        text = shown(text)
+        text = wrapped(shown(text), terminal_columns(self._out))
         print(_painted(text) if _takes_colour(self._out) else text, file=self._out)
         if self.json_to is not None:
             write_file(Path(self.json_to), (document + "\n").encode())
 
     def _clear(self) -> None:
         if self._unfinished:
-            print("\r\033[K", end="", file=self._err, flush=True)
+            print(OVERWRITE, end="", file=self._err, flush=True)
             self._unfinished = False
 
 
@@ -86,19 +108,10 @@ Tabulate = Callable[[Sequence[Sequence[str]], Sequence[str]], str]
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
-    """Return rows as aligned columns: the first column is aligned left, the others right."""
+    """Return rows as aligned columns, which keep to the width of the terminal: the first one left, the others right."""
     lines = [list(header)] if header else []
     lines += [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = [
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
-    if header:
-        text.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in text)
+    return "\n".join(aligned(lines, header=bool(header), columns=terminal_columns(sys.stdout)))
 
 
 def markdown(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
@@ -111,6 +124,35 @@ def fields(pairs: Sequence[tuple[str, str]]) -> str:
     """Return lines of names and values, with the values aligned."""
     width = max(len(name) for name, _ in pairs)
     return "\n".join(f"{name:<{width}}  {one_line(value)}".rstrip() for name, value in pairs)
+
+
+class Demands(Protocol):
+    """What a document has of the budget that was demanded."""
+
+    @property
+    def max_drop_points(self) -> float | None:
+        """The greatest drop of the top-1 accuracy in percentage points."""
+
+    @property
+    def min_agreement(self) -> float | None:
+        """The least agreement, 0 to 1."""
+
+
+def budget_text(budget: Demands) -> str:
+    """Return what a budget demands."""
+    demands = []
+    if budget.min_agreement is not None:
+        demands.append(f"agreement of {100 * budget.min_agreement:g} %")
+    if budget.max_drop_points is not None:
+        demands.append(f"drop of at most {budget.max_drop_points:g} points")
+    return f"budget ({', '.join(demands)})"
+
+
+def budget_code(verdicts: Collection[str]) -> int:
+    """Return the exit code for verdicts on a budget."""
+    if "not met" in verdicts:
+        return CheckError.exit_code
+    return UNDECIDED if "too few photos to decide" in verdicts else 0
 
 
 def percent(share: float) -> str:

@@ -7,12 +7,11 @@ import shlex
 
 from xedge.api.convert import convert
 from xedge.bundle.manifest import Gate
-from xedge.cli.console import Console, megabytes, percent, table
+from xedge.cli.console import Console, budget_code, budget_text, megabytes, percent, table
 from xedge.cli.options import chosen
 from xedge.conversion.options import ConvertOptions
-from xedge.conversion.pipeline import Converted
+from xedge.conversion.pipeline import Converted, bundle_document
 from xedge.converters import find_target
-from xedge.errors import UNDECIDED, CheckError
 
 
 def main(options: argparse.Namespace) -> int:
@@ -20,9 +19,9 @@ def main(options: argparse.Namespace) -> int:
     console = Console(options.json, options.quiet)
     given = chosen(options, ConvertOptions)
     made = convert(**given, report=console.stage, progress=console.progress)
-    document = [{"path": str(c.path), "artifact_bytes": c.artifact_bytes, "manifest": c.manifest} for c in made]
     console.result(
-        document, f"\n{bundles_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}"
+        [bundle_document(one) for one in made],
+        f"\n{bundles_table(made)}\n{_notes(made)}{_verdicts(made)}{_pay(made)}\n{_next(made, options)}",
     )
     if options.page is not None:
         from xedge.api.report import report_bundles  # noqa: PLC0415 - charts are imported for reports alone
@@ -37,11 +36,6 @@ def _verdicts(made: list[Converted]) -> str:
 
 
 def _verdict(gate: Gate) -> str:
-    demands = []
-    if gate.min_agreement is not None:
-        demands.append(f"agreement of {100 * gate.min_agreement:g} %")
-    if gate.max_drop_points is not None:
-        demands.append(f"drop of at most {gate.max_drop_points:g} points")
     rung = gate.rungs[gate.chosen]
     low, high = rung.agreement.interval95
     figures = f"agreement {percent(rung.agreement.agreement)} [{100 * low:.1f}, {100 * high:.1f}]"
@@ -50,8 +44,8 @@ def _verdict(gate: Gate) -> str:
         figures += (
             f", drop {rung.drop.points:+.2f} points [{low:+.2f}, {high:+.2f}], McNemar p {rung.drop.mcnemar_p:.2g}"
         )
-    late = "; the time budget left rungs untried" if gate.out_of_time else ""
-    return f"budget ({', '.join(demands)}) {gate.verdict}: {rung.name}, {figures} on {gate.photos} photos{late}"
+    late = "; the time budget left rungs untried (attempts that are closer to float)" if gate.out_of_time else ""
+    return f"{budget_text(gate)} {gate.verdict}: {rung.name}, {figures} on {gate.photos} photos{late}"
 
 
 def _pay(made: list[Converted]) -> str:
@@ -70,10 +64,7 @@ def _pay(made: list[Converted]) -> str:
 
 
 def _code(made: list[Converted]) -> int:
-    verdicts = {one.manifest.gate.verdict for one in made if one.manifest.gate is not None}
-    if "not met" in verdicts:
-        return CheckError.exit_code
-    return UNDECIDED if "too few photos to decide" in verdicts else 0
+    return budget_code([one.manifest.gate.verdict for one in made if one.manifest.gate is not None])
 
 
 def bundles_table(made: list[Converted]) -> str:

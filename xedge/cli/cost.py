@@ -6,6 +6,8 @@ import argparse
 
 from xedge.api.analyze import cost
 from xedge.cli.console import Console, table
+from xedge.cli.options import refuse_idle
+from xedge.cli.parser import commands_of, parser
 from xedge.inspection.costing import Cost, Totals
 from xedge.vocabulary import BUILT_IN
 
@@ -14,6 +16,7 @@ def main(options: argparse.Namespace) -> int:
     """Print what a network costs, or the built-in ones side by side."""
     console = Console(options.json, options.quiet)
     if options.compare:
+        refuse_idle(options, commands_of(parser())["cost"], ("top",), "with --compare, which shows no layers")
         names = [*([options.model] if options.model not in (None, *BUILT_IN) else []), *BUILT_IN]
         found = [cost(name, size=options.size, allow_code=options.allow_code) for name in names]
         console.result(found, _side_by_side(found))
@@ -44,7 +47,14 @@ def _layers(found: Cost, top: int | None) -> str:
             ]
         )
     header = ["layer", "kind", "output", "parameters", "MACs, M", "traffic, MB", "alive, MB"]
-    return table(rows, [*header, "ordinary, M", "ratio", "1/N + 1/d^2"])
+    return f"{table(rows, [*header, 'ordinary, M', 'ratio', '1/N + 1/d^2'])}\n\n{LEGEND}"
+
+
+LEGEND = (
+    "MACs: multiply-accumulates, in millions; traffic: what is read and written in float32; alive: the tensors that "
+    "are kept in memory while the layer is computed; ordinary: the MACs of an ordinary convolution in place of a "
+    "separable one, with their ratio and its formula"
+)
 
 
 def _side_by_side(found: list[Cost]) -> str:

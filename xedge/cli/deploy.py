@@ -9,6 +9,7 @@ from xedge.cli.console import Console, table
 from xedge.cli.doctor import findings_text
 from xedge.cli.fleet_text import failures_text
 from xedge.cli.parser import NO_DESTINATION
+from xedge.codec import to_json
 from xedge.errors import UsageError, parameter
 from xedge.remote.deploy import Package, deploy_there, packed
 from xedge.remote.fleet import AT_ONCE
@@ -35,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
 def _deploy(destination: str, package: Package, console: Console) -> int:
     ready = deploy_there(Ssh(destination=destination), package, console.stage)
     about = f"{ready.destination} ({ready.machine}, Python {ready.python}) is ready"
-    console.result(ready, f"{about}\n{findings_text(ready.doctor)}")
+    console.result({"schema": "xedge.deploy/1", **to_json(ready)}, f"{about}\n{findings_text(ready.doctor)}")
     return 0
 
 

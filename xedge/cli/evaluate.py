@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 
 from xedge.api.evaluate import evaluate, evaluate_plan
-from xedge.cli.console import Console, percent, table
-from xedge.errors import UNDECIDED, CheckError, UsageError, parameter
+from xedge.cli.console import Console, budget_code, budget_text, percent, table
+from xedge.cli.options import refuse_idle
+from xedge.cli.parser import commands_of, parser
+from xedge.errors import UsageError, parameter
 from xedge.evaluating.report import SIGNIFICANT, Against, EvaluatedBundle, EvaluatePlan, EvaluateReport
 
 # Of more classes than this, only the worst are shown.
 MOST_CLASSES, WORST_CLASSES = 40, 10
+# A plan is made of the results so far.
+NOT_PLANNED = ("bundles", "data", "truth", "limit", "workers", "scheduler", "runtime", "min_agreement", "skip_damaged")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -37,13 +41,14 @@ def main(options: argparse.Namespace) -> int:
         progress=console.progress,
     )
     console.result(report, text(report))
-    return _code(report)
+    return budget_code(report.verdicts)
 
 
 def _plan(options: argparse.Namespace, console: Console) -> int:
     """Say on how many photos a drop could be proved."""
     if options.max_drop_points is None:
         raise UsageError(f"--plan needs {parameter('max_drop_points')}, the drop below which to stay")
+    refuse_idle(options, commands_of(parser())["evaluate"], NOT_PLANNED, "with --plan")
     plan = evaluate_plan(options.output, max_drop_points=options.max_drop_points)
     console.result(plan, plan_text(plan))
     return 0
@@ -69,12 +74,6 @@ def plan_text(plan: EvaluatePlan) -> str:
         f"So many photos put the 95 % interval of the drop below {points:g} points with a chance of 80 %, if photos\n"
         "change as often as they did so far."
     )
-
-
-def _code(report: EvaluateReport) -> int:
-    if "not met" in report.verdicts:
-        return CheckError.exit_code
-    return UNDECIDED if "too few photos to decide" in report.verdicts else 0
 
 
 def text(report: EvaluateReport) -> str:
@@ -146,12 +145,7 @@ def _said(report: EvaluateReport, found: Against) -> list[str]:
     if report.max_drop_points is not None and found.drop is not None:
         said.append(_needed(found, report.max_drop_points, report.photos))
     if found.verdict is not None:
-        demands = []
-        if report.min_agreement is not None:
-            demands.append(f"agreement of {100 * report.min_agreement:g} %")
-        if report.max_drop_points is not None:
-            demands.append(f"drop of at most {report.max_drop_points:g} points")
-        said.append(f"budget ({', '.join(demands)}) {found.verdict}")
+        said.append(f"{budget_text(report)} {found.verdict}")
     return said
 
 

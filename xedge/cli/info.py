@@ -10,6 +10,8 @@ from xedge.bundle.manifest import OwnSize, TensorSpec
 from xedge.bundle.opening import opened
 from xedge.bundle.reading import MANIFEST, Bundle
 from xedge.cli.console import Console, fields, megabytes, percent
+from xedge.cli.options import refuse_idle
+from xedge.cli.parser import commands_of, parser
 from xedge.cli.verify import audit_text
 from xedge.codec import to_json
 from xedge.errors import InputError
@@ -33,7 +35,11 @@ def main(options: argparse.Namespace) -> int:
     """Describe a bundle, an artifact or a model."""
     console = Console(options.json, options.quiet)
     path = Path(options.thing)
-    if (path.is_dir() and (path / MANIFEST).is_file()) or path.suffix == ".zip":
+    bundled = (path.is_dir() and (path / MANIFEST).is_file()) or path.suffix == ".zip"
+    if bundled or any(path.suffix in runtime.suffixes for runtime in runtimes()):
+        own = commands_of(parser())["info"]
+        refuse_idle(options, own, ("weights", "size", "allow_code"), f"on {path}: it is for models that are converted")
+    if bundled:
         with opened(path) as bundle:
             settings = Settings(threads=RunOptions().thread_count())
             found = audit(open_bundle_classifier(bundle, settings)[0].session)

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from xedge.cli import last_error
+from xedge.cli.console import clear_loading, tell_loading
 from xedge.cli.options import option_called
 from xedge.cli.outputs import check_outputs
 from xedge.cli.parser import commands_of, parsed, parser
-from xedge.errors import INTERRUPTED, InputError, MissingRuntimeError, ResourceError, XedgeError, refusal
+from xedge.errors import INTERRUPTED, InputError, ResourceError, XedgeError, host_needed, refusal
 from xedge.untrusted import one_line
 
 INTERNAL = 1
@@ -72,6 +73,8 @@ def _run(arguments: Sequence[str]) -> int:
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its waiting threads take cores from the runtimes
             _check_standard_output()
             check_outputs(options)
+            if not getattr(options, "quiet", True):  # which completion has not
+                tell_loading(options.command)
             command = importlib.import_module(f"xedge.cli.{options.command}")
             code: int = command.main(options)
         finally:
@@ -160,6 +163,7 @@ def _failed(error: BaseException, arguments: Sequence[str]) -> int:
     if code == INTERNAL:
         last_error.keep(error, arguments)
     with suppress(OSError, ValueError):  # Nobody may be listening.
+        clear_loading()
         sys.stderr.write(f"xedge: error: {one_line(' '.join(message.split()))}\n")
         sys.stderr.flush()
     return code
@@ -179,8 +183,8 @@ def _explained(error: BaseException, command: str | None) -> tuple[str, int]:
             return error.worded(lambda name: option_called(known, name)), error.exit_code
         case ModuleNotFoundError() if not str(error.name).startswith("xedge"):
             # Commands of the host import its packages at the top of their modules; a device has none of them.
-            message = f"{error.name} is needed and not installed: pip install 'xedge[host]'"
-            return message, MissingRuntimeError.exit_code
+            missing = host_needed(str(error.name))
+            return str(missing), missing.exit_code
         case KeyboardInterrupt():
             return "interrupted; nothing half-made was left", INTERRUPTED
         case MemoryError():

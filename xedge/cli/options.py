@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from xedge.cli import values
 from xedge.conversion.options import Option, documented
+from xedge.errors import UsageError, parameter
 
 
 def add_options(
@@ -66,6 +67,23 @@ def _add(group: argparse._ArgumentGroup, one: dataclasses.Field[Any], known: Opt
 def chosen(namespace: argparse.Namespace, options: type) -> dict[str, Any]:
     """Return the arguments that a parsed command line gives for a dataclass of options, by the fields' names."""
     return {name: getattr(namespace, name) for name in documented(options) if name in namespace}
+
+
+def refuse_idle(namespace: argparse.Namespace, parser: argparse.ArgumentParser, names: Sequence[str], why: str) -> None:
+    """Refuse options that would have no effect.
+
+    Args:
+        namespace: The parsed command line.
+        parser: The command's parser, which has the options' defaults.
+        names: The destinations of the options.
+        why: Why they have none, such as "with --plan".
+
+    Raises:
+        UsageError: One of them was given.
+    """
+    for name in names:
+        if getattr(namespace, name) not in (parser.get_default(name), []):
+            raise UsageError(f"{parameter(name)} has no effect {why}; leave it out")
 
 
 def option_called(parsers: Collection[argparse.ArgumentParser], name: str) -> str:

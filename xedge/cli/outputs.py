@@ -21,8 +21,8 @@ INPUTS = (
     *("artifact", "reference"),
     *("bundle", "bundles", "photos", "things", "documents", "thing"),
 )
-# Documents that are lists, by command, and what each of their entries has.
-LISTS = {"convert": "manifest", "wrap": "manifest", "predict": "classes", "cost": "ordinary"}
+# Documents that are lists, by command, and the schema of each of their entries without its version.
+LISTS = {"convert": "xedge.bundle", "wrap": "xedge.bundle", "predict": "xedge.predict", "cost": "xedge.cost"}
 
 
 def check_outputs(options: argparse.Namespace) -> None:
@@ -79,8 +79,13 @@ def _is_document(path: Path, command: str) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     if isinstance(data, list):
-        return bool(data) and all(isinstance(one, dict) and LISTS.get(command) in one for one in data)
-    return isinstance(data, dict) and str(data.get("schema")).startswith(f"xedge.{command}")
+        return bool(data) and all(_kind(one) == LISTS.get(command) for one in data)
+    return _kind(data).startswith(f"xedge.{command}")
+
+
+def _kind(data: Any) -> str:
+    """Return the schema that a document names, without its version; nothing for what is no document of xedge."""
+    return str(data.get("schema", "")).partition("/")[0] if isinstance(data, dict) else ""
 
 
 def _is_page(path: Path) -> bool:

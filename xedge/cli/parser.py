@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from xedge._version import __version__
 from xedge.cli.options import add_options
-from xedge.cli.values import cooldown, percent, points, positive, rate, seconds, share, whole
+from xedge.cli.values import cooldown, points, positive, probability, rate, seconds, share, whole
 from xedge.conversion.options import (
     AnalyzeOptions,
     BenchmarkChoices,
@@ -20,7 +20,7 @@ from xedge.conversion.options import (
     WrapOptions,
     filled,
 )
-from xedge.errors import EXIT_CODES, UsageError, not_known
+from xedge.errors import EXIT_CODES, UsageError, nearest, not_known
 
 # What stands for the destination of a deployment whose machines are named by options.
 NO_DESTINATION = ""
@@ -42,9 +42,36 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except UsageError as error:
+            self.error(f"{_shown(action)}: {error.worded(lambda name: name)}")
+
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
-            raise UsageError(not_known(str(action.metavar or action.dest), str(value), list(action.choices)))
+            named = f"{_shown(action)}: " if action.option_strings else ""
+            what = action.option_strings[0].lstrip("-") if action.option_strings else action.dest
+            self.error(f"{named}{not_known(what, str(value), list(action.choices))}")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse words; what a command does not know is told with the nearest option and the command's own help."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self._refuse(unknown)
+        return found, unknown
+
+    def _refuse(self, unknown: Sequence[str]) -> NoReturn:
+        option = next((word.partition("=")[0] for word in unknown if word.startswith("-")), None)
+        if option is None:
+            self.error(f"too many arguments: {' '.join(unknown)}")
+        close = nearest(option, list(self._option_string_actions))
+        self.error(f"unknown option {option}{f' (did you mean {close}?)' if close else ''}")
+
+
+def _shown(action: argparse.Action) -> str:
+    """Return how users write an argument."""
+    return action.option_strings[0] if action.option_strings else str(action.metavar or action.dest)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,10 +79,11 @@ def parser() -> argparse.ArgumentParser:
     codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
     top = _Parser(
         prog="xedge",
-        description="Convert, quantize, run and measure convolutional image classifiers on edge devices.",
+        description="Convert, quantize, run and measure convolutional image classifiers on edge devices.\n"
+        "`xedge COMMAND --help` and `xedge help COMMAND` say more about a command.",
         epilog=f"exit codes:\n{codes}",
     )
-    top.add_argument("--version", action="version", version=f"xedge {__version__}")
+    top.add_argument("-V", "--version", action="version", version=f"xedge {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_convert(commands)
     _add_wrap(commands)
@@ -89,7 +117,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: The command line is wrong.
     """
-    words = list(arguments)
+    words = _plain(list(arguments))
     options = words[: words.index("--")] if "--" in words else words[:]
     if words[:1] == ["deploy"] and any(re.fullmatch("--(o|on|fl|fle|flee|fleet)(=.*)?", word) for word in options):
         # The machines are named by options, so that the first word is a bundle already.
@@ -100,6 +128,19 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         if re.fullmatch("--js?o?n?", word) and not (following == "-" or following.lower().endswith(".json")):
             words[place] = "--json=-"
     return parser().parse_args(words)
+
+
+def _plain(words: list[str]) -> list[str]:
+    """Return a command line with the words that other programs take for help and version as options."""
+    match words:
+        case []:
+            return ["--help"]
+        case ["help", *command]:
+            return [*command[:1], "--help"]
+        case ["version"]:
+            return ["--version"]
+        case _:
+            return words
 
 
 def commands_of(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -154,7 +195,11 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
     )
     p.add_argument("--runs", type=positive, metavar="N", help="Time exactly N inferences.")
     p.add_argument(
-        "--duration", type=seconds, metavar="TIME", help="Time inferences for this long, such as 30s, 10m or 1h."
+        "--duration",
+        dest="duration_s",
+        type=seconds,
+        metavar="TIME",
+        help="Time inferences for this long, such as 30s, 10m or 1h.",
     )
     p.add_argument(
         "--rate",
@@ -209,7 +254,14 @@ def _add_explain(commands: Commands) -> None:  # type: ignore[valid-type]
 def _add_predict(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("predict", help="print the top classes of photos")  # type: ignore[attr-defined]
     p.add_argument("bundle", type=Path, metavar="BUNDLE", help="The bundle: its folder or its zip.")
-    p.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="A photo file.")
+    p.add_argument(
+        "photos",
+        type=Path,
+        nargs="+",
+        metavar="PHOTO",
+        help="A photo; a folder of photos, flat or with class folders; a pattern such as 'photos/**/*.jpg'; or the "
+        "number of a camera, such as 0 for /dev/video0, which OpenCV reads.",
+    )
     p.add_argument(
         "--top",
         type=positive,
@@ -248,19 +300,7 @@ def _add_evaluate(commands: Commands) -> None:  # type: ignore[valid-type]
         help="The runtime: litert, tflite, onnxruntime or openvino (default: the first installed one that opens the "
         "artifact).",
     )
-    p.add_argument(
-        "--max-drop",
-        dest="max_drop_points",
-        type=points,
-        metavar="POINTS",
-        help="The greatest drop of the top-1 accuracy against the first fp32 bundle, or else the first bundle.",
-    )
-    p.add_argument(
-        "--min-agreement",
-        type=share,
-        metavar="PERCENT",
-        help="The least agreement with that bundle, in percent of the photos.",
-    )
+    _add_budget(p, "the first fp32 bundle, or else the first bundle")
     p.add_argument(
         "--plan",
         action="store_true",
@@ -275,6 +315,22 @@ def _add_evaluate(commands: Commands) -> None:  # type: ignore[valid-type]
         help="Leave out up to N photos that cannot be read, and tell which (default: 0).",
     )
     _add_reporting(p)
+
+
+def _add_budget(parser: argparse.ArgumentParser, baseline: str) -> None:
+    parser.add_argument(
+        "--max-drop",
+        dest="max_drop_points",
+        type=points,
+        metavar="POINTS",
+        help=f"The greatest drop of the top-1 accuracy against {baseline}.",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=share,
+        metavar="PERCENT",
+        help=f"The least agreement with {baseline}, in percent of the photos.",
+    )
 
 
 def _add_photos(parser: argparse.ArgumentParser, words: str) -> None:
@@ -303,15 +359,21 @@ def _add_verify(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--model", type=Path, metavar="FILE", help="The model's file, where it is not beside the bundles.")
     p.add_argument(
         "--min-agreement",
-        type=percent,
+        type=share,
         metavar="PERCENT",
         help="The agreement that every pair must reach, in percent of the photos (default: 95).",
     )
     p.add_argument(
         "--max-difference",
-        type=float,
+        type=probability,
         metavar="P",
         help="The greatest difference of a probability that is allowed, from 0 to 1.",
+    )
+    p.add_argument(
+        "--only-float",
+        action="store_true",
+        help="Demand this only of pairs with a member in fp32, such as each int8 bundle against float, and not of two "
+        "quantized bundles.",
     )
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
     p.add_argument("--provider", metavar="NAME", help=PROVIDER_HELP)
@@ -357,6 +419,7 @@ def _add_compare(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("--data", type=Path, metavar="DIR", help="Labelled photos to score bundles on.")
     p.add_argument("--limit", type=positive, metavar="N", help="Score bundles on N of the photos.")
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
+    _add_budget(p, "the first run")
     _add_rounds(p)
     p.add_argument("--markdown", action="store_true", help="Print the tables in Markdown, for a document.")
     _add_reporting(p)
@@ -485,5 +548,5 @@ def _add_reporting(parser: argparse.ArgumentParser) -> None:
 
 def _add_completion(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("completion", help="print what makes a shell complete xedge's commands")  # type: ignore[attr-defined]
-    p.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="bash|zsh|tcsh")
+    p.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh"), metavar="bash|zsh|fish|tcsh")
     p.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)

@@ -13,5 +13,6 @@ def main(options: argparse.Namespace) -> int:
     console = Console(options.json, options.quiet)
     path = report(*options.documents, output=options.output, data=options.data, title=options.title)
     size = path.stat().st_size
-    console.result({"path": str(path), "bytes": size}, f"{path}: {size / 1e3:.0f} KB; open it in a browser")
+    document = {"schema": "xedge.report/1", "path": str(path), "bytes": size}
+    console.result(document, f"{path}: {size / 1e3:.0f} KB; open it in a browser")
     return 0

@@ -8,32 +8,38 @@ from xedge.api.run import run, run_fleet, run_on
 from xedge.cli.console import Console, percent, table
 from xedge.cli.doctor import findings_text
 from xedge.cli.fleet_text import text as fleet_text
+from xedge.cli.options import refuse_idle
+from xedge.cli.parser import commands_of, parser
 from xedge.cli.run_text import text
 from xedge.device.cooldown import Cooldown
 from xedge.errors import UsageError, parameter
+from xedge.measuring.latency import Schedule
 from xedge.remote.run import RemoteRun
 
 
 def main(options: argparse.Namespace) -> int:
     """Test, time and score a bundle, here or on another machine, and print the report."""
+    own = commands_of(parser())["run"]
+    Schedule(runs=options.runs, duration_s=options.duration_s)  # refuses what contradicts itself, for others too
+    if options.no_accuracy:
+        refuse_idle(options, own, ("data", "truth", "limit"), "with --no-accuracy")
     if options.fleet is not None or len(options.on) > 1:
         return _run_fleet(options)
     if options.at_once is not None:
         raise UsageError(f"{parameter('at_once')} is for several machines; give {parameter('fleet')}, or more of --on")
     if options.on:
         return _run_there(options)
+    refuse_idle(options, own, ("wheels",), "on this machine: it is for others, with --on or --fleet")
     if len(options.bundles) > 1:
         raise UsageError("one bundle runs at a time here; xedge compare times several in turns, and --on takes several")
     console = Console(options.json, options.quiet)
-    if options.no_accuracy and options.data is not None:
-        raise UsageError("--no-accuracy and --data: give one of them")
     report = run(
         options.bundles[0],
         data=None if options.no_accuracy else options.data or ...,
         truth=options.truth,
         limit=options.limit,
         runs=options.runs,
-        duration_s=options.duration,
+        duration_s=options.duration_s,
         rate=options.rate,
         cooldown=Cooldown(**dict([options.cooldown])) if options.cooldown else None,
         against=options.against,
@@ -101,8 +107,8 @@ def _arguments(options: argparse.Namespace) -> list[str]:
     named = {"--runs": options.runs, "--threads": options.threads, "--rate": options.rate}
     named |= {"--runtime": options.runtime, "--provider": options.provider}
     named |= {"--streams": options.streams, "--cold-starts": options.cold_starts}
-    if options.duration is not None:
-        named["--duration"] = f"{options.duration}s"
+    if options.duration_s is not None:
+        named["--duration"] = f"{options.duration_s}s"
     if options.cooldown is not None:
         kind, value = options.cooldown
         named["--cooldown"] = f"{value}{'C' if kind == 'temperature_c' else 's'}"

@@ -72,8 +72,16 @@ def percent(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """Return a percentage as a share from 0 to 1."""
-    return percent(text) / 100
+    """Return a percentage as a share from 0 to 1; what looks like a share already is refused."""
+    value = percent(text)
+    if 0 < value <= 1:
+        raise UsageError(f"{text} means {value:g} % here; did you mean {100 * value:g}?")
+    return value / 100
+
+
+def probability(text: str) -> float:
+    """Return a probability."""
+    return _bounded(text, 1, "a probability")
 
 
 def points(text: str) -> float:

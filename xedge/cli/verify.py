@@ -7,7 +7,7 @@ import argparse
 from xedge.api.verify import verify
 from xedge.cli.console import Console, fields, percent, table
 from xedge.errors import CheckError
-from xedge.inspection.verification import Pair, TensorDifference, VerifyReport
+from xedge.inspection.verification import Pair, TensorDifference, Thresholds, VerifyReport
 from xedge.runtimes.audit import Audit
 
 
@@ -20,8 +20,9 @@ def main(options: argparse.Namespace) -> int:
         truth=options.truth,
         limit=options.limit,
         model=options.model,
-        min_agreement=None if options.min_agreement is None else options.min_agreement / 100,
+        min_agreement=options.min_agreement,
         max_difference=options.max_difference,
+        only_float=options.only_float,
         threads=options.threads,
         provider=options.provider,
         report=console.stage,
@@ -41,10 +42,26 @@ def text(report: VerifyReport) -> str:
         parts.append(table([_pair(pair) for pair in report.pairs], PAIR_HEADER))
     audits = [(m.name, m.audit) for m in report.members if m.audit is not None]
     parts.append(table([[name, *audit_cells(found)] for name, found in audits], ["artifact", *AUDIT_HEADER]))
-    failures = [f"  - {failure}" for failure in report.failures]
-    passed = "PASSED" if report.pairs else "NOTHING COMPARED: there is one artifact; the table says how it is computed"
-    parts.append("\n".join(["FAILED", *failures]) if failures else passed)
+    parts.append(LEGEND)
+    parts.append(_verdict(report))
     return "\n\n".join(parts)
+
+
+def _verdict(report: VerifyReport) -> str:
+    match report.verdict:
+        case "failed":
+            return "\n".join(["FAILED", *(f"  - {failure}" for failure in report.failures)])
+        case "nothing compared":
+            return "NOTHING COMPARED: there is one artifact; the table says how it is computed"
+        case "passed":
+            return f"PASSED: {demands_text(report.demands)}"
+
+
+def demands_text(demands: Thresholds) -> str:
+    """Return what was demanded of which pairs."""
+    which = "every pair with a member in fp32" if demands.only_float else "every pair"
+    difference = "" if demands.max_difference is None else f" and differs by at most {demands.max_difference:g}"
+    return f"{which} agrees on at least {100 * demands.min_agreement:g} % of the photos{difference}"
 
 
 PAIR_HEADER = ["pair", "agreement", "max diff", "mean diff", "logits, dB", "diverges at", "worst tensor"]
@@ -65,6 +82,10 @@ def _difference(difference: TensorDifference | None) -> str:
     return f"{difference.tensor} ({decibels})"
 
 
+LEGEND = (
+    "products: convolutions and matrix products with weights, and the share of their arithmetic in integers\n"
+    "integer ops, float ops: all operations that compute so, products included; conversions: steps between the two"
+)
 AUDIT_HEADER = ["runs on", "products", "integer ops", "float ops", "conversions", "delegate", "float math", "finding"]
 
 
@@ -92,4 +113,4 @@ def audit_text(found: Audit) -> str:
     """Return an audit on its own: the row, and what is executed how often."""
     row = fields(list(zip(AUDIT_HEADER, audit_cells(found), strict=True)))
     kinds = [[kind, str(count)] for kind, count in found.kinds.items()]
-    return f"{row}\n\n{table(kinds, ['operation', 'executed'])}" if kinds else row
+    return "\n\n".join([row, LEGEND, *([table(kinds, ["operation", "executed"])] if kinds else [])])

@@ -10,15 +10,14 @@ from xedge.cli.console import Console
 from xedge.cli.convert import bundles_table
 from xedge.cli.options import chosen
 from xedge.conversion.options import WrapOptions
-from xedge.conversion.pipeline import Converted
+from xedge.conversion.pipeline import Converted, bundle_document
 
 
 def main(options: argparse.Namespace) -> int:
     """Make a bundle of an artifact of others and say what was made."""
     console = Console(options.json, options.quiet)
     made = wrap(**chosen(options, WrapOptions), report=console.stage, progress=console.progress)
-    document = [{"path": str(made.path), "artifact_bytes": made.artifact_bytes, "manifest": made.manifest}]
-    console.result(document, f"\n{bundles_table([made])}\n{_notes(made)}\n{_next(made, options)}")
+    console.result([bundle_document(made)], f"\n{bundles_table([made])}\n{_notes(made)}\n{_next(made, options)}")
     return 0
 
 

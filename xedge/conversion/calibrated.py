@@ -28,6 +28,7 @@ from xedge.photos.stored import Photo, StoredPhoto
 from xedge.quantization import recipe
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.coverage import Coverage, coverage
+from xedge.quantization.gate import selection_photos
 from xedge.quantization.plan import Plan
 from xedge.quantization.rules import Rules
 from xedge.quantization.statistics import Statistics
@@ -175,7 +176,7 @@ class Calibrated:
                 f"{folder}: {parameter('max_drop_points')} needs labelled photos in class folders; give "
                 f"{parameter('selection')}"
             )
-        return chosen.sample(options.selection_count, options.seed)
+        return chosen.sample(options.selection_count or selection_photos(request.budget), options.seed)
 
     @cached_property
     def reference_rows(self) -> FloatArray:

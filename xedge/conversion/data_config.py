@@ -142,15 +142,16 @@ class TorchvisionConfig:
         )
 
 
-def read_data_config(preprocess: str | None, crop: str) -> DataConfig | None:
+def read_data_config(preprocess: str | None, crop: str, resize: str = "pillow") -> DataConfig | None:
     """Return what the file says that the option ``preprocess`` names; None if it names a scheme, or is None.
 
     Args:
         preprocess: The name of a scheme, or a kind of file, a colon and a path.
         crop: The option ``crop``, which such a file leaves no room for.
+        resize: The option ``resize``, which such a file leaves no room for.
 
     Raises:
-        UsageError: There is no such scheme or kind of file, or the file and ``crop`` contradict each other.
+        UsageError: There is no such scheme or kind of file, or the file contradicts ``crop`` or ``resize``.
         InputError: The file is missing, damaged, or says what xedge does not do.
     """
     if preprocess is None or preprocess in SCHEMES:
@@ -160,6 +161,11 @@ def read_data_config(preprocess: str | None, crop: str) -> DataConfig | None:
         raise UsageError(
             f"{parameter('crop')} {crop} and {parameter('preprocess')} {preprocess} both say how photos are cropped; "
             f"leave {parameter('crop')} out"
+        )
+    if resize != "pillow":
+        raise UsageError(
+            f"{parameter('resize')} {resize} and {parameter('preprocess')} {preprocess} both say how photos are "
+            f"resized; leave {parameter('resize')} out"
         )
     try:
         text = read_text(Path(path), LARGEST_BYTES)

@@ -32,6 +32,7 @@ from xedge.vocabulary import (
     Layout,
     OutputKind,
     Precision,
+    Resize,
 )
 
 Pathlike = str | Path
@@ -147,6 +148,13 @@ class ModelOptions:
         "theirs. A file of preprocessing says this itself.",
         default="none",
         choices=get_args(CropChoice),
+    )
+    resize: Resize = option(
+        "How photos were resized in training: bilinear with antialiasing, as Pillow, torchvision and the interpolation "
+        "of Keras' load_img do (pillow), or without, as image_dataset_from_directory and tf.image.resize do (keras). A "
+        "file of preprocessing says this itself.",
+        default="pillow",
+        choices=get_args(Resize),
     )
     exif: bool = option(
         "Turn photos as their EXIF orientation says before they are scaled; the bundle remembers it. Keras takes "
@@ -310,8 +318,12 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
         kind="Path",
         metavar="DIR",
     )
-    selection_count: int = option(
-        "The number of photos on which a budget is judged.", default=300, kind="positive", metavar="N"
+    selection_count: int | None = option(
+        "The number of photos on which a budget is judged. Without it, 300, or more where there are more: three times "
+        "those that would show that the budget is met if no photo changed its class.",
+        default=None,
+        kind="positive",
+        metavar="N",
     )
     labels: Pathlike | None = option(
         "A file with the class names in the order of the outputs, one on each line.",
@@ -404,6 +416,7 @@ class WrapOptions(Callbacks):
         words="How photos are fitted to the input: stretched (none), or cut to its aspect ratio (center).",
         choices=get_args(Crop),
     )
+    resize: Resize = again(ModelOptions, "resize", default="pillow")
     exif: bool = again(
         ModelOptions, "exif", default=False, words="Turn photos as their EXIF orientation says before they are scaled."
     )

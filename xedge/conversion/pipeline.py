@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -29,7 +29,8 @@ from xedge.device.board import usable_cores
 from xedge.errors import CheckError, XedgeError
 from xedge.measuring.latency import in_turns
 from xedge.memory import caller_set_aside, check_address_space, give_memory_back, return_large_blocks
-from xedge.metrics import accuracy, agreement, confusion, wilson
+from xedge.metrics import accuracy, agreement, confusion
+from xedge.quantization.gate import least_photos
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
 from xedge.types import FloatArray
@@ -51,6 +52,28 @@ class Converted:
     path: Path
     manifest: Manifest
     artifact_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleDocument:
+    """A bundle that was made or wrapped, in a document.
+
+    Args:
+        schema: The kind of this document and its version.
+        path: The path of the bundle: its folder or its zip.
+        artifact_bytes: The size of the artifact in bytes, weights included.
+        manifest: What the bundle says of itself.
+    """
+
+    schema: Literal["xedge.bundle/1"] = "xedge.bundle/1"
+    path: str
+    artifact_bytes: int
+    manifest: Manifest
+
+
+def bundle_document(made: Converted) -> BundleDocument:
+    """Return what a document says of a bundle that was made."""
+    return BundleDocument(path=str(made.path), artifact_bytes=made.artifact_bytes, manifest=made.manifest)
 
 
 def convert(options: ConvertOptions) -> list[Converted]:
@@ -76,6 +99,7 @@ def convert(options: ConvertOptions) -> list[Converted]:
         if options.pixels:
             pixels = calibrated.subject.pixels()
             wanted = [(target, replace(form, pixels=pixels)) for target, form in wanted]
+        _note_idle_calibration(calibrated, wanted)
         _note_few_photos(calibrated, wanted)
         ladder, made = Ladder(calibrated), []
         for target, form in wanted:
@@ -89,17 +113,30 @@ def convert(options: ConvertOptions) -> list[Converted]:
         return made
 
 
-def _note_few_photos(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form]]) -> None:
-    """Tell it before the work if there are too few photos to show that a budget of agreement is met."""
-    demanded = calibrated.subject.request.budget.min_agreement
-    if demanded is None or not any(form.precision == "int8" for _, form in wanted):
+def _note_idle_calibration(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form]]) -> None:
+    """Tell it if calibration photos are given and nothing is calibrated; scripts give them for every precision."""
+    if calibrated.subject.request.options.calibration is None or any(form.precision == "int8" for _, form in wanted):
         return
-    photos = len(calibrated.selection.files)
-    if wilson(photos, photos)[0] < demanded:
-        needed = next(number for number in count(photos) if wilson(number, number)[0] >= demanded or demanded >= 1)
-        words = f"at least {needed} are needed" if demanded < 1 else "no number of photos can"
-        calibrated.stages.note(
-            f"even if all {photos} photos agree, they cannot show an agreement of {100 * demanded:g} %; {words}"
+    calibrated.stages.note("calibration photos have no effect: only int8 takes its ranges from them")
+
+
+def _note_few_photos(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form]]) -> None:
+    """Tell it before the work if there are too few photos to show that a budget is met, or if they flatter."""
+    request, note = calibrated.subject.request, calibrated.stages.note
+    if not request.budget.demands or not any(form.precision == "int8" for _, form in wanted):
+        return
+    photos, needed = len(calibrated.selection.files), least_photos(request.budget)
+    if needed is None:
+        note("no number of photos shows that none is ever lost: at best, the verdict is that there are too few photos")
+    elif photos < needed:
+        note(
+            f"even if int8 changes none of {photos} selection photos, so few cannot show that this budget is met: at "
+            f"least {needed} are needed"
+        )
+    if request.options.selection is None:
+        note(
+            f"the budget is judged on {photos} photos of the calibration folder; if the model was trained on them, "
+            "they flatter int8, so give others as selection photos"
         )
 
 

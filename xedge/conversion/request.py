@@ -65,13 +65,33 @@ class Request:
                 f"{parameter('pixels')} and {parameter('io')} {options.io} both say what the artifact takes; "
                 "choose one of them"
             )
+        if options.resize == "keras" and options.crop == "scale":
+            raise UsageError(
+                f"{parameter('resize')} keras and {parameter('crop')} scale: Keras cuts no centre after it has resized "
+                "photos; leave out one of them"
+            )
         self._check_arithmetic()
         self._check_ranges()
+        self._check_idle()
         if self.budget.demands and "int8" not in self.precisions:
             raise UsageError(
                 f"{parameter('max_drop_points')} and {parameter('min_agreement')} are budgets of int8; add int8 to "
                 f"{parameter('precision')}"
             )
+
+    def _check_idle(self) -> None:
+        """Refuse what has no effect without another option."""
+        options = self.options
+        if options.truth is not None and options.data is None:
+            raise UsageError(f"{parameter('truth')} is about the photos of {parameter('data')}; give them too")
+        if options.io != "float32" and "int8" not in self.precisions:
+            raise UsageError(f"{parameter('io')} {options.io} is about int8; add int8 to {parameter('precision')}")
+        for name in () if self.budget.demands else ("time_budget_s", "selection", "selection_count"):
+            if getattr(options, name) is not None:
+                raise UsageError(
+                    f"{parameter(name)} is about a budget; give {parameter('max_drop_points')} or "
+                    f"{parameter('min_agreement')} too"
+                )
 
     def _check_arithmetic(self) -> None:
         """Refuse a choice of arithmetic that would have no effect."""
@@ -165,7 +185,7 @@ def resolved(options: ConvertOptions, stack: ExitStack) -> Request:
         targets=target_names(options.target),
         precisions=precision_names(options.precision),
         options=options,
-        data_config=read_data_config(options.preprocess, options.crop),
+        data_config=read_data_config(options.preprocess, options.crop, options.resize),
     )
 
 

@@ -170,7 +170,7 @@ def _fitted(request: Request, reference: Reference, crop: Crop, stages: Stages) 
             "assumed, for nothing in the model tells; name the scheme if it is another",
         )
     stages.tell("input", f"{height}x{width}x{channels}{size}, preprocessing {name}: {reason}")
-    return scheme(name, height, width, channels, crop, exif=options.exif)
+    return scheme(name, height, width, channels, crop, exif=options.exif, resize=options.resize)
 
 
 def _labelled_photos(request: Request) -> PhotoSet | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -12,12 +12,13 @@ import numpy as np
 
 from xedge.bundle.manifest import Manifest
 from xedge.bundle.reading import Bundle
-from xedge.errors import InputError, parameter
+from xedge.errors import InputError, UsageError, parameter
 from xedge.files import sha256
 from xedge.measuring.starting import RunOptions
 from xedge.metrics import Accuracy, Agreement, Confusion, accuracy, agreement, confusion
 from xedge.models.compact import embedded
 from xedge.photos.preprocess import Preprocessing
+from xedge.quantization.gate import check_agreement
 from xedge.runtimes import choose_runtime
 from xedge.runtimes.audit import Audit, audit
 from xedge.runtimes.classifier import open_bundle_classifier
@@ -30,6 +31,7 @@ PARTING_DB: dict[Precision, float] = {"fp32": 60.0, "fp16": 40.0, "dynamic": 12.
 Progress = Callable[[str], None]
 # The indices (N,) of the true classes of the photos, and the labels; None if the classes are not known.
 Truth = tuple[IntArray, tuple[str, ...]] | None
+VerifyVerdict = Literal["passed", "failed", "nothing compared"]
 
 
 class Member(Protocol):
@@ -208,6 +210,31 @@ class MemberReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """What is demanded of pairs of members.
+
+    Args:
+        min_agreement: The least share of photos with the same top-1 class, 0 to 1.
+        max_difference: The greatest difference of one probability that is allowed, 0 to 1; None allows any.
+        only_float: Whether this is demanded only of pairs with a member in float (fp32), and not of two quantized
+            artifacts.
+
+    Raises:
+        UsageError: A threshold is not from 0 to 1.
+    """
+
+    min_agreement: float = 0.95
+    max_difference: float | None = None
+    only_float: bool = False
+
+    def __post_init__(self) -> None:
+        check_agreement(self.min_agreement)
+        if self.max_difference is not None and not 0 <= self.max_difference <= 1:
+            named = f"{parameter('max_difference')} {self.max_difference:g}"
+            raise UsageError(f"{named}: is not a difference of probabilities, which is from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class VerifyReport:
     """The comparison of all members with each other.
 
@@ -217,6 +244,9 @@ class VerifyReport:
         data: The source of the photos.
         members: What was found out about each member.
         pairs: The comparison of each pair of members.
+        demands: What was demanded of the pairs.
+        verdict: "passed" if pairs were judged and nothing failed, "failed" if anything did, and "nothing compared" if
+            there was no pair to judge and no artifact failed by itself.
         failures: The pairs that miss a threshold and the artifacts that do not run in int8 although they should, one
             sentence each.
     """
@@ -226,20 +256,9 @@ class VerifyReport:
     data: str
     members: tuple[MemberReport, ...]
     pairs: tuple[Pair, ...]
+    demands: Thresholds
+    verdict: VerifyVerdict
     failures: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """What is demanded of every pair of members.
-
-    Args:
-        min_agreement: The least share of photos with the same top-1 class, 0 to 1.
-        max_difference: The greatest difference of one probability that is allowed; None allows any.
-    """
-
-    min_agreement: float = 0.95
-    max_difference: float | None = None
 
 
 def verify(
@@ -257,7 +276,7 @@ def verify(
         photos: The pixels (H, W, C) uint8 of each photo.
         data: The source of the photos.
         truth: The indices (N,) of the true classes and the labels; None leaves the accuracy out.
-        thresholds: The thresholds that every pair has to keep.
+        thresholds: What is demanded of the pairs.
         progress: A function that is called with one line of text at the start of each stage.
     """
     rows, tensors = {}, {}
@@ -280,8 +299,23 @@ def verify(
         _pair(first, second, rows, tensors[first.name], tensors[second.name])
         for first, second in combinations(members, 2)
     )
-    failures = (*_disagreements(pairs, thresholds), *_misnamed(reports))
-    return VerifyReport(photos=len(photos), data=data, members=reports, pairs=pairs, failures=failures)
+    judged = _judged(pairs, members, thresholds)
+    failures = (*_disagreements(judged, thresholds), *_misnamed(reports))
+    return VerifyReport(
+        photos=len(photos),
+        data=data,
+        members=reports,
+        pairs=pairs,
+        demands=thresholds,
+        verdict="failed" if failures else "passed" if judged else "nothing compared",
+        failures=failures,
+    )
+
+
+def _judged(pairs: Sequence[Pair], members: Sequence[Member], thresholds: Thresholds) -> list[Pair]:
+    """Return the pairs of which something is demanded."""
+    floats = {member.name for member in members if member.precision == "fp32"}
+    return [pair for pair in pairs if not thresholds.only_float or {pair.first, pair.second} & floats]
 
 
 def _pair(
@@ -323,7 +357,7 @@ def snr_db(signal: FloatArray, other: FloatArray) -> float | None:
     return float(10 * np.log10(max(power, 1e-30) / noise)) if noise else None
 
 
-def _disagreements(pairs: tuple[Pair, ...], thresholds: Thresholds) -> list[str]:
+def _disagreements(pairs: Sequence[Pair], thresholds: Thresholds) -> list[str]:
     failures = []
     for pair in pairs:
         names = f"{pair.first} and {pair.second}"

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from xedge.device.board import Board
-from xedge.errors import UsageError
+from xedge.errors import InputError, UsageError, parameter
 from xedge.measuring.report import RunReport
 from xedge.measuring.rounds import Measured
 from xedge.metrics import Accuracy, Answers, Drop, drop_of_answers, mean95, wilson
+from xedge.quantization.gate import Budget, Verdict, verdict_by
 from xedge.types import DoubleArray, IntArray
 
 Judgement = Literal["better", "worse", "within noise"]
@@ -140,11 +141,13 @@ class Versus:
         accuracy: The difference in accuracy; None if one of the two runs was not scored.
         latency: The difference in latency; None if the two runs were on different boards, or if one was
             not timed.
+        verdict: The verdict on the budget; None without a budget.
     """
 
     name: str
     accuracy: AccuracyDifference | None
     latency: LatencyDifference | None
+    verdict: Verdict | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,39 +158,74 @@ class Comparison:
         schema: The kind of this document and its version.
         sides: All runs, in the order in which they were given.
         versus: The comparison of each run after the first with the first.
+        max_drop_points: The greatest drop of the top-1 accuracy against the first run that the budget allows, in
+            percentage points; None does not limit it.
+        min_agreement: The least agreement with the first run that the budget demands, 0 to 1; None demands none.
         notes: What limits the comparison, one sentence each.
     """
 
     schema: Literal["xedge.compare/2"] = "xedge.compare/2"
     sides: tuple[Side, ...]
     versus: tuple[Versus, ...]
+    max_drop_points: float | None
+    min_agreement: float | None
     notes: tuple[str, ...]
 
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdicts on the budget, of each run after the first."""
+        return tuple(one.verdict for one in self.versus if one.verdict is not None)
 
-def compare_runs(measured: Sequence[Measured | Scored], *, across: bool = False) -> Comparison:
+
+def compare_runs(
+    measured: Sequence[Measured | Scored], *, across: bool = False, budget: Budget | None = None
+) -> Comparison:
     """Compare every run with the first.
 
     Args:
         measured: Two or more runs, timed or scored alone.
         across: Whether to compare the latencies of runs on different boards.
+        budget: What a run may lose against the first; None judges nothing.
 
     Raises:
         UsageError: There are fewer than two runs.
+        InputError: A run lacks what the budget is judged by.
     """
+    budget = budget or Budget()
     if len(measured) < 2:
         raise UsageError("a comparison needs at least two runs; give JSON files of `xedge run`, or bundles")
     runs = [_run(one) for one in measured]
     names = names_of(runs)
     sides = tuple(_side(name, one) for name, one in zip(names, measured, strict=True))
-    versus = tuple(
-        Versus(
-            name=name,
-            accuracy=accuracy_difference(_run(other), runs[0]),
-            latency=_latency_difference(other, measured[0], across=across),
-        )
-        for name, other in zip(names[1:], measured[1:], strict=True)
+    versus = []
+    for name, other in zip(names[1:], measured[1:], strict=True):
+        accuracy = accuracy_difference(_run(other), runs[0])
+        latency = _latency_difference(other, measured[0], across=across)
+        verdict = _verdict(budget, accuracy, name, names[0]) if budget.demands else None
+        versus.append(Versus(name=name, accuracy=accuracy, latency=latency, verdict=verdict))
+    return Comparison(
+        sides=sides,
+        versus=tuple(versus),
+        max_drop_points=budget.max_drop_points,
+        min_agreement=budget.min_agreement,
+        notes=tuple(_notes(names, runs, across=across)),
     )
-    return Comparison(sides=sides, versus=versus, notes=tuple(_notes(names, runs, across=across)))
+
+
+def _verdict(budget: Budget, found: AccuracyDifference | None, name: str, first: str) -> Verdict:
+    if found is None:
+        demanded = "max_drop_points" if budget.max_drop_points is not None else "min_agreement"
+        raise InputError(
+            f"{name} and {first}: {parameter(demanded)} needs runs that were scored on labelled photos; give "
+            f"{parameter('data')} when they are made"
+        )
+    if budget.min_agreement is not None and found.agreement95 is None:
+        raise InputError(
+            f"{name} and {first}: {parameter('min_agreement')} needs the answers of both runs to the same photos; "
+            "score both on the same"
+        )
+    low, high = found.interval95
+    return verdict_by(budget, found.agreement95, (0.0 - high, 0.0 - low))
 
 
 def _run(one: Measured | Scored) -> Run:

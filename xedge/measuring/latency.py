@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import mean, median, quantiles
 
+from xedge.errors import UsageError, parameter
 from xedge.measuring.percentile import early_stopping_estimate, samples_needed
 
 Clock = Callable[[], int]
@@ -37,6 +38,12 @@ class Schedule:
     runs: int | None = None
     duration_s: float | None = None
     rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.runs is not None and self.duration_s is not None:
+            raise UsageError(
+                f"{parameter('runs')} and {parameter('duration_s')} both say when to stop; give one of them"
+            )
 
     def done(self, samples: int, elapsed_s: float) -> bool:
         """Return whether enough was measured.

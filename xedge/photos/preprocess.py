@@ -12,10 +12,13 @@ from PIL import Image
 from xedge.errors import UsageError, parameter
 from xedge.photos.decoding import open_photo, upright, with_eight_bits
 from xedge.photos.fitting import Filter, Resized, center_cut, resized
+from xedge.photos.keras_resizing import keras_cut, keras_resized
 from xedge.photos.stored import Photo
 from xedge.types import FloatArray, Int8Array, UInt8Array
-from xedge.vocabulary import Crop
+from xedge.vocabulary import Crop, Resize
 
+# The filters of Pillow, and Keras' way without antialiasing.
+Resizing = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming", "keras"]
 Colour = Literal["RGB", "BGR", "L"]
 # Networks take photos of a few hundred pixels.
 LARGEST_SIDE = 1 << 14
@@ -35,7 +38,9 @@ class Preprocessing:
             ``resized`` (torchvision's Resize and CenterCrop, timm's crop_mode center), ``squash`` stretches the photo
             to it, and ``border`` keeps the aspect ratio and fits the photo into it. What the centre has beyond the
             photo is filled.
-        resize: The filter of Pillow with which the photo is resized, always with antialiasing.
+        resize: The filter of Pillow with which the photo is resized, always with antialiasing; or ``keras``, which is
+            bilinear without antialiasing, as Keras' image_dataset_from_directory resizes, with values rounded to whole
+            pixels. The crop ``center`` then is its crop_to_aspect_ratio.
         resized: The height and width that the photo is resized to before its centre is cut; None for ``none`` and
             ``center``.
         fill: The value 0 to 255 of each channel around a photo with the crop ``border``; None for the others, which
@@ -49,7 +54,7 @@ class Preprocessing:
     width: int
     colour: Colour = "RGB"
     crop: Crop | Resized = "none"
-    resize: Filter = "bilinear"
+    resize: Resizing = "bilinear"
     scale: tuple[float, ...] = (1 / 127.5,)
     offset: tuple[float, ...] = (-1.0,)
     exif: bool = False
@@ -64,6 +69,8 @@ class Preprocessing:
             raise ValueError(f"photos of {self.height}x{self.width} pixels; a side has 1 to {LARGEST_SIDE}")
         if (self.resized is not None) != (self.crop in get_args(Resized)):
             raise ValueError(f"resized is {self.resized}, which does not go with the crop {self.crop}")
+        if self.resized is not None and self.resize == "keras":
+            raise ValueError(f"resize is keras, which does not go with the crop {self.crop}")
         if self.resized is not None and not all(1 <= side <= LARGEST_SIDE for side in self.resized):
             raise ValueError(f"resized is {self.resized}; a side has 1 to {LARGEST_SIDE}")
         if (self.fill is not None) != (self.crop == "border"):
@@ -94,7 +101,8 @@ class Preprocessing:
         """How a photo is brought to the shape of the input, in words."""
         size, turned = f"{self.height}x{self.width}", "turned by EXIF, " if self.exif else ""
         if self.resized is None:
-            return f"{turned}{self.resize} to {size}, crop {self.crop}"
+            way = "bilinear without antialiasing (keras)" if self.resize == "keras" else self.resize
+            return f"{turned}{way} to {size}, crop {self.crop}"
         high, wide = self.resized
         covered = "the short side to" if high == wide else "to cover"
         ways = {"short": covered, "squash": "stretched to", "border": "to fit into"}
@@ -115,17 +123,24 @@ class Preprocessing:
         if self.exif:
             image = upright(image)
         image = with_eight_bits(image, "L" if self.colour == "L" else "RGB")
-        image = self._fitted(image)
-        pixels = np.asarray(image, np.uint8).reshape(self.height, self.width, self.channels)
+        pixels = self._as_keras(image) if self.resize == "keras" else np.asarray(self._fitted(image), np.uint8)
+        pixels = pixels.reshape(self.height, self.width, self.channels)
         return pixels[:, :, ::-1] if self.colour == "BGR" else pixels
 
+    def _as_keras(self, image: Image.Image) -> UInt8Array:
+        pixels: UInt8Array = np.asarray(image, np.uint8).reshape(image.height, image.width, self.channels)
+        if self.crop == "center":
+            pixels = keras_cut(pixels, self.height, self.width)
+        return keras_resized(pixels, self.height, self.width)
+
     def _fitted(self, image: Image.Image) -> Image.Image:
+        by = cast("Filter", self.resize)  # keras is done elsewhere
         if self.resized is not None:
             how = cast("Resized", self.crop)  # as __post_init__ checks
-            image = resized(image, self.resized, how, self.resize)
+            image = resized(image, self.resized, how, by)
             return center_cut(image, self.height, self.width, self.fill or (0,) * self.channels)
         box = _center_box(image.size, self.width / self.height) if self.crop == "center" else None
-        return image.resize((self.width, self.height), Image.Resampling[self.resize.upper()], box=box)
+        return image.resize((self.width, self.height), Image.Resampling[by.upper()], box=box)
 
     def scaled(self, pixels: UInt8Array) -> FloatArray:
         """Return pixel * scale + offset as (..., height, width, channels) float32.
@@ -188,7 +203,14 @@ SCHEMES: dict[str, dict[str, object]] = {
 
 
 def scheme(
-    name: str, height: int, width: int, channels: int, crop: Crop = "none", *, exif: bool = False
+    name: str,
+    height: int,
+    width: int,
+    channels: int,
+    crop: Crop = "none",
+    *,
+    exif: bool = False,
+    resize: Resize = "pillow",
 ) -> Preprocessing:
     """Return the preprocessing of a named scheme.
 
@@ -199,6 +221,7 @@ def scheme(
         channels: The number of channels of the input, 1 or 3.
         crop: The cropping of the photo, as for ``Preprocessing``.
         exif: Whether photos are turned as their EXIF orientation says.
+        resize: ``pillow`` resizes with antialiasing, and ``keras`` without, as for ``Preprocessing``.
 
     Raises:
         UsageError: The scheme does not fit the number of channels.
@@ -210,4 +233,5 @@ def scheme(
                 f"{parameter('preprocess')} {name} is for 3 channels, but the model takes 1; use tf, unit or raw"
             )
         values["colour"] = "L"
+    values["resize"] = "keras" if resize == "keras" else "bilinear"
     return Preprocessing(height=height, width=width, crop=crop, exif=exif, **values)  # type: ignore[arg-type]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
+from math import floor
 from typing import Generic, Literal, TypeVar
 
-from xedge.metrics import Agreement, Drop, agreement, drop
+from xedge.errors import UsageError, parameter
+from xedge.metrics import Z_95, Agreement, Drop, agreement, drop, paired_interval, wilson
 from xedge.types import FloatArray, IntArray
 
 Verdict = Literal["met", "not met", "too few photos to decide"]
@@ -22,16 +25,39 @@ class Budget:
         min_agreement: The least share of photos with the same top-1 class as in the float model, 0 to 1; None demands
             none.
         time_s: The time in seconds after which no further attempt is begun; None does not limit it.
+
+    Raises:
+        UsageError: A limit is out of its range.
     """
 
     max_drop_points: float | None = None
     min_agreement: float | None = None
     time_s: float | None = None
 
+    def __post_init__(self) -> None:
+        check_agreement(self.min_agreement)
+        if self.max_drop_points is not None and not 0 <= self.max_drop_points <= 100:
+            named = f"{parameter('max_drop_points')} {self.max_drop_points:g}"
+            raise UsageError(f"{named}: is not a number of percentage points from 0 to 100")
+
     @property
     def demands(self) -> bool:
         """Whether the budget demands anything of the accuracy."""
         return self.max_drop_points is not None or self.min_agreement is not None
+
+
+def check_agreement(share: float | None) -> None:
+    """Refuse a demanded agreement that is no share, such as a percentage.
+
+    Args:
+        share: The least share of photos with the same top-1 class, 0 to 1; None demands none.
+
+    Raises:
+        UsageError: It is not from 0 to 1.
+    """
+    if share is not None and not 0 <= share <= 1:
+        meant = f"; did you mean {share / 100:g}?" if 1 < share <= 100 else ""
+        raise UsageError(f"{parameter('min_agreement')} {share:g}: is a share of the photos, from 0 to 1{meant}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +98,69 @@ def judged_by(budget: Budget, same: Agreement, lost: Drop | None) -> Outcome:
         same: The agreement with the reference.
         lost: The drop of the top-1 accuracy, which a limit on the drop needs; None without labels.
     """
-    holds, verdicts = [], []
-    if budget.min_agreement is not None:
-        low, high = same.interval95
-        holds.append(same.agreement >= budget.min_agreement)
-        verdicts.append(_verdict(sure=low >= budget.min_agreement, out=high < budget.min_agreement))
+    holds = budget.min_agreement is None or same.agreement >= budget.min_agreement
     if budget.max_drop_points is not None:
         assert lost is not None, "a drop needs labels"
-        low, high = lost.interval95
-        holds.append(lost.points <= budget.max_drop_points)
+        holds = holds and lost.points <= budget.max_drop_points
+    verdict = verdict_by(budget, same.interval95, None if lost is None else lost.interval95)
+    return Outcome(agreement=same, drop=lost, holds=holds, verdict=verdict)
+
+
+def verdict_by(budget: Budget, agreement95: tuple[float, float] | None, drop95: tuple[float, float] | None) -> Verdict:
+    """Return the verdict on intervals by a budget.
+
+    Args:
+        budget: The budget.
+        agreement95: The 95 % interval of the agreement, 0 to 1, which a demanded agreement needs.
+        drop95: The 95 % interval of the drop in percentage points, which a limit on the drop needs.
+    """
+    verdicts = []
+    if budget.min_agreement is not None:
+        assert agreement95 is not None, "an agreement needs the same photos"
+        low, high = agreement95
+        verdicts.append(_verdict(sure=low >= budget.min_agreement, out=high < budget.min_agreement))
+    if budget.max_drop_points is not None:
+        assert drop95 is not None, "a drop needs labels"
+        low, high = drop95
         verdicts.append(_verdict(sure=high <= budget.max_drop_points, out=low > budget.max_drop_points))
-    return Outcome(agreement=same, drop=lost, holds=all(holds), verdict=_worst(verdicts))
+    return _worst(verdicts)
+
+
+# Photos that a budget is judged on, unless the user says how many, and this many times those that would do if no photo
+# changed its class: so a few may.
+SELECTION_PHOTOS = 300
+SPARE = 3
+
+
+def least_photos(budget: Budget) -> int | None:
+    """Return on how many photos a budget is met if no photo changes its class, so that fewer can never show it.
+
+    Without a change, both intervals reach as far as z² / (N + z²) from 100 % agreement or from no drop.
+
+    Args:
+        budget: The budget.
+
+    Returns:
+        The number of photos, 1 without demands; None if no number does, as for an agreement of 100 %.
+    """
+    allowed = [1.0 - budget.min_agreement] if budget.min_agreement is not None else []
+    allowed += [budget.max_drop_points / 100] if budget.max_drop_points is not None else []
+    least = min(allowed, default=1.0)
+    if least <= 0:
+        return None
+    about = max(1, floor(Z_95**2 * (1 - least) / least))
+    return next(photos for photos in count(about) if _unchanged(budget, photos) == "met")
+
+
+def _unchanged(budget: Budget, photos: int) -> Verdict:
+    """Return the verdict on photos of which none changes its class."""
+    low, high = paired_interval(0, 0, photos)
+    return verdict_by(budget, wilson(photos, photos), (100 * low, 100 * high))
+
+
+def selection_photos(budget: Budget) -> int:
+    """Return on how many photos a budget is judged, where there are as many and the user does not say."""
+    return max(SELECTION_PHOTOS, SPARE * (least_photos(budget) or 0))
 
 
 def _verdict(*, sure: bool, out: bool) -> Verdict:

@@ -113,8 +113,9 @@ class _Pile:
             case AnalyzeReport():
                 self.analyses.append(document)
             case _:
+                kind = getattr(document, "schema", type(document).__name__)
                 raise InputError(
-                    f"a report shows what run, evaluate, benchmark, verify and analyze write, but not {document.schema}"
+                    f"a report shows what run, evaluate, benchmark, verify and analyze write, but not {kind}"
                 )
 
     def _rows(self, rows: Sequence[Row]) -> None:

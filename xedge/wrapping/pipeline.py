@@ -32,7 +32,7 @@ from xedge.conversion.stages import Stages
 from xedge.conversion.subject import GOLDEN_PHOTOS, golden_photos, labelled_photos, note_photos, note_shared_names
 from xedge.converters import Target, targets
 from xedge.device.board import usable_cores
-from xedge.errors import BundleError, InputError, UnsupportedError, parameter
+from xedge.errors import BundleError, InputError, UnsupportedError, UsageError, parameter
 from xedge.measuring.latency import in_turns
 from xedge.metrics import accuracy, agreement, confusion
 from xedge.photos.preprocess import Preprocessing
@@ -122,6 +122,8 @@ def _checked(artifact: Path, options: WrapOptions) -> tuple[Runtime, Target, Pat
         raise InputError(f"{options.labels}: there is no such file of labels")
     if options.data is not None:
         check_named(options.data)
+    elif options.truth is not None:
+        raise UsageError(f"{parameter('truth')} is about the photos of {parameter('data')}; give them too")
     runtime = choose_runtime(artifact)
     runtime.load()
     target = next((one for one in targets() if one.suffix == artifact.suffix), None)

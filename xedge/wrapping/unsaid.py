@@ -32,6 +32,10 @@ SUM = 1e-3
 EIGHT_BITS = 1 / 250
 
 
+# What the options for the fitting of photos are where the user says nothing.
+_UNSAID = ("none", "pillow")
+
+
 def find_preprocessing(
     artifact: Path, ends: Ends, options: WrapOptions, reference: Bundle | None, stages: Stages
 ) -> Preprocessing:
@@ -64,9 +68,9 @@ def _preprocessing(
     height, width, channels = ends.photo
 
     def named(name: str) -> Preprocessing:
-        return scheme(name, height, width, channels, options.crop, exif=options.exif)
+        return scheme(name, height, width, channels, options.crop, exif=options.exif, resize=options.resize)
 
-    config = read_data_config(options.preprocess, options.crop)
+    config = read_data_config(options.preprocess, options.crop, options.resize)
     if config is not None:
         assert options.preprocess is not None
         prepared = applied(config, options.preprocess, ends.photo, exif=options.exif)
@@ -78,9 +82,7 @@ def _preprocessing(
     if ends.source.normalization is not None:
         return _normalized(artifact, named("raw"), *ends.source.normalization), "by the metadata in the file"
     if reference is not None and reference.manifest.input.dtype == "float32":
-        theirs = reference.manifest.preprocessing
-        crop = options.crop if options.crop != "none" else theirs.crop
-        return replace(theirs, crop=crop, exif=options.exif or theirs.exif), "as that of the reference"
+        return _as_reference(options, reference.manifest.preprocessing), "as that of the reference"
     name = _by_range(ends.input)
     if name is not None:
         low, high = _range(ends.input)
@@ -89,6 +91,21 @@ def _preprocessing(
         f"{artifact}: nothing in this file tells how photos were scaled in training; say it with "
         f"{parameter('preprocess')}"
     )
+
+
+def _as_reference(options: WrapOptions, theirs: Preprocessing) -> Preprocessing:
+    """Return the reference's preprocessing with what the user says besides.
+
+    Raises:
+        UsageError: The reference resizes photos before it cuts their centre, and the user says otherwise.
+    """
+    asked = {name: getattr(options, name) for name in ("crop", "resize") if getattr(options, name) not in _UNSAID}
+    for name, value in asked.items():
+        if theirs.resized is not None:
+            raise UsageError(
+                f"{parameter(name)} {value}: the reference has {theirs.fitting}; leave {parameter(name)} out"
+            )
+    return replace(theirs, exif=options.exif or theirs.exif, **asked)
 
 
 def _normalized(

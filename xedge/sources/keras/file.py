@@ -13,10 +13,10 @@ from typing import Any
 
 from xedge.errors import (
     InputError,
-    MissingRuntimeError,
     UnsuitableModelError,
     UnsupportedError,
     XedgeError,
+    host_needed,
     parameter,
 )
 from xedge.graph.fold import simplify
@@ -111,7 +111,7 @@ def read_built_in(name: str, size: tuple[int, int] | None = None) -> Graph:
 def use_light_backend() -> None:
     """Let Keras load files with OpenVINO, which imports in a fifth of TensorFlow's time, unless the user chose."""
     if find_spec("keras") is None:
-        raise MissingRuntimeError("keras is not installed; the host side needs it: pip install 'xedge[host]'")
+        raise host_needed("keras")
     if find_spec("openvino") is not None:
         os.environ.setdefault("KERAS_BACKEND", "openvino")
 
