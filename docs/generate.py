@@ -46,6 +46,7 @@ TITLES = {
     "evaluate-plan": "A plan of an evaluation",
     "reproduce": "A reproduction",
     "benchmark": "A benchmark",
+    "check": "A check of budgets",
     "compare": "A comparison",
     "cost": "A network's cost",
     "doctor": "An examination",
@@ -241,7 +242,8 @@ def documents() -> str:
 field changes its meaning or goes. `null` is unknown or not measured, never zero. Unknown fields are refused. The JSON
 Schemas lie beside this page in [`docs/schemas`](../schemas/run.json). `xedge convert --json` and `xedge wrap --json`
 write a list with `path`, `artifact_bytes` and `manifest` of each bundle, `xedge predict --json` one with `photo` and
-`classes` of each photo."""
+`classes` of each photo, and `xedge hashes --json` one with `path` and `error` of each bundle. `xedge init --json`
+writes `path` and `text` of the file."""
     parts = [NOTE, "# Manifest and JSON documents", words]
     tags = {name_of(tag): tag for tag in KINDS}
     told: set[Any] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -76,20 +76,27 @@ def judged_by(budget: Budget, same: Agreement, lost: Drop | None) -> Outcome:
     if budget.min_agreement is not None:
         low, high = same.interval95
         holds.append(same.agreement >= budget.min_agreement)
-        verdicts.append(_verdict(sure=low >= budget.min_agreement, out=high < budget.min_agreement))
+        verdicts.append(decided(sure=low >= budget.min_agreement, out=high < budget.min_agreement))
     if budget.max_drop_points is not None:
         assert lost is not None, "a drop needs labels"
         low, high = lost.interval95
         holds.append(lost.points <= budget.max_drop_points)
-        verdicts.append(_verdict(sure=high <= budget.max_drop_points, out=low > budget.max_drop_points))
-    return Outcome(agreement=same, drop=lost, holds=all(holds), verdict=_worst(verdicts))
+        verdicts.append(decided(sure=high <= budget.max_drop_points, out=low > budget.max_drop_points))
+    return Outcome(agreement=same, drop=lost, holds=all(holds), verdict=worst(verdicts))
 
 
-def _verdict(*, sure: bool, out: bool) -> Verdict:
+def decided(*, sure: bool, out: bool) -> Verdict:
+    """Return the verdict on a limit.
+
+    Args:
+        sure: Whether the whole 95 % interval is within the limit.
+        out: Whether the whole interval is outside it.
+    """
     return "met" if sure else "not met" if out else "too few photos to decide"
 
 
-def _worst(verdicts: list[Verdict]) -> Verdict:
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the worst of several verdicts; without any, nothing was demanded."""
     order: tuple[Verdict, ...] = ("not met", "too few photos to decide", "met")
     return min(verdicts, key=order.index, default="met")
 
