@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -387,6 +388,30 @@ def test_a_baseline_that_fits_no_bundle_is_refused(bundles: Path, released: Path
         find_baselines(tmp_path, ["tflite int8"])
 
 
+def test_no_bundle_replaces_the_baseline_that_it_is_compared_with(here: Command, bundles: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    shutil.copytree(bundles / "tflite_fp32", tmp_path / "out" / "tflite_fp32")
+    before = (tmp_path / "out" / "tflite_fp32" / "manifest.json").read_bytes()
+    file = written(tmp_path, 'baseline = "out"\n' + FLOAT + "[budget]\nmax_latency_ratio = 1.5\n")
+    done = here("check", file, "--output", tmp_path / "out")
+    assert done.returncode == 3
+    assert "is the baseline, which the new bundle would replace; choose another --output" in done.stderr
+    assert (tmp_path / "out" / "tflite_fp32" / "manifest.json").read_bytes() == before
+
+
+def test_a_file_with_the_classes_serves_the_page_too(here: Command, few_photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "flat").mkdir()
+    rows = ["file,label"]
+    for photo in sorted(few_photos.rglob("*.jpg")):
+        shutil.copy(photo, tmp_path / "flat" / photo.name)
+        rows.append(f"{photo.name},{photo.parent.name}")
+    (tmp_path / "truth.csv").write_text("\n".join(rows) + "\n")
+    text = 'data = "flat"\ntruth = "truth.csv"\n' + FLOAT + "[budget]\nmin_agreement_percent = 80\n"
+    done = here("check", written(tmp_path, text), "--report", tmp_path / "r.html", "--quiet")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tflite_fp32" in (tmp_path / "r.html").read_text()
+
+
 def test_python_keeps_bundles_only_where_it_is_told_to(tmp_path: Path) -> None:
     lines: list[str] = []
     found = xedge.check(written(tmp_path, PASSING), report=lines.append)
@@ -424,7 +449,7 @@ def test_init_says_what_it_cannot_find_out(here: Command, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     text = file.read_text()
     assert tomllib.loads(text)["model"] == "../tiny.keras"
-    assert "# It takes photos of 16x16x3, and has 3 classes" in text
+    assert "# It takes photos of 16x16x3, has 3 classes" in text
     assert "# How photos are prepared: assumed, for nothing in the model tells" in text
     assert '# labels = "..."  # The names of the classes could not be found out' in text
     assert "# Labelled photos were not named, so that these cannot be judged:" in text

@@ -48,7 +48,9 @@ def draft(options: ConvertOptions, file: Path) -> str:
         request.check()
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
         subject = read_subject(request, scratch, Stages(report=options.report, progress=options.progress))
-        return "\n".join([*_top(subject, file), "", *_convert(request, subject, file), "", *_budget(subject)]) + "\n"
+        lines = [*_top(subject, file), "", *_convert(request, subject, file), "", *_budget(subject)]
+        # What a model says of itself stands in comments, which end with their line.
+        return "".join(f"{one_line(line)}\n" for line in lines)
 
 
 def _top(subject: Subject, file: Path) -> Iterator[str]:
@@ -62,7 +64,8 @@ def _top(subject: Subject, file: Path) -> Iterator[str]:
     else:
         yield _key("model", _model(request, file))
     size = f", {reference.size_reason}" if reference.size_reason else ""
-    yield f"# It takes photos of {shape}{size}, and has {reference.classes} classes and {reference.parameters} weights."
+    weights = f"{reference.parameters / 1e6:.2f} M weights"
+    yield f"# It takes photos of {shape}{size}, has {reference.classes} classes, {weights}."
     for name in PATHS:
         yield from _place(name, subject, file)
     yield ""
@@ -154,8 +157,8 @@ def _budget(subject: Subject) -> Iterator[str]:
 def _accuracy(photos: int) -> Iterator[str]:
     drop, agreement = provable_drop(photos), provable_agreement(photos)
     yield "# The points of top-1 accuracy that a bundle may lose against the model in float. Its whole 95 %"
-    yield f"# interval has to lie within; {photos} photos can show {drop:g} if {100 * MADE_WRONG:g} % become wrong"
-    yield "# and as many right."
+    yield f"# interval has to lie within; {photos} photos can show {drop:g} if {100 * MADE_WRONG:g} % become wrong and"
+    yield "# as many right."
     yield f"max_drop_points = {drop}"
     yield f"# The photos, in percent, whose first class has to stay that of the model in float; {photos} photos can"
     yield f"# show {agreement} if {100 * CHANGED:g} % change."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from xedge.conversion.options import ConvertOptions
 from xedge.conversion.pipeline import Converted, bundle_name, convert
 from xedge.conversion.request import forms
 from xedge.converters import Form, find_target
-from xedge.errors import XedgeError
+from xedge.errors import InputError, XedgeError, parameter
 from xedge.measuring.rounds import Measured, Plan, measure_in_rounds
 from xedge.sources.finding import find_source
 from xedge.types import FloatArray, IntArray
@@ -43,6 +43,7 @@ def check(config: CheckConfig, folder: Path, *, kept: bool, report: Report, prog
     """
     work = _Work(config=config, folder=folder, report=report, progress=progress)
     baselines = {} if config.baseline is None else find_baselines(config.baseline, work.names)
+    work.check_apart(baselines)
     made = work.convert()
     against = _compared(config, made, baselines, work)
     bundles = tuple(work.checked(name, made.get(name), against.get(name), kept=kept) for name in work.names)
@@ -105,6 +106,19 @@ class _Work:
         """Return an error's message with the names that options have in the file."""
         return error.worded(lambda name: name if name in self.config.places else f"convert.{name}")
 
+    def check_apart(self, baselines: Mapping[str, Path]) -> None:
+        """Refuse to write a bundle over the baseline, with which it would then be compared.
+
+        Raises:
+            InputError: A bundle has the place of its baseline.
+        """
+        places = {(self.folder / bundle_name(*form)).resolve() for form in self.forms.values()}
+        for path in baselines.values():
+            if path.resolve() in places:
+                raise InputError(
+                    f"{path}: is the baseline, which the new bundle would replace; choose another {parameter('output')}"
+                )
+
     def convert(self) -> dict[str, Converted]:
         """Make the bundles and return those that could be made, by the names of their artifacts."""
         names, folder = self.names, self.folder
@@ -166,7 +180,9 @@ def _compared(
             continue
         before, after = found[path], found[made[name].path]
         if isinstance(before, XedgeError):
-            raise type(before)(f"{config.file}: baseline: {before}")
+            error = XedgeError(f"{config.file}: baseline: {before}")
+            error.exit_code = before.exit_code
+            raise error
         against[name] = str(after) if isinstance(after, XedgeError) else against_of(path, before, after)
     return against
 

@@ -78,8 +78,9 @@ def _page(report: CheckReport, options: argparse.Namespace, console: Console) ->
 
     made = [Path(one.path) for one in report.bundles if one.path is not None and one.error is None]
     if made:
-        data = read_config(options.file).places.get("data")
-        report_bundles(made, options.page, data=None if data is None else Path(data), progress=console.progress)
+        places = read_config(options.file).places
+        photos = {name: Path(places[name]) for name in ("data", "truth") if name in places}
+        report_bundles(made, options.page, **photos, progress=console.progress)
         console.stage(f"report     {options.page}")
 
 
