@@ -20,6 +20,7 @@ from PIL import Image
 
 import xedge
 from tests.conftest import Command, Once
+from tests.test_onnx_library import attention
 from xedge.checking.badge import COLOURS, badge
 from xedge.checking.baseline import find_baselines
 from xedge.checking.config import read_config
@@ -376,6 +377,13 @@ max_size_mb = 9
     assert onnx["judged"][0]["verdict"] == "met"
 
 
+def test_what_convert_refuses_is_told_with_the_keys_of_the_file(here: Command, tmp_path: Path) -> None:
+    file = written(tmp_path, FLOAT + "[convert]\nranges = 'photo'\n[budget]\nmax_size_mb = 9\n")
+    done = here("check", file)
+    assert done.returncode == 2
+    assert done.stderr == f"xedge: error: {file}: convert.ranges is about int8; add int8 to precisions\n"
+
+
 def test_a_baseline_that_fits_no_bundle_is_refused(bundles: Path, released: Path, tmp_path: Path) -> None:
     assert find_baselines(released, ["onnx fp32", "tflite fp32"]) == {"onnx fp32": released / "onnx"}
     single = bundles / "tflite_int8"
@@ -451,10 +459,20 @@ def test_init_says_what_it_cannot_find_out(here: Command, tmp_path: Path) -> Non
     assert tomllib.loads(text)["model"] == "../tiny.keras"
     assert "# It takes photos of 16x16x3, has 3 classes" in text
     assert "# How photos are prepared: assumed, for nothing in the model tells" in text
+    assert '\n# preprocess = "tf"\n' in text
     assert '# labels = "..."  # The names of the classes could not be found out' in text
     assert "# Labelled photos were not named, so that these cannot be judged:" in text
     assert set(tomllib.loads(text)["budget"]) == {"int8"}
     assert read_config(file).model == str(file.parent / "../tiny.keras")
+
+
+def test_init_leaves_out_targets_that_do_not_take_the_model(here: Command, tmp_path: Path) -> None:
+    attention(tmp_path / "einsum.onnx")
+    done = here("init", tmp_path / "einsum.onnx", "--output", tmp_path / "xedge.toml")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "xedge.toml").read_text()
+    assert tomllib.loads(text)["targets"] == ["onnx", "openvino"]
+    assert "# Not tflite: tflite takes ONNX operators of the reference graph only" in text
 
 
 def test_init_takes_labels_and_their_order_from_the_class_folders(

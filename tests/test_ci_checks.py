@@ -196,6 +196,13 @@ def test_the_plugin_loads_nothing_for_those_who_do_not_use_it(tmp_path: Path) ->
     assert done.returncode == 0, done.stdout
 
 
+def test_judging_needs_none_of_the_packages_of_the_host() -> None:
+    packages = ["tensorflow", "keras", "onnx", "jinja2", "h5py"]
+    code = f"import sys, xedge.api.judge\nprint([name for name in {packages} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def run_hook(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the hook's entry as pre-commit does: in the root of the repository, without names of files."""
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())

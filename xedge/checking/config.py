@@ -98,6 +98,12 @@ class CheckConfig:
         return self.budget if own is None else dataclasses.replace(self.budget, **dict(own.given()))
 
 
+def key_of(option: str) -> str:
+    """Return what an option of ``convert`` is called in a file, for messages."""
+    known = {"target": "targets", "precision": "precisions", **{name: name for name in ("model", *PATHS)}}
+    return known.get(option, f"convert.{option}")
+
+
 def read_config(file: Path) -> CheckConfig:
     """Read the file of a check.
 

@@ -119,7 +119,9 @@ def _convert(request: Request, subject: Subject, file: Path) -> Iterator[str]:
     name, reason = chosen_scheme(request, subject.reference)
     yield "[convert]"
     yield f"# How photos are prepared: {reason}."
-    yield _key("preprocess", _scheme(name, file))
+    # What is only assumed stays open, so that convert tries other schemes as soon as there are photos to try them on.
+    tells = request.options.preprocess or request.source.scheme or subject.reference.scheme
+    yield ("" if tells or subject.photos is not None else "# ") + _key("preprocess", _scheme(name, file))
     for option in OPTIONS:
         value = getattr(request.options, option)
         if option != "preprocess" and value != ConvertOptions.__dataclass_fields__[option].default:

@@ -11,7 +11,7 @@ from typing import Any
 from xedge.bundle.manifest import Manifest
 from xedge.checking.baseline import find_baselines
 from xedge.checking.bundles import against_of, judge_against, judge_integers
-from xedge.checking.config import CheckConfig
+from xedge.checking.config import CheckConfig, key_of
 from xedge.checking.judging import Budgets, Closeness, Judged, closeness, judge_closeness, judged, worst
 from xedge.checking.report import Against, CheckedBundle, CheckReport
 from xedge.conversion.options import ConvertOptions
@@ -104,7 +104,7 @@ class _Work:
 
     def worded(self, error: XedgeError) -> str:
         """Return an error's message with the names that options have in the file."""
-        return error.worded(lambda name: name if name in self.config.places else f"convert.{name}")
+        return error.worded(key_of)
 
     def check_apart(self, baselines: Mapping[str, Path]) -> None:
         """Refuse to write a bundle over the baseline, with which it would then be compared.
