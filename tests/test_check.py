@@ -260,6 +260,16 @@ def test_what_cannot_be_written_takes_nothing_with_it() -> None:
     assert taken == [1, 2]
 
 
+def test_a_full_disk_takes_no_result_with_it(here: Command, tmp_path: Path) -> None:
+    file = written(tmp_path, FLOAT + "[budget]\nmax_size_mb = 7\n")
+    done = here("check", file, "--junit", "/dev/full", "--summary", tmp_path / "s.md", "--badge", tmp_path / "b.svg")
+    assert done.returncode == 7
+    assert "/dev/full: no space left" in done.stderr
+    assert "PASSED" in done.stdout
+    assert "✅ met" in (tmp_path / "s.md").read_text()
+    assert (tmp_path / "b.svg").is_file()
+
+
 PASSING = FLOAT + "[budget]\nmax_drop_points = 1.5\nmin_agreement_percent = 98\nmax_size_mb = 7\n"
 
 
@@ -300,6 +310,10 @@ def test_a_second_check_replaces_its_own_files_and_no_others(here: Command, pass
     (tmp_path / "mine.md").write_text("my notes\n")
     done = here("check", file, "--summary", tmp_path / "mine.md")
     assert done.returncode == 3
+    assert "xedge check did not write the file that is there" in done.stderr
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "check.json").write_text('{"mine": 1}')
+    done = here("check", file, "--output", tmp_path / "kept")
     assert "xedge check did not write the file that is there" in done.stderr
     done = here("check", file, "--summary", file)
     assert "this is also an input" in done.stderr
@@ -464,6 +478,10 @@ def test_init_says_what_it_cannot_find_out(here: Command, tmp_path: Path) -> Non
     assert "# Labelled photos were not named, so that these cannot be judged:" in text
     assert set(tomllib.loads(text)["budget"]) == {"int8"}
     assert read_config(file).model == str(file.parent / "../tiny.keras")
+    before = (tmp_path / "tiny.keras").read_bytes()
+    done = here("init", tmp_path / "tiny.keras", "--output", tmp_path / "tiny.keras", "--force")
+    assert "this is also an input, which would be lost" in done.stderr
+    assert (tmp_path / "tiny.keras").read_bytes() == before
 
 
 def test_init_leaves_out_targets_that_do_not_take_the_model(here: Command, tmp_path: Path) -> None:

@@ -70,6 +70,9 @@ def init(options: ConvertOptions, file: Pathlike = DEFAULT, *, force: bool = Fal
             f"{path}: is there already; name another file with {parameter('file')}, or replace it with "
             f"{parameter('force')}"
         )
+    for given in (options.model, options.weights, options.truth, options.labels, options.data, options.calibration):
+        if isinstance(given, str | Path) and path.exists() and Path(given).exists() and path.samefile(given):
+            raise InputError(f"{path}: this is also an input, which would be lost; name another {parameter('file')}")
     check_file_writable(path)
     write_file(path, draft(options, path).encode())
     return path

@@ -19,12 +19,12 @@ from xedge.checking.junit import junit
 from xedge.checking.report import CheckedBundle, CheckReport
 from xedge.checking.summary import summary
 from xedge.cli.console import Console, megabytes, percent, table
+from xedge.cli.outputs import RESULTS
 from xedge.codec import to_json
 from xedge.errors import UNDECIDED, CheckError, XedgeError
 from xedge.files import write_file
 
 CODES: dict[Verdict, int] = {"met": 0, "not met": CheckError.exit_code, "undecided": UNDECIDED, "skipped": UNDECIDED}
-RESULTS = "check.json"
 
 
 def main(options: argparse.Namespace) -> int:

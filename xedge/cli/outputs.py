@@ -22,6 +22,8 @@ MARKS = {
     "summary": b"<!-- xedge check -->",
     "badge": b'data-made-by="xedge check"',
 }
+# The document that `check` keeps beside the bundles.
+RESULTS = "check.json"
 # The names under which the command line's parsers keep what is read.
 INPUTS = (
     *("model", "weights", "data", "truth", "calibration", "selection", "labels", "wheels", "against", "fleet"),
@@ -59,6 +61,8 @@ def _outputs(options: argparse.Namespace) -> Iterator[tuple[str, Path, Any]]:
     document = getattr(options, "json", None)
     if document not in (None, "-"):
         yield "--json", Path(document), lambda path: _is_document(path, options.command)
+    if options.command == "check" and options.output is not None:
+        yield "--output", options.output / RESULTS, partial(_is_document, command="check")
     for name, mark in MARKS.items():
         if getattr(options, name, None) is not None:
             yield f"--{name}", getattr(options, name), partial(_begins_with, mark)
