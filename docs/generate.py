@@ -48,6 +48,7 @@ TITLES = {
     "evaluate-plan": "A plan of an evaluation",
     "reproduce": "A reproduction",
     "benchmark": "A benchmark",
+    "check": "A check of budgets",
     "compare": "A comparison",
     "cost": "A network's cost",
     "doctor": "An examination",
@@ -249,7 +250,9 @@ def documents() -> str:
 field changes its meaning or goes. `null` is unknown or not measured, never zero. Unknown fields are refused. The JSON
 Schemas lie in [`docs/schemas`](../schemas/run.json) and in the installed package
 (`importlib.resources.files("xedge") / "schemas"`); `$id` has the version of the document. `xedge convert --json` and
-`xedge wrap --json` write a list with a document of each bundle, `xedge predict --json` one of each photo."""
+`xedge wrap --json` write a list with a document of each bundle, `xedge predict --json` one of each photo, and
+`xedge hashes --json` one with `path` and `error` of each bundle. `xedge init --json` writes `path` and `text` of the
+file."""
     parts = [NOTE, "# Manifest and JSON documents", words]
     tags = {name_of(tag): tag for tag in KINDS}
     told: set[Any] = set()

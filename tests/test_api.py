@@ -47,6 +47,9 @@ ONLY_COMMANDS = {
     "quiet",
     "verbose",
     "page",  # xedge.report
+    "junit",  # forms of what xedge.check returns
+    "summary",
+    "badge",
     "on",  # xedge.run_on
     "fleet",  # xedge.run_fleet
     "at_once",
@@ -62,7 +65,8 @@ FIELDS_OF_PLAN = {field.name for field in dataclasses.fields(Plan)}
 
 
 @pytest.mark.parametrize(
-    "command", ["convert", "wrap", "run", "verify", "analyze", "cost", "compare", "benchmark", "report", "reproduce"]
+    "command",
+    ["convert", "check", "wrap", "run", "verify", "analyze", "cost", "compare", "benchmark", "report", "reproduce"],
 )
 def test_what_the_command_line_can_python_can(command: str) -> None:
     options = {action.dest for action in commands_of(parser())[command]._actions} - ONLY_COMMANDS

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import Command
 from xedge.bundle.reading import open_bundle
 from xedge.bundle.writing import is_file_name
-from xedge.cli.outputs import INPUTS
+from xedge.cli.outputs import INPUTS, MARKS
 from xedge.cli.parser import commands_of, parsed, parser
 from xedge.errors import BundleError, InputError
 from xedge.files import NEW, OLD, new_folder, set_aside
@@ -192,7 +192,7 @@ def test_a_model_of_any_name_makes_a_bundle_that_opens(name: str, here: Command,
 
 
 # Paths that are neither read nor checked as outputs of the command line: folders of bundles, which converting checks.
-NOT_INPUTS = {"output", "page", "json"}
+NOT_INPUTS = {"output", "page", "json", *MARKS}
 
 
 def test_every_path_of_the_command_line_is_known_as_an_input_or_an_output() -> None:

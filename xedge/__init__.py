@@ -22,11 +22,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xedge.api.analyze import analyze, cost
     from xedge.api.benchmark import benchmark
+    from xedge.api.check import check
     from xedge.api.compare import compare
     from xedge.api.convert import convert
     from xedge.api.documents import save
     from xedge.api.evaluate import evaluate, evaluate_plan
     from xedge.api.explain import explain
+    from xedge.api.judge import judge
     from xedge.api.model import Model, Prediction, load
     from xedge.api.report import report
     from xedge.api.reproduce import reproduce
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from xedge.api.verify import verify
     from xedge.api.wrap import wrap
     from xedge.bundle.manifest import Manifest
+    from xedge.checking.report import CheckedBundle, CheckReport
     from xedge.conversion.pipeline import Converted
     from xedge.device.cooldown import Cooldown
     from xedge.errors import XedgeError
@@ -55,11 +58,13 @@ if TYPE_CHECKING:
 _MODULES = {
     "xedge.api.analyze": ("analyze", "cost"),
     "xedge.api.benchmark": ("benchmark",),
+    "xedge.api.check": ("check",),
     "xedge.api.compare": ("compare",),
     "xedge.api.convert": ("convert",),
     "xedge.api.evaluate": ("evaluate", "evaluate_plan"),
     "xedge.api.documents": ("save",),
     "xedge.api.explain": ("explain",),
+    "xedge.api.judge": ("judge",),
     "xedge.api.model": ("Model", "Prediction", "load"),
     "xedge.api.report": ("report",),
     "xedge.api.reproduce": ("reproduce",),
@@ -67,6 +72,7 @@ _MODULES = {
     "xedge.api.verify": ("verify",),
     "xedge.api.wrap": ("wrap",),
     "xedge.bundle.manifest": ("Manifest",),
+    "xedge.checking.report": ("CheckReport", "CheckedBundle"),
     "xedge.conversion.pipeline": ("Converted",),
     "xedge.device.cooldown": ("Cooldown",),
     "xedge.errors": ("XedgeError",),
@@ -90,6 +96,8 @@ _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
     "AnalyzeReport",
     "BenchmarkReport",
+    "CheckReport",
+    "CheckedBundle",
     "Comparison",
     "Converted",
     "Cooldown",
@@ -112,12 +120,14 @@ __all__ = [
     "__version__",
     "analyze",
     "benchmark",
+    "check",
     "compare",
     "convert",
     "cost",
     "evaluate",
     "evaluate_plan",
     "explain",
+    "judge",
     "load",
     "report",
     "reproduce",

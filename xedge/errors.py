@@ -123,7 +123,7 @@ EXIT_CODES: dict[int, str] = {
     MissingRuntimeError.exit_code: "a package that is needed is not installed",
     ResourceError.exit_code: "no space, no permission or no memory",
     CheckError.exit_code: "a check failed: outputs or bytes differ, a budget was not met, or doctor found a problem",
-    UNDECIDED: "a budget may be met, but there are too few photos to decide",
+    UNDECIDED: "a budget may be met, but there are too few photos, or turns of timing, to decide",
     ConnectionLostError.exit_code: "another machine cannot be reached, or the connection was lost",
     SOME_FAILED: "of several machines, some failed; the reports of the others are kept",
     INTERRUPTED: "interrupted",

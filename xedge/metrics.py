@@ -355,6 +355,14 @@ def mean95(values: Sequence[float]) -> tuple[float, float, float]:
     return middle, middle - half, middle + half
 
 
+def mean_share95(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean of shares, each 0 to 1, by ``mean95``; None for a single one."""
+    if len(values) < 2:
+        return None
+    _, low, high = mean95(values)
+    return max(0.0, low), min(1.0, high)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drop:
     """The top-1 accuracy that an artifact lost against the float reference on the same photos.

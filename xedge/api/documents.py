@@ -23,6 +23,7 @@ KINDS = {
     "xedge.analyze/1": ("xedge.inspection.analysis", "AnalyzeReport"),
     "xedge.reproduce/1": ("xedge.inspection.reproduction", "Reproduction"),
     "xedge.benchmark/2": ("xedge.measuring.recommendation", "BenchmarkReport"),
+    "xedge.check/1": ("xedge.checking.report", "CheckReport"),
     "xedge.compare/2": ("xedge.measuring.comparison", "Comparison"),
     "xedge.explain/1": ("xedge.explaining.explanation", "Explanation"),
     "xedge.cost/1": ("xedge.inspection.costing", "Cost"),

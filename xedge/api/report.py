@@ -53,6 +53,7 @@ def report_bundles(
     output: Path,
     *,
     data: Path | None = None,
+    truth: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Run bundles of one model in turns, compare them with each other, and make a page of it, as ``convert --report``.
@@ -61,17 +62,18 @@ def report_bundles(
         bundles: The bundles.
         output: The file to write the page to.
         data: Labelled photos; None takes the embedded model's own.
+        truth: A file with the classes of the photos; None if the photos have their own.
         progress: A function that is told what is being done.
 
     Raises:
         XedgeError: None of the bundles runs.
     """
-    measured = dict(zip(bundles, measure_in_rounds(bundles, Plan(data=data), progress), strict=True))
+    measured = dict(zip(bundles, measure_in_rounds(bundles, Plan(data=data, truth=truth), progress), strict=True))
     ran = {bundle: one.run for bundle, one in measured.items() if not isinstance(one, XedgeError)}
     failed = {bundle: error for bundle, error in measured.items() if isinstance(error, XedgeError)}
     if not ran:
         raise next(iter(failed.values()))
-    verification = verify(*ran, data=data, limit=VERIFIED_PHOTOS, progress=progress)
+    verification = verify(*ran, data=data, truth=truth, limit=VERIFIED_PHOTOS, progress=progress)
     found = gather([*ran.values(), verification], {bundle.name: str(error) for bundle, error in failed.items()})
     write_file(output, page(found, data).encode())
     return output

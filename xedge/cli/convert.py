@@ -26,7 +26,8 @@ def main(options: argparse.Namespace) -> int:
     if options.page is not None:
         from xedge.api.report import report_bundles  # noqa: PLC0415 - charts are imported for reports alone
 
-        report_bundles([one.path for one in made], options.page, data=options.data, progress=console.progress)
+        photos = {"data": options.data, "truth": options.truth}
+        report_bundles([one.path for one in made], options.page, **photos, progress=console.progress)
         console.stage(f"report     {options.page}")
     return _code(made)
 

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,28 @@ from xedge.files import check_file_writable
 # What stands near the beginning of every page that xedge writes.
 PAGE_MARK = b'<meta name="generator" content="xedge'
 BEGINNING = 4096
+# Options whose values are files to write, and what stands near the beginning of each such file.
+MARKS = {
+    "junit": b'<testsuites name="xedge check"',
+    "summary": b"<!-- xedge check -->",
+    "badge": b'data-made-by="xedge check"',
+}
+# The document that `check` keeps beside the bundles.
+RESULTS = "check.json"
 # The names under which the command line's parsers keep what is read.
 INPUTS = (
     *("model", "weights", "data", "truth", "calibration", "selection", "labels", "wheels", "against", "fleet"),
     *("artifact", "reference"),
-    *("bundle", "bundles", "photos", "things", "documents", "thing"),
+    *("file", "paths", "bundle", "bundles", "photos", "things", "documents", "thing"),
 )
 # Documents that are lists, by command, and the schema of each of their entries without its version.
-LISTS = {"convert": "xedge.bundle", "wrap": "xedge.bundle", "predict": "xedge.predict", "cost": "xedge.cost"}
+LISTS = {
+    "convert": "xedge.bundle",
+    "wrap": "xedge.bundle",
+    "predict": "xedge.predict",
+    "cost": "xedge.cost",
+    "hashes": "xedge.hashes",
+}
 
 
 def check_outputs(options: argparse.Namespace) -> None:
@@ -52,6 +67,11 @@ def _outputs(options: argparse.Namespace) -> Iterator[tuple[str, Path, Any]]:
     document = getattr(options, "json", None)
     if document not in (None, "-"):
         yield "--json", Path(document), lambda path: _is_document(path, options.command)
+    if options.command == "check" and options.output is not None:
+        yield "--output", options.output / RESULTS, partial(_is_document, command="check")
+    for name, mark in MARKS.items():
+        if getattr(options, name, None) is not None:
+            yield f"--{name}", getattr(options, name), partial(_begins_with, mark)
     if getattr(options, "page", None) is not None:
         yield "--report", options.page, _is_page
     if options.command == "report":
@@ -89,5 +109,10 @@ def _kind(data: Any) -> str:
 
 
 def _is_page(path: Path) -> bool:
+    return _begins_with(PAGE_MARK, path)
+
+
+def _begins_with(mark: bytes, path: Path) -> bool:
+    """Whether a mark stands near the beginning of a file."""
     with path.open("rb") as file:
-        return PAGE_MARK in file.read(BEGINNING)
+        return mark in file.read(BEGINNING)

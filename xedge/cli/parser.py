@@ -86,6 +86,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("-V", "--version", action="version", version=f"xedge {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_convert(commands)
+    _add_init(commands)
+    _add_check(commands)
     _add_wrap(commands)
     _add_run(commands)
     _add_explain(commands)
@@ -99,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     _add_benchmark(commands)
     _add_report(commands)
     _add_info(commands)
+    _add_hashes(commands)
     _add_doctor(commands)
     _add_deploy(commands)
     _add_completion(commands)
@@ -160,6 +163,65 @@ Commands = "argparse._SubParsersAction[_Parser]"
 def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("convert", help="make bundles of a model")  # type: ignore[attr-defined]
     add_options(p, ConvertOptions)
+    p.add_argument(
+        "--report",
+        dest="page",
+        type=Path,
+        metavar="FILE",
+        help="Afterwards run the bundles here and write a page about them, as xedge report does.",
+    )
+    _add_reporting(p)
+
+
+# What `init` is told of a model and its photos; the rest is for the file that it writes.
+INIT_OPTIONS = (
+    *("model", "weights", "preprocess", "crop", "exif", "size", "output_kind", "dequantize", "allow_code"),
+    *("calibration", "target", "precision", "data", "truth", "labels"),
+)
+CONFIG_FILE = "xedge.toml"
+
+
+def _add_init(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser(  # type: ignore[attr-defined]
+        "init", help="write a file for xedge check by asking a model and its photos"
+    )
+    add_options(p, ConvertOptions, INIT_OPTIONS, {"target": "all", "precision": "int8"})
+    p.add_argument(
+        "--output",
+        "-o",
+        dest="file",
+        type=Path,
+        default=Path(CONFIG_FILE),
+        metavar="FILE",
+        help=f"The file to write (default: {CONFIG_FILE}).",
+    )
+    _add_reporting(p)
+
+
+def _add_check(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser(  # type: ignore[attr-defined]
+        "check", help="judge a model's bundles by the budgets in a file, for continuous integration"
+    )
+    p.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        default=Path(CONFIG_FILE),
+        metavar="FILE",
+        help=f"The file with the model, the photos and the budgets, which xedge init begins (default: {CONFIG_FILE}).",
+    )
+    p.add_argument(
+        "--output",
+        "-o",
+        type=Path,
+        metavar="DIR",
+        help="The folder to keep the bundles in, and the results as check.json. Without it, they are not kept.",
+    )
+    p.add_argument("--junit", type=Path, metavar="FILE", help="Also write the results as JUnit XML.")
+    p.add_argument(
+        "--summary", type=Path, metavar="FILE", help="Also write the results in Markdown, for a pull request."
+    )
+    p.add_argument("--badge", type=Path, metavar="FILE", help="Also write a badge with the agreement, as SVG.")
     p.add_argument(
         "--report",
         dest="page",
@@ -480,6 +542,18 @@ def _add_info(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser("info", help="describe a model, an artifact or a bundle")  # type: ignore[attr-defined]
     p.add_argument("thing", metavar="MODEL|ARTIFACT|BUNDLE", help="What to describe.")
     add_options(p, ModelOptions, ("weights", "size", "allow_code"))
+    _add_reporting(p)
+
+
+def _add_hashes(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("hashes", help="check the files of bundles against their hashes, without running them")  # type: ignore[attr-defined]
+    p.add_argument(
+        "paths",
+        type=Path,
+        nargs="*",
+        metavar="BUNDLE|DIR",
+        help="A bundle, or a folder that holds bundles at any depth (default: the current folder).",
+    )
     _add_reporting(p)
 
 

@@ -23,7 +23,7 @@ from xedge.vocabulary import BUILT_IN, COMPACT, SCHEME_FILES
 PHOTOS = ("calibration", "selection", "data")
 PLACES = ("model", "weights", "preprocess", *PHOTOS, "truth", "labels")
 # Options that the manifest says elsewhere, or that change no byte of a bundle.
-NOT_KEPT = ("target", "precision", "ranges", "board", "output", "zipped", "report", "progress", "failed")
+NOT_KEPT = ("target", "precision", "ranges", "board", "output", "zipped", "report", "progress", "failed", "scored")
 # Options without effect on artifacts of other precisions, with which they would be refused.
 ONLY_INT8 = ("io", "max_drop_points", "min_agreement", "time_budget_s", "selection", "selection_count")
 ONLY_HALF = ("arithmetic",)

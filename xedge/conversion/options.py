@@ -100,7 +100,14 @@ def again(
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 
+    from xedge.bundle.manifest import Manifest
+    from xedge.types import FloatArray, IntArray
+
+    # Told a bundle's manifest, the probabilities (N, classes) of its artifact and of the float reference for the
+    # labelled photos, and the indices (N,) of their true classes.
+    Scored = Callable[[Manifest, FloatArray, FloatArray, IntArray], None]
 else:
+    Scored = Callable[..., None]
 
     def dataclass_transform(**_):
         """Do nothing: what this tells type checkers, Python 3.10 has no name for."""
@@ -337,6 +344,12 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
     failed: Failed | None = option(
         "A function that is told the target, the precision and the error of what could not be made, so that the others "
         "still are; without it, the error is raised.",
+        default=None,
+        flag="",
+    )
+    scored: Scored | None = option(
+        "A function that is told the manifest of each bundle with accuracy, the probabilities (N, classes) of its "
+        "artifact and of the float model for the labelled photos, and the indices (N,) of their classes.",
         default=None,
         flag="",
     )

@@ -265,7 +265,10 @@ def _scored(
         )
         words.append(f"{manifest.precision} on {len(rows)} photos")
     _note_loss(calibrated, manifest, scored)
-    return replace(manifest, accuracy=scored), answered
+    manifest = replace(manifest, accuracy=scored)
+    if subject.request.options.scored is not None:
+        subject.request.options.scored(manifest, got, reference, truth)
+    return manifest, answered
 
 
 def _note_loss(calibrated: Calibrated, manifest: Manifest, scored: HostAccuracy) -> None:

@@ -160,17 +160,22 @@ def _fitted(request: Request, reference: Reference, crop: Crop, stages: Stages) 
             "input", f"{height}x{width}x{channels}{size}, preprocessing {options.preprocess}: {prepared.fitting}"
         )
         return prepared
-    if options.preprocess is not None:
-        name, reason = options.preprocess, "as asked"
-    elif request.source.scheme is not None:
-        name, reason = request.source.scheme, "as it was trained"
-    else:
-        name, reason = reference.scheme or (
-            "tf",
-            "assumed, for nothing in the model tells; name the scheme if it is another",
-        )
+    name, reason = chosen_scheme(request, reference)
     stages.tell("input", f"{height}x{width}x{channels}{size}, preprocessing {name}: {reason}")
     return scheme(name, height, width, channels, crop, exif=options.exif, resize=options.resize)
+
+
+def chosen_scheme(request: Request, reference: Reference) -> tuple[str, str]:
+    """Return the scheme or file of preprocessing that the user or the model names, or else the one that is assumed.
+
+    Returns:
+        Its name, and the reason in words.
+    """
+    if request.options.preprocess is not None:
+        return request.options.preprocess, "as asked"
+    if request.source.scheme is not None:
+        return request.source.scheme, "as it was trained"
+    return reference.scheme or ("tf", "assumed, for nothing in the model tells; name the scheme if it is another")
 
 
 def _labelled_photos(request: Request) -> PhotoSet | None:

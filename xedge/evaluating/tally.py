@@ -22,7 +22,7 @@ from xedge.metrics import (
     drop_of_answers,
     holm,
     mcnemar,
-    mean95,
+    mean_share95,
     wilson,
 )
 from xedge.photos.sets import digest_of
@@ -104,11 +104,7 @@ class Tally:
 
     def total_variation95(self) -> tuple[float, float] | None:
         """Return the 95 % interval of the mean total variation distance; None for a single photo."""
-        values = self.differences.total_variation.tolist()
-        if len(values) < 2:
-            return None
-        _, low, high = mean95(values)
-        return max(0.0, low), min(1.0, high)
+        return mean_share95(self.differences.total_variation.tolist())
 
     def drop(self, reference: Tally) -> Drop:
         """Return the drop of the top-1 accuracy against the reference."""

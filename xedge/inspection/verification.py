@@ -376,14 +376,19 @@ def _disagreements(pairs: Sequence[Pair], thresholds: Thresholds) -> list[str]:
 
 def _misnamed(members: tuple[MemberReport, ...]) -> list[str]:
     """Return a message for each artifact that was made as int8 but does not run in integers."""
-    return [
-        f"{member.name} is called int8, but only {100 * (member.audit.integer_share or 0):.0f} % of its convolutions "
-        f"and products run in integers on {member.audit.execution.runtime}"
-        for member in members
-        if member.precision == "int8"
-        and member.audit is not None
-        and member.audit.finding in ("float", "partly integer")
-    ]
+    found = [misnamed(member) for member in members]
+    return [words for words in found if words is not None]
+
+
+def misnamed(member: Member | MemberReport) -> str | None:
+    """Return a message if an artifact was made as int8 but does not run in integers; None otherwise."""
+    found = member.audit
+    if member.precision != "int8" or found is None or found.finding not in ("float", "partly integer"):
+        return None
+    return (
+        f"{member.name} is called int8, but only {100 * (found.integer_share or 0):.0f} % of its convolutions and "
+        f"products run in integers on {found.execution.runtime}"
+    )
 
 
 def same_model(bundles: list[Bundle]) -> None:

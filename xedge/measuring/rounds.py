@@ -31,6 +31,7 @@ class Plan:
         runs: The number of inferences that are timed in a turn.
         data: A folder of labelled photos, which are scored in the first turn; None takes the test photos of the
             embedded model if the bundle was made from it.
+        truth: A file with the classes of the photos; None if the photos have their own.
         limit: The greatest number of these photos that are scored; None scores all of them.
         threads: The number of threads for one inference; None takes the default of ``run``.
         runtime: The name of the runtime; None takes the default of ``run``.
@@ -40,6 +41,7 @@ class Plan:
     rounds: int = 5
     runs: int = 30
     data: Path | None = None
+    truth: Path | None = None
     limit: int | None = None
     threads: int | None = None
     runtime: str | None = None
@@ -58,7 +60,7 @@ class Plan:
             "--provider": self.provider,
         }
         if first:
-            given.update({"--data": self.data, "--limit": self.limit})
+            given.update({"--data": self.data, "--truth": self.truth, "--limit": self.limit})
         named = [word for name, value in given.items() if value is not None for word in (name, str(value))]
         return named if first else [*named, "--no-accuracy"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import floor
@@ -118,12 +118,12 @@ def verdict_by(budget: Budget, agreement95: tuple[float, float] | None, drop95: 
     if budget.min_agreement is not None:
         assert agreement95 is not None, "an agreement needs the same photos"
         low, high = agreement95
-        verdicts.append(_verdict(sure=low >= budget.min_agreement, out=high < budget.min_agreement))
+        verdicts.append(decided(sure=low >= budget.min_agreement, out=high < budget.min_agreement))
     if budget.max_drop_points is not None:
         assert drop95 is not None, "a drop needs labels"
         low, high = drop95
-        verdicts.append(_verdict(sure=high <= budget.max_drop_points, out=low > budget.max_drop_points))
-    return _worst(verdicts)
+        verdicts.append(decided(sure=high <= budget.max_drop_points, out=low > budget.max_drop_points))
+    return worst(verdicts)
 
 
 # Photos that a budget is judged on, unless the user says how many, and this many times those that would do if no photo
@@ -163,11 +163,18 @@ def selection_photos(budget: Budget) -> int:
     return max(SELECTION_PHOTOS, SPARE * (least_photos(budget) or 0))
 
 
-def _verdict(*, sure: bool, out: bool) -> Verdict:
+def decided(*, sure: bool, out: bool) -> Verdict:
+    """Return the verdict on a limit.
+
+    Args:
+        sure: Whether the whole 95 % interval is within the limit.
+        out: Whether the whole interval is outside it.
+    """
     return "met" if sure else "not met" if out else "too few photos to decide"
 
 
-def _worst(verdicts: list[Verdict]) -> Verdict:
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the worst of several verdicts; without any, nothing was demanded."""
     order: tuple[Verdict, ...] = ("not met", "too few photos to decide", "met")
     return min(verdicts, key=order.index, default="met")
 
