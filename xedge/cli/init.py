@@ -16,5 +16,6 @@ def main(options: argparse.Namespace) -> int:
     given = ConvertOptions(**chosen(options, ConvertOptions), report=console.stage, progress=console.progress)
     path = init(given, options.file, force=options.force)
     text = path.read_text(encoding="utf-8")
-    console.result({"path": str(path), "text": text}, f"\n{text}\n{path}: written; now run xedge check {path}")
+    document = {"schema": "xedge.init/1", "path": str(path), "text": text}
+    console.result(document, f"\n{text}\n{path}: written; now run xedge check {path}")
     return 0
