@@ -160,11 +160,16 @@ def not_known(what: str, value: str, known: Sequence[str]) -> str:
 
 
 def nearest(value: str, known: Sequence[str]) -> str | None:
-    """Return the name that was probably meant: one with most of the letters in the same order; None if none is near.
+    """Return the name that was probably meant; None if none is near.
+
+    It is the only one that begins with what was given, or one with most of the letters in the same order.
 
     Args:
         value: The name that was given.
         known: The names that there are.
     """
+    begun = [name for name in known if value and name.startswith(value)]
+    if len(begun) == 1:
+        return begun[0]
     close = difflib.get_close_matches(value, known, 1, 0.7)
     return close[0] if close else None
