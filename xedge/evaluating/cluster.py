@@ -59,7 +59,10 @@ def local(workers: int) -> Iterator[Client]:
                 silence_logs=logging.CRITICAL,
             )
         except (OSError, RuntimeError, TimeoutError) as error:
-            raise ResourceError(f"{workers} workers cannot be started ({brief(error)}); ask for fewer") from error
+            raise ResourceError(
+                f"{workers} workers cannot be started ({brief(error)}); ask for fewer, and in a program of your own call "
+                "it below `if __name__ == \"__main__\":`, because each worker reads the program again"
+            ) from error
         with cluster, Client(cluster, set_as_default=False) as client:
             yield client
 
