@@ -180,9 +180,7 @@ def _compared(
             continue
         before, after = found[path], found[made[name].path]
         if isinstance(before, XedgeError):
-            error = XedgeError(f"{config.file}: baseline: {before}")
-            error.exit_code = before.exit_code
-            raise error
+            raise type(before)(f"{config.file}: baseline: {before}")
         against[name] = str(after) if isinstance(after, XedgeError) else against_of(path, before, after)
     return against
 

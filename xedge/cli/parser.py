@@ -160,9 +160,7 @@ THREADS_HELP = "The number of threads for one inference (default: the number of 
 Commands = "argparse._SubParsersAction[_Parser]"
 
 
-def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
-    p = commands.add_parser("convert", help="make bundles of a model")  # type: ignore[attr-defined]
-    add_options(p, ConvertOptions)
+def _add_page(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--report",
         dest="page",
@@ -170,6 +168,12 @@ def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
         metavar="FILE",
         help="Afterwards run the bundles here and write a page about them, as xedge report does.",
     )
+
+
+def _add_convert(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("convert", help="make bundles of a model")  # type: ignore[attr-defined]
+    add_options(p, ConvertOptions)
+    _add_page(p)
     _add_reporting(p)
 
 
@@ -222,13 +226,7 @@ def _add_check(commands: Commands) -> None:  # type: ignore[valid-type]
         "--summary", type=Path, metavar="FILE", help="Also write the results in Markdown, for a pull request."
     )
     p.add_argument("--badge", type=Path, metavar="FILE", help="Also write a badge with the agreement, as SVG.")
-    p.add_argument(
-        "--report",
-        dest="page",
-        type=Path,
-        metavar="FILE",
-        help="Afterwards run the bundles here and write a page about them, as xedge report does.",
-    )
+    _add_page(p)
     _add_reporting(p)
 
 

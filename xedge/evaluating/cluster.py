@@ -60,8 +60,8 @@ def local(workers: int) -> Iterator[Client]:
             )
         except (OSError, RuntimeError, TimeoutError) as error:
             raise ResourceError(
-                f"{workers} workers cannot be started ({brief(error)}); ask for fewer, and in a program of your own call "
-                "it below `if __name__ == \"__main__\":`, because each worker reads the program again"
+                f"{workers} workers cannot be started ({brief(error)}); ask for fewer, and in a program of your own "
+                "call it below `if __name__ == '__main__':`, because each worker reads the program again"
             ) from error
         with cluster, Client(cluster, set_as_default=False) as client:
             yield client
