@@ -129,8 +129,8 @@ class FolderFiles(Sequence[Path]):
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
-        """Return a number that is the same for the same files."""
-        return hash((self._folder, self._names))
+        """Return the number that a tuple of the same paths has."""
+        return hash(tuple(self))
 
 
 @dataclass(frozen=True, kw_only=True)
