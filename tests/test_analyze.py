@@ -71,7 +71,11 @@ def test_analyze_of_tflite_takes_its_plan_and_its_times(here: Command, tmp_path:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["target"] == "tflite"
-    assert all(one["time"] > 0 for one in report["layers"])
+    # LiteRT's profiler counts whole microseconds, of which the smallest layers of this network take less than one.
+    large = [one for one in report["layers"] if one["multiply_accumulates"] >= 0.05]
+    assert len(large) >= 5
+    assert all(one["time"] > 0 for one in large)
+    assert all(one["time"] >= 0 for one in report["layers"])
     assert sum(one["time"] for one in report["layers"]) <= 1
     assert {"block2_sepconv1", "block4_sepconv2"} <= {one["layer"] for one in report["layers"]}
     refused = here("analyze", "--target", "all")
