@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Train a new head for your photos on a trained Xception, and take the result to a Raspberry Pi.
 
-    python examples/fine_tune_head.py PHOTOS OUT [--model xception.keras] [--on pi@raspberrypi.local]
+    python examples/fine_tune_head.py PHOTOS OUT [--model xception.keras] [--size 224x224] [--on pi@raspberrypi.local]
 
 PHOTOS contains train/ and test/, each with a folder for each class. The convolutions stay as they are; without --model
 they are those of the compact Xception that comes with xedge. The program trains a new last layer on the features that
 the convolutions compute for the training photos. It writes model.keras and an int8 TFLite bundle to OUT, and measures
-the accuracy on the test photos, on this machine and, with --on, on the other machine too.
+the accuracy on the test photos, on this machine and, with --on, on the other machine too. With --size, the network takes
+photos of another size than it was trained for: smaller photos cost less, and the new head makes up for some of what they
+lose.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ def main() -> int:
     parser.add_argument("photos", type=Path, help="a folder with train/ and test/, each with a folder for each class")
     parser.add_argument("out", type=Path, help="the folder for the model and the bundle")
     parser.add_argument("--model", type=Path, default=embedded.MODEL, help="a trained Xception with inputs in [-1, 1]")
+    parser.add_argument("--size", metavar="HxW", help="the height and width of the photos that the network is to take")
     parser.add_argument("--limit", type=int, help="train on only this number of photos, for a quick try")
     parser.add_argument("--on", metavar="USER@HOST", help="also run the bundle on this machine, over ssh")
     parser.add_argument("--on-limit", type=int, metavar="N", help="with --on, score only N of the test photos")
@@ -46,7 +49,10 @@ def main() -> int:
     train = read_folder(options.photos / "train")
     if options.limit is not None:
         train = train.sample(options.limit, seed=0)
-    model = with_new_head(keras.models.load_model(options.model, compile=False), train)
+    model = keras.models.load_model(options.model, compile=False)
+    if options.size is not None:
+        model = at_size(model, *map(int, options.size.split("x")))
+    model = with_new_head(model, train)
     options.out.mkdir(parents=True, exist_ok=True)
     model.save(options.out / "model.keras")
     (options.out / "labels.txt").write_text("\n".join(train.classes) + "\n")
@@ -85,6 +91,19 @@ def run_there(destination: str, bundle: Path, options: argparse.Namespace) -> No
     assert run.accuracy is not None
     print(f"on {destination}: {run.latency.p50_ms:.1f} ms, {run.verdict.word} {'; '.join(run.verdict.reasons)}")
     print(f"top-1 {100 * run.accuracy.top1:.2f} % of {run.accuracy.photos} photos")
+
+
+def at_size(model: Any, height: int, width: int) -> Any:
+    """Return a fully convolutional model with the same weights for photos of another size.
+
+    Args:
+        model: The trained model.
+        height: The height of the photos in pixels.
+        width: The width of the photos in pixels.
+    """
+    other = keras.models.clone_model(model, input_tensors=keras.Input((height, width, model.input_shape[-1])))
+    other.set_weights(model.get_weights())
+    return other
 
 
 def with_new_head(model: Any, train: PhotoSet) -> Any:

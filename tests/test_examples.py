@@ -82,6 +82,15 @@ def test_fine_tune_head(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_fine_tune_head_at_another_size(photos: Path, tmp_path: Path) -> None:
+    words = run_example("fine_tune_head.py", photos, "out", "--size", "96x80", cwd=tmp_path)
+    line = next(line for line in words.splitlines() if line.startswith("float "))
+    assert float(line.split()[1]) > 70
+    manifest = json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())
+    assert (manifest["preprocessing"]["height"], manifest["preprocessing"]["width"]) == (96, 80)
+
+
+@pytest.mark.slow
 def test_compare_convolutions(photos: Path, tmp_path: Path) -> None:
     options = ("--epochs", 1, "--seeds", 1, "--size", 71, "--width", 0.125, "--rounds", 3)
     two = ("separable, depthwise first", "ordinary convolutions")

@@ -81,6 +81,24 @@ def test_a_profile_comes_home(remote: Command, bundles: Path) -> None:
 
 
 @pytest.mark.installs
+def test_another_machine_explains_its_latency(remote: Command, bundles: Path) -> None:
+    """The causes are those of the machine there, told under the bundles' own names."""
+    named = (bundles / "tflite_int8", "--against", bundles / "tflite_fp32")
+    done = remote("explain", "--on", "pi", *named, "--threads", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["bundle"], found["against"]) == ("tflite_int8", "tflite_fp32")
+    assert found["execution"]["threads"] == 1
+    assert found["timed_ms"] > 0
+    assert sum(found[f"{role}_share"] for role in ("integer", "float", "conversion")) <= 1.001
+    assert found["ratio"] > 0
+    assert all(cause["cure"] and cause["reason"] for cause in found["causes"])
+    shown = remote("explain", "--on", "pi", named[0])
+    assert shown.returncode == 0, shown.stderr
+    assert "p50" in shown.stdout
+
+
+@pytest.mark.installs
 def test_deploy_says_what_the_doctor_says(remote: Command, bundles: Path) -> None:
     done = remote("deploy", "pi", bundles / "tflite_int8", "--json")
     assert done.returncode == 0, done.stderr

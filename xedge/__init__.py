@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from xedge.api.convert import convert
     from xedge.api.documents import save
     from xedge.api.evaluate import evaluate, evaluate_plan
-    from xedge.api.explain import explain
+    from xedge.api.explain import explain, explain_on
     from xedge.api.judge import judge
     from xedge.api.model import Model, Prediction, load
     from xedge.api.report import report
@@ -63,7 +63,7 @@ _MODULES = {
     "xedge.api.convert": ("convert",),
     "xedge.api.evaluate": ("evaluate", "evaluate_plan"),
     "xedge.api.documents": ("save",),
-    "xedge.api.explain": ("explain",),
+    "xedge.api.explain": ("explain", "explain_on"),
     "xedge.api.judge": ("judge",),
     "xedge.api.model": ("Model", "Prediction", "load"),
     "xedge.api.report": ("report",),
@@ -127,6 +127,7 @@ __all__ = [
     "evaluate",
     "evaluate_plan",
     "explain",
+    "explain_on",
     "judge",
     "load",
     "report",

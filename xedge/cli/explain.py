@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from xedge.api.explain import explain
+from xedge.api.explain import explain, explain_on
 from xedge.cli.console import Console, fields, percent
+from xedge.cli.options import refuse_idle
+from xedge.cli.parser import commands_of, parser
 from xedge.explaining.causes import Cause
 from xedge.explaining.explanation import Explanation
 
@@ -14,8 +16,20 @@ SHOWN = 3
 
 
 def main(options: argparse.Namespace) -> int:
-    """Explain the latency of a bundle on this machine."""
+    """Explain the latency of a bundle on this machine, or on another one."""
     console = Console(options.json, options.quiet)
+    if options.on is not None:
+        there = explain_on(
+            options.on,
+            options.bundle,
+            against=options.against,
+            wheels=options.wheels,
+            arguments=_arguments(options),
+            report=console.stage,
+        )
+        console.result(there, text(there))
+        return 0
+    refuse_idle(options, commands_of(parser())["explain"], ("wheels",), "on this machine: it is for others, with --on")
     found = explain(
         options.bundle,
         against=options.against,
@@ -26,6 +40,12 @@ def main(options: argparse.Namespace) -> int:
     )
     console.result(found, text(found))
     return 0
+
+
+def _arguments(options: argparse.Namespace) -> list[str]:
+    """What of the command line goes on to the other machine's."""
+    named = {"--threads": options.threads, "--runtime": options.runtime, "--provider": options.provider}
+    return [word for name, value in named.items() if value is not None for word in (name, str(value))]
 
 
 def text(found: Explanation) -> str:

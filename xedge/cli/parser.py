@@ -301,6 +301,10 @@ def _add_explain(commands: Commands) -> None:  # type: ignore[valid-type]
         "explain", help="say why a bundle is not faster here, and what would make it faster"
     )
     p.add_argument("bundle", type=Path, metavar="BUNDLE", help="The bundle: its folder or its zip.")
+    p.add_argument("--on", metavar="USER@HOST", help="Explain on another machine, over ssh, what takes the time there.")
+    p.add_argument(
+        "--wheels", type=Path, metavar="DIR", help="With --on: a folder of wheels, for a machine without internet."
+    )
     p.add_argument(
         "--against",
         type=Path,
