@@ -6,9 +6,9 @@
 PHOTOS contains train/ and test/, each with a folder for each class. The convolutions stay as they are; without --model
 they are those of the compact Xception that comes with xedge. The program trains a new last layer on the features that
 the convolutions compute for the training photos. It writes model.keras and an int8 TFLite bundle to OUT, and measures
-the accuracy on the test photos, on this machine and, with --on, on the other machine too. With --size, the network takes
-photos of another size than it was trained for: smaller photos cost less, and the new head makes up for some of what they
-lose.
+the accuracy on the test photos, on this machine and, with --on, on the other machine too. With --size, the network
+takes photos of another size than it was trained for: smaller photos cost less, and the new head makes up for some of
+what they lose.
 """
 
 from __future__ import annotations

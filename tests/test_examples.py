@@ -83,11 +83,11 @@ def test_fine_tune_head(photos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_fine_tune_head_at_another_size(photos: Path, tmp_path: Path) -> None:
-    words = run_example("fine_tune_head.py", photos, "out", "--size", "96x80", cwd=tmp_path)
+    words = run_example("fine_tune_head.py", photos, "out", "--size", "128x112", cwd=tmp_path)
     line = next(line for line in words.splitlines() if line.startswith("float "))
     assert float(line.split()[1]) > 70
     manifest = json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())
-    assert (manifest["preprocessing"]["height"], manifest["preprocessing"]["width"]) == (96, 80)
+    assert (manifest["preprocessing"]["height"], manifest["preprocessing"]["width"]) == (128, 112)
 
 
 @pytest.mark.slow
