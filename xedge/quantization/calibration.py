@@ -6,25 +6,24 @@ photos, and the memory that they take does not depend on the number of photos.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
-from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import is_last_softmax
 from xedge.graph.ir import Graph
 from xedge.quantization.energy import consumer_energy
 from xedge.quantization.products import Products, products_of_readers
+from xedge.quantization.sampling import Sample, Sampler
 from xedge.quantization.statistics import BINS, CHANNEL_BINS, COARSE, TensorStatistics, tensor_bins
 from xedge.types import FloatArray
 
-# More values than this from one tensor of one photo add no information. They are subsampled with a fixed stride over
-# the pixels.
-VALUES_PER_PHOTO = 64_000
 MEAN_STEPS = 1 << 20
 # From this number of photos on, clipping the most extreme photo of a channel costs less than the range that it would
 # take.
@@ -36,6 +35,8 @@ MARGIN = 1.15
 # If the photos with the most energy in a tensor have more than this many times that of the next one, they are taken for
 # broken and not counted there, as long as there are no more of them than these, and than this share of the photos.
 BROKEN, MOST_BROKEN, BROKEN_SHARE = 4.0, 3, 0.05
+# So many photos are computed at the same time, each in one thread, while another one is counted.
+AT_ONCE = 2
 # The weight of the earlier photos in a moving average, as in ONNX Runtime's calibration.
 MOVING = 0.99
 
@@ -46,15 +47,15 @@ class _Photo:
 
     Args:
         energy: The mean square of the values.
-        rows: The subsampled values (channels, values).
         sums: The means (channels,) of the values, in whole steps.
+        bins: The bins of the values (channels, values), which take half of the memory of the values.
         patches: The patches for each of the tensor's products.
     """
 
     energy: float
-    rows: FloatArray
     sums: npt.NDArray[np.int64]
-    patches: list[FloatArray]
+    bins: npt.NDArray[np.uint16]
+    patches: Sequence[FloatArray]
 
 
 class _Accumulator:
@@ -64,7 +65,7 @@ class _Accumulator:
     broken. In this way, which photos are left out does not depend on their order.
     """
 
-    def __init__(self, energy: npt.NDArray[np.int64], products: list[Products]) -> None:
+    def __init__(self, energy: npt.NDArray[np.int64], products: Sequence[Products]) -> None:
         self.energy, self._weights = energy, energy.astype(np.float64)
         self.counts = np.zeros(BINS, np.int64)
         self.channels = np.zeros((len(energy), CHANNEL_BINS), np.int32)
@@ -81,28 +82,19 @@ class _Accumulator:
         self._held: list[_Photo] = []  # those with the most energy first
         self._next_energy = 0.0
 
-    def add(self, tensor: FloatArray) -> None:
-        """Count the tensor (C, H, W) or (C,) of one photo."""
-        rows = tensor.reshape(len(tensor), -1)
-        least, most = rows.min(1).astype(np.float64), rows.max(1).astype(np.float64)
+    def add(self, sample: Sample) -> None:
+        """Count the sample of one photo."""
+        least, most, rows = sample.least.astype(np.float64), sample.most.astype(np.float64), sample.rows
         self.low, self.high = min(self.low, float(least.min())), max(self.high, float(most.max()))
         self.lows = np.sort(np.vstack([self.lows, least]), axis=0)[:-1]
         self.highs = np.sort(np.vstack([self.highs, most]), axis=0)[1:]
-        stride = max(1, rows.size // VALUES_PER_PHOTO)
-        # The rows are copied, because a photo that is held back must not keep its whole tensor in memory.
-        rows = np.array(rows[:, ::stride], order="C")
         self.photos += 1
         now = float(least.min()), float(most.max())
         kept = MOVING if self.photos > 1 else 0.0
         self.moving = (kept * self.moving[0] + (1 - kept) * now[0], kept * self.moving[1] + (1 - kept) * now[1])
-        self._hold(
-            _Photo(
-                energy=float(np.vdot(rows, rows)) / rows.size,
-                rows=rows,
-                sums=np.rint(rows.sum(1, dtype=np.float64) * (MEAN_STEPS / rows.shape[1])).astype(np.int64),
-                patches=[products.patches(tensor) for products in self.products],
-            )
-        )
+        sums = np.rint(rows.sum(1, dtype=np.float64) * (MEAN_STEPS / rows.shape[1])).astype(np.int64)
+        energy = float(np.vdot(rows, rows)) / rows.size
+        self._hold(_Photo(energy=energy, sums=sums, bins=tensor_bins(rows), patches=sample.patches))
 
     def _hold(self, photo: _Photo) -> None:
         """Hold back the photos with the most energy, and count the one that has less."""
@@ -113,14 +105,13 @@ class _Accumulator:
             self._count(less)
 
     def _count(self, photo: _Photo) -> None:
-        rows = photo.rows
-        bins = tensor_bins(rows)
+        bins = photo.bins
         if (self.energy == self.energy[0]).all():
             self.counts += np.bincount(bins.reshape(-1), minlength=BINS) * self.energy[0]
         else:
-            weights = np.repeat(self._weights, rows.shape[1])
+            weights = np.repeat(self._weights, bins.shape[1])
             self.counts += np.bincount(bins.reshape(-1), weights, minlength=BINS).astype(np.int64)
-        places = COARSE[bins] + np.arange(len(rows), dtype=np.int32)[:, None] * CHANNEL_BINS
+        places = COARSE[bins] + np.arange(len(bins), dtype=np.int32)[:, None] * CHANNEL_BINS
         counted = np.bincount(places.reshape(-1), minlength=self.channels.size)
         self.channels += counted.reshape(self.channels.shape).astype(np.int32)
         for products, patches in zip(self.products, photo.patches, strict=True):
@@ -196,29 +187,26 @@ def calibrate(
     Returns:
         The statistics of each tensor, by its name.
     """
-    names = tuple(node.name for node in graph if not is_last_softmax(graph, node))
-    evaluator = Evaluator(graph, names)
-    running = {
-        name: _Accumulator(consumer_energy(graph, name), products_of_readers(graph, name) if products else [])
-        for name in names
-    }
-    for done, tensors in enumerate(_ahead(evaluator, photos), start=1):
-        # Each tensor is released as soon as it is counted, while those of the next photo are being computed. The first
-        # ones are the largest.
-        for name in names:
-            running[name].add(tensors.pop(name)[0])
-        progress(done)
+    names = [node.name for node in graph if not is_last_softmax(graph, node)]
+    read = {name: products_of_readers(graph, name) if products else [] for name in names}
+    running = {name: _Accumulator(consumer_energy(graph, name), read[name]) for name in names}
+    sampler = Sampler(graph, read)
+    # Threads of BLAS wait for work by spinning, which takes the cores from the threads that compute the samples.
+    with threadpool_limits(1, user_api="blas"):
+        for done, samples in enumerate(_ahead(sampler, photos), start=1):
+            for name, accumulator in running.items():
+                accumulator.add(samples.pop(name))
+            progress(done)
     return {name: running.pop(name).result() for name in names}
 
 
-def _ahead(evaluator: Evaluator, photos: Iterable[FloatArray]) -> Iterator[dict[str, FloatArray]]:
-    """Yield the tensors of every photo; those of the next photo are computed while the caller works on one."""
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        pending = None
+def _ahead(sampler: Sampler, photos: Iterable[FloatArray]) -> Iterator[dict[str, Sample]]:
+    """Yield the samples of every photo in order; those of the next photos are computed while the caller counts one."""
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as workers:
+        pending: deque[Future[dict[str, Sample]]] = deque()
         for photo in photos:
-            following = worker.submit(evaluator.tensors, photo[None])
-            if pending is not None:
-                yield pending.result()
-            pending = following
-        if pending is not None:
-            yield pending.result()
+            pending.append(workers.submit(sampler.samples, photo))
+            if len(pending) >= AT_ONCE:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from xedge.graph.ir import Conv, Graph
+from xedge.graph.ir import Conv, Graph, Padding
 from xedge.types import FloatArray
 
 # The number of output positions that are sampled in each photo. More would add little, because neighbours are alike.
@@ -37,7 +37,10 @@ class Products:
         self._count = 0
 
     def add(self, patches: FloatArray) -> None:
-        """Add the patches (inputs, positions) of one photo."""
+        """Add the patches (inputs, positions) of one photo.
+
+        The inputs are in the order of the kernel: height, width, channel.
+        """
         seen = patches * np.float32(ROOT_OF_STEPS)
         for start in range(0, len(seen), ROWS):
             rows = seen[start : start + ROWS] @ seen[start:].T
@@ -45,20 +48,25 @@ class Products:
         self._sums += np.rint(seen.sum(1, dtype=np.float64) * ROOT_OF_STEPS)
         self._count += seen.shape[1]
 
-    def patches(self, tensor: FloatArray) -> FloatArray:
-        """Return the patches (inputs, positions) of the tensor (C, H, W) of one photo.
+    @property
+    def padding(self) -> Padding:
+        """Return the zeros ((top, bottom), (left, right)) around the tensor of which the patches are taken."""
+        return self._conv.padding
 
-        The inputs are in the order of the kernel: height, width, channel.
+    def places(self, width: int) -> npt.NDArray[np.int64]:
+        """Return the places (taps, positions) of the patches among the pixels of the padded tensor, row by row.
+
+        Args:
+            width: The width of the padded tensor.
         """
-        conv, (rows, columns) = self._conv, self._positions
-        padded = np.pad(tensor, ((0, 0), *conv.padding)) if any(map(any, conv.padding)) else tensor
-        height, width = conv.kernel.shape[:2]
+        (rows, columns), conv = self._positions, self._conv
+        height, across = conv.kernel.shape[:2]
         taps = [
-            padded[:, rows * conv.strides[0] + y * conv.dilation[0], columns * conv.strides[1] + x * conv.dilation[1]]
+            (rows * conv.strides[0] + y * conv.dilation[0]) * width + columns * conv.strides[1] + x * conv.dilation[1]
             for y in range(height)
-            for x in range(width)
+            for x in range(across)
         ]
-        return np.concatenate(taps)
+        return np.stack(taps)
 
     def covariance(self) -> FloatArray:
         """Return the covariance (inputs, inputs) of the patches that were added."""

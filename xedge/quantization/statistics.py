@@ -116,9 +116,9 @@ def _bin_centres() -> npt.NDArray[np.float64]:
 BIN_CENTRES = _bin_centres()
 
 
-def tensor_bins(values: FloatArray) -> npt.NDArray[np.uint32]:
+def tensor_bins(values: FloatArray) -> npt.NDArray[np.uint16]:
     """Return the index of the bin of each value."""
-    return np.asarray(values.view(np.uint32) >> np.uint32(_SHIFT))
+    return np.asarray((values.view(np.uint32) >> np.uint32(_SHIFT)).astype(np.uint16))
 
 
 # The bins for each channel are coarser: they have two bits of mantissa and only exponents that occur in activations.
