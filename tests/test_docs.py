@@ -20,7 +20,8 @@ from xedge.models.compact import embedded
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"]
+PAGES += sorted([*DOCS.glob("*.md"), *DOCS.glob("boards/*.md")])
 
 
 def test_generated_pages_are_what_the_program_says() -> None:
