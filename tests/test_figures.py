@@ -16,6 +16,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 IMAGES = DOCS / "images"
 LARGEST_BYTES = 150_000
 LEAST_ALT = 40
+# A phone shows pictures 360 pixels wide: letters of 11 points then have 8 at least.
+WIDEST_POINTS = 480
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,9 @@ def test_every_picture_is_small_and_says_in_words_what_it_shows() -> None:
     pictures = [path for path in IMAGES.iterdir() if path.suffix in (".svg", ".png")]
     assert {path.name for path in pictures} == set(alternatives)
     assert [path.name for path in pictures if path.stat().st_size > LARGEST_BYTES] == []
+    wide = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
+    widths = {path.name: float(wide.findall(path.read_text())[0]) for path in pictures if path.suffix == ".svg"}
+    assert [name for name, width in widths.items() if width > WIDEST_POINTS] == []
     assert [name for name, alt in alternatives.items() if len(alt) < LEAST_ALT] == []
 
 

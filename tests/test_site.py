@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -179,7 +180,7 @@ def test_the_first_page_shows_what_its_commands_print(xedge: Command, tmp_path: 
     )
     assert [command.split()[0] for command, _ in found] == ["convert", "run", "predict"]
     for command, shown in found:
-        done = xedge(*command.split(), cwd=tmp_path)
+        done = xedge(*shlex.split(command), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         printed = shape(done.stdout + done.stderr)
         for line in shape(shown):
