@@ -125,11 +125,11 @@ def test_no_page_is_wider_than_the_screen(browser: Any, address: str, site: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_accessible(browser: Any, address: str, site: Path, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("light", 1366), ("dark", 1366)])
+def test_pages_are_accessible(browser: Any, address: str, site: Path, scheme: str, width: int) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    tab = browser.new_context(color_scheme=scheme, viewport={"width": 390, "height": 800}).new_page()
+    tab = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800}).new_page()
     complaints = []
     for page in pages(site):
         name = str(page.relative_to(site))
