@@ -58,8 +58,8 @@ latency to that of the best int8 artifact of another tool for the same target, w
 The two processors differ in a feature that is decisive for int8. Without VNNI, products of uint8 and int8 are added in
 pairs in 16 bits, and what does not fit is cut off ([how xedge avoids this](quantization.md)).
 
-What artifacts for TFLite and a file of ncnn cost on the processors of Raspberry Pis [was counted
-too](raspberry-pi.md#what-an-inference-costs).
+What artifacts for TFLite cost on the processors of Raspberry Pis [was counted
+too](raspberry-pi.md#what-an-inference-costs), and so was [a file of ncnn](boards/raspberry-pi-4.md#ncnn-for-float).
 """
 # The kinds of processor, which differ in what int8 kernels can use.
 KINDS = {"vnni": "A processor with VNNI", "none": "A processor without VNNI"}

@@ -45,6 +45,11 @@ CALIBRATION = embedded.ROOT / "calibration"
 TWENTY_FOR_CALIBRATION = ("--calibration", CALIBRATION, "--calibration-count", 20)
 FEW_FOR_CALIBRATION = ("--calibration", CALIBRATION, "--calibration-count", 10)
 
+# Pages are tested in a real browser.
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Large networks make a test slow, whatever it does with them; tests that need the bundles come first.
@@ -260,3 +265,16 @@ def bucket() -> Iterator[Any]:
             del os.environ[name]
         else:
             os.environ[name] = value
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, without a window. It lasts for a module: while it is open, nothing else may run an event loop."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
