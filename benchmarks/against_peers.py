@@ -59,7 +59,7 @@ The two processors differ in a feature that is decisive for int8. Without VNNI, 
 pairs in 16 bits, and what does not fit is cut off ([how xedge avoids this](quantization.md)).
 
 What artifacts for TFLite cost on the processors of Raspberry Pis [was counted
-too](raspberry-pi.md#what-an-inference-costs), and so was [a file of ncnn](boards/raspberry-pi-4.md#ncnn-for-float).
+too](raspberry-pi.md#what-an-inference-costs), and so was [a file of ncnn](raspberry-pi.md#ncnn).
 """
 # The kinds of processor, which differ in what int8 kernels can use.
 KINDS = {"vnni": "A processor with VNNI", "none": "A processor without VNNI"}
