@@ -40,6 +40,9 @@ QUICK_NETWORKS = ("activations", "arithmetic", "attention", "curves", "normaliza
 LARGE_NETWORKS = ("inception_v3", "resnet50")
 # What a line about how far a stage is looks like: "evaluate 20/372 photos", "round 1/5: tflite_int8".
 PROGRESS = re.compile(r"\b\d+/\d+( photos| layers|:)|^accuracy on \d+ photos$|^(self-test|latency|in turns) ?")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+CHROMIUM_FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 # So many photos fix the ranges where a test does not look at the accuracy of what they give.
 CALIBRATION = embedded.ROOT / "calibration"
 TWENTY_FOR_CALIBRATION = ("--calibration", CALIBRATION, "--calibration-count", 20)
@@ -205,6 +208,19 @@ def few_photos(once: Once) -> Path:
                 shutil.copy(file, folder / label)
 
     return once("few_photos", make)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser; a test that needs one is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,9 +35,6 @@ from xedge.reporting.gather import gather
 from xedge.reporting.page import confusions, page
 from xedge.sources.keras.layers import read_keras
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 HOSTILE = '<img src=x onerror="alert(1)">'
 
 
@@ -80,18 +77,6 @@ def written(documents: dict[str, Path], once: Once) -> Path:
         write_report(read, folder / "report.html", title=f"Two boards {HOSTILE}")
 
     return once("page", make) / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 def opened(browser: Any, path: Path, **context: Any) -> tuple[Any, list[str]]:
