@@ -105,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     _add_hashes(commands)
     _add_doctor(commands)
     _add_deploy(commands)
+    _add_examples(commands)
     _add_completion(commands)
     return top
 
@@ -622,6 +623,19 @@ def _add_deploy(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="A bundle: its folder or its zip.")
     _add_machines(p, "A machine, as ssh knows it; there can be several of --on.")
     p.add_argument("--wheels", type=Path, metavar="DIR", help="A folder of wheels, for machines without internet.")
+    _add_reporting(p)
+
+
+def _add_examples(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("examples", help="list complete programs that use xedge, or copy them to a folder")  # type: ignore[attr-defined]
+    p.add_argument(
+        "output",
+        type=Path,
+        nargs="?",
+        metavar="DIR",
+        help="The folder to copy them to; files of these names that are there already are kept, unless --force is "
+        "given (default: only list them).",
+    )
     _add_reporting(p)
 
 
