@@ -22,9 +22,12 @@ from typing import Any
 os.environ["KERAS_BACKEND"] = "tensorflow"  # the light backend that xedge uses for converting cannot train
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
+try:
+    import keras
+    import tensorflow as tf
+except ImportError as error:
+    raise SystemExit(f"{error.name} is not installed: pip install 'xedge[host,tensorflow]'") from None
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 import xedge

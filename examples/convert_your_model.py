@@ -21,8 +21,11 @@ from typing import Any
 os.environ["KERAS_BACKEND"] = "tensorflow"  # the light backend that xedge uses for converting cannot train
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
-from keras import layers
+try:
+    import keras
+    from keras import layers
+except ImportError as error:
+    raise SystemExit(f"{error.name} is not installed: pip install 'xedge[host,tensorflow]'") from None
 
 import xedge
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.request
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.machine import until
 from xedge.bundle.reading import Bundle
 
 pytestmark = pytest.mark.installs
@@ -35,10 +37,14 @@ def test_the_wheel_holds_only_xedge(wheel: Path) -> None:
         "xedge/models/compact/model.keras",
         "xedge/schemas/run.json",
         "xedge/schemas/manifest.json",
+        "xedge/demo/page.html",
+        "xedge/demo/page.js",
     ):
         assert needed in names
     assert sum("/compact/test/" in name for name in names) == 372
     assert sum("/compact/calibration/" in name for name in names) == 100
+    examples = {path.name for path in (ROOT / "examples").iterdir() if path.is_file()}
+    assert {name.rpartition("/")[2] for name in names if name.startswith("xedge/examples/")} == examples
 
 
 @pytest.mark.parametrize("call", ["convert(target='tflite')", "cost()", "benchmark()", "wrap('a.tflite')"])
@@ -80,6 +86,9 @@ def test_a_bundle_runs_with_one_runtime_alone(wheel: Path, int8_bundle: Bundle, 
         assert doctor.returncode == 8
         assert "built for NumPy 1" in doctor.stdout
         assert "numpy<2" in doctor.stdout
+    if runtime == "litert":
+        the_examples_say_what_is_missing(python, tmp_path)
+        the_demo_is_served(python, int8_bundle, tmp_path)
     # What only the host has is asked for by name, in one line.
     for arguments in (("run", int8_bundle.root, "--runtime", "tflite"), ("convert", "--target", "tflite")):
         if runtime == "litert":
@@ -87,3 +96,40 @@ def test_a_bundle_runs_with_one_runtime_alone(wheel: Path, int8_bundle: Bundle, 
             assert done.returncode == 6
             assert "pip install" in done.stderr
             assert len(done.stderr.strip().splitlines()) == 1
+
+
+def the_examples_say_what_is_missing(python: Path, folder: Path) -> None:
+    """The installed package has them; each ends in a line where what it needs is not installed."""
+    subprocess.run([python, "-m", "xedge", "examples", folder / "examples"], check=True, capture_output=True)
+    needed = {
+        "camera.py": (("BUNDLE", "--source", "0"), "pip install opencv-python-headless"),
+        "serve.py": (("BUNDLE",), "pip install flask waitress"),
+        "python_api.py": ((), "pip install 'xedge[host]'"),
+        "convert_your_model.py": (("PHOTOS",), "pip install 'xedge[host,tensorflow]'"),
+        "fine_tune_head.py": (("PHOTOS", "OUT"), "pip install 'xedge[host,tensorflow]'"),
+        "compare_convolutions.py": (("PHOTOS", "OUT"), "pip install 'xedge[host,tensorflow]'"),
+    }
+    assert {path.name for path in (folder / "examples").glob("*.py")} == set(needed)
+    for name, (arguments, words) in needed.items():
+        command: list[str | Path] = [python, folder / "examples" / name, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def the_demo_is_served(python: Path, bundle: Bundle, folder: Path) -> None:
+    """With NumPy, Pillow and a runtime alone."""
+    command: list[str | Path] = [python, "-m", "xedge", "demo", bundle.root, "--port", "0", "--json=url.json"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            until((folder / "url.json").is_file)
+            url = json.loads((folder / "url.json").read_text())["url"].replace("/?", "/events?")
+            with urllib.request.urlopen(url, timeout=60) as events:
+                state = next(json.loads(line[6:]) for line in events if line.startswith(b"data: {"))
+        finally:
+            process.terminate()
+        assert process.wait(timeout=60) == 0
+    assert state["picture"] is None or state["picture"].startswith("data:image/jpeg")

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import Command
 from tests.machine import until
 from xedge.models.compact import embedded
 
@@ -158,6 +159,14 @@ def test_camera_without_a_camera(bundles: Path, tmp_path: Path) -> None:
         ("picamera2", "apt install python3-picamera2", ("camera.py", "BUNDLE", "--source", "picamera")),
         ("flask", "flask is not installed: pip install flask waitress", ("serve.py", "BUNDLE")),
         ("waitress", "waitress is not installed: pip install flask waitress", ("serve.py", "BUNDLE")),
+        ("keras", "keras is not installed: pip install 'xedge[host,tensorflow]'", ("fine_tune_head.py", "A", "B")),
+        ("keras", "keras is not installed: pip install 'xedge[host,tensorflow]'", ("convert_your_model.py", "A")),
+        (
+            "keras",
+            "keras is not installed: pip install 'xedge[host,tensorflow]'",
+            ("compare_convolutions.py", "A", "B"),
+        ),
+        ("onnxruntime", "onnxruntime is needed and not installed: pip install 'xedge[host]'", ("python_api.py",)),
     ],
 )
 def test_a_missing_package_is_one_line(missing: str, words: str, arguments: tuple[str, ...]) -> None:
@@ -168,6 +177,28 @@ def test_a_missing_package_is_one_line(missing: str, words: str, arguments: tupl
     assert done.returncode == 1
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_command_lists_and_copies_them_and_replaces_nothing(here: Command, tmp_path: Path) -> None:
+    listed = here("examples").stdout.splitlines()
+    files = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".service")}
+    assert {line.split()[0] for line in listed[: len(files)]} == files
+    assert any(line.startswith("serve.py ") and "a small HTTP service" in line for line in listed)
+    assert json.loads(here("examples", "--json").stdout)["examples"].keys() == files
+    copied = here("examples", tmp_path / "new" / "folder", "--json")
+    assert {Path(path).name for path in json.loads(copied.stdout)["copied"]} == files
+    for name in files:
+        assert (tmp_path / "new" / "folder" / name).read_bytes() == (EXAMPLES / name).read_bytes()
+    assert here("examples", tmp_path / "new" / "folder").returncode == 0
+    mine = tmp_path / "serve.py"
+    mine.write_text("mine")
+    done = here("examples", tmp_path)
+    assert done.returncode == 3
+    assert "serve.py: is there already" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "serve.py"]
+    assert mine.read_text() == "mine"
+    assert here("examples", tmp_path, "--force").returncode == 0
+    assert mine.read_bytes() == (EXAMPLES / "serve.py").read_bytes()
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -30,9 +32,10 @@ from xedge.measuring.report import RunReport
 from xedge.measuring.rounds import Plan
 from xedge.measuring.verdict import Verdict
 from xedge.models.compact import embedded
-from xedge.reporting.figures import numbers
+from xedge.reporting.figures import accuracy_against_latency, numbers
 from xedge.reporting.gather import gather
 from xedge.reporting.page import confusions, page
+from xedge.reporting.summary import summary
 from xedge.sources.keras.layers import read_keras
 
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -106,7 +109,7 @@ def test_it_opens_offline_and_is_quiet(browser: Any, written: Path) -> None:
     assert "Two boards <img" in tab.title()
     assert tab.locator("script").count() == 0
     headings = tab.locator("h2").all_inner_texts()
-    expected = ["Accuracy on 1000 photos", "Machines", "Runs", "Latency", "Where the time goes"]
+    expected = ["In short", "Accuracy on 1000 photos", "Machines", "Runs", "Latency", "Where the time goes"]
     expected += ["Photos whose answer changed", "Confusion between classes", "Do the artifacts agree?"]
     assert headings[: len(expected)] == expected
     assert written.stat().st_size < 1_000_000
@@ -234,6 +237,80 @@ def test_it_prints_with_everything_unfolded(browser: Any, written: Path, tmp_pat
     assert folded.evaluate("one => getComputedStyle(one, '::details-content').contentVisibility") == "visible"
     tab.pdf(path=tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").stat().st_size > 20_000
+
+
+def last_lines(tab: Any, path: Path, height_mm: int) -> list[str]:
+    """Return the last line of each printed page but the last one, for paper of this height."""
+    from pypdf import PdfReader
+
+    tab.pdf(path=path, width="210mm", height=f"{height_mm}mm", margin={"top": "10mm", "bottom": "10mm"})
+    pages = [one.extract_text().strip() for one in PdfReader(path).pages]
+    return [text.splitlines()[-1].strip() for text in pages[:-1] if text]
+
+
+@pytest.mark.slow
+def test_headings_are_printed_on_the_page_of_what_follows(browser: Any, written: Path, tmp_path: Path) -> None:
+    """On paper of several heights, so that without the rule some headings are last on their pages."""
+    tab, _ = opened(browser, written)
+    headings = {text.strip() for text in tab.locator("h2, h3").all_text_contents()}
+    heights = range(180, 300, 16)
+    printed = [line for height in heights for line in last_lines(tab, tmp_path / "page.pdf", height)]
+    assert len(printed) > len(heights)
+    assert headings.isdisjoint(printed)
+    tab.add_style_tag(content="@media print { * { break-after: auto !important; } }")
+    without = [line for height in heights for line in last_lines(tab, tmp_path / "page.pdf", height)]
+    assert not headings.isdisjoint(without)
+
+
+def test_the_verdicts_are_in_the_first_screen_of_a_phone(browser: Any, written: Path) -> None:
+    tab, _ = opened(browser, written, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    box = tab.locator("section[aria-labelledby=short]").bounding_box()
+    assert box["y"] + box["height"] <= 844
+    assert tab.locator("main section").first.get_attribute("aria-labelledby") == "short"
+
+
+def test_the_verdicts_are_those_of_the_documents(documents: dict[str, Path]) -> None:
+    found = gather([read_document(path) for path in documents.values()])
+    lines = {(line.about, line.verdict): line for line in summary(found)}
+    run, checked = (json.loads(documents[name].read_text()) for name in ("int8", "verify"))
+    first, second = found.entries
+    assert second.difference is not None
+    accuracy = lines[f"Accuracy against 1 {first.name}", second.difference.judgement]
+    assert accuracy.words.startswith(f"2 {second.name} {second.difference.points:+.2f} points [")
+    assert lines["Time", "VALID"].words == f"1 {first.name} {first.run.latency.p50_ms:.2f} ms"
+    invalid = lines["Time", "INVALID"]
+    assert invalid.words == f"2 {second.name} {run['latency']['p50_ms']:.2f} ms; not to be quoted"
+    assert lines["Agreement", checked["verdict"].upper()].words == f"on {checked['photos']} photos"
+    assert lines["Budget on 1000 photos", "not met"].words == "tflite_int8, drop +1.50 points [0.75, 2.50]"
+    assert (invalid.tone, lines["Time", "VALID"].tone) == ("bad", "good")
+
+
+def test_of_many_runs_the_numbers_stand_in_the_verdicts() -> None:
+    runs = [fabricated.run(bundle=f"run{number}") for number in range(6)]
+    lines = {line.about: line.words for line in summary(gather(runs))}
+    assert lines == {"Accuracy against 1 run0": "runs 2–6", "Time": "runs 1–6"}
+
+
+def test_noise_does_not_look_like_a_difference() -> None:
+    """Runs a tenth of a point and two per cent of the time apart are drawn near each other, with their intervals."""
+    first = replace(fabricated.run(), confusion=None, answers=None)
+    assert first.accuracy is not None
+    accuracy = replace(first.accuracy, top1=0.999, top5=1.0, interval95=(0.998, 1.0))
+    other = replace(accuracy, top1=0.998, interval95=(0.997, 0.999))
+    runs = [replace(first, accuracy=accuracy), replace(first, accuracy=other, precision="int8")]
+    runs[1] = replace(runs[1], latency=replace(first.latency, p50_ms=1.02 * first.latency.p50_ms))
+    root = ET.fromstring(accuracy_against_latency(gather(runs).entries))
+    rows, columns = ticks(root, "ytick_"), ticks(root, "xtick_")
+    assert max(rows) - min(rows) >= 8
+    assert max(rows) <= 100
+    assert min(columns) == 0
+    assert sum(one.get("id", "").startswith("LineCollection") for one in root.iter()) == 2
+
+
+def ticks(root: ET.Element, axis: str) -> list[float]:
+    """Return the numbers along an axis of a chart."""
+    marks = (one for one in root.iter() if re.fullmatch(rf"{axis}\d+", one.get("id", "")))
+    return [float("".join(one.itertext()).strip().replace("−", "-")) for one in marks]
 
 
 def test_photos_elsewhere_and_photos_gone(documents: dict[str, Path], tmp_path: Path) -> None:

@@ -185,6 +185,16 @@ def accuracy_of(correct: BoolArray, among_five: BoolArray | None) -> Accuracy:
     )
 
 
+def most_probable(probabilities: FloatArray, count: int) -> IntArray:
+    """Return the indices of the most probable classes, best first; of equal ones, the first in the order of outputs.
+
+    Args:
+        probabilities: The probabilities (classes,).
+        count: The number of classes to return; fewer are returned if there are not so many.
+    """
+    return np.asarray(np.argsort(-probabilities, kind="stable")[:count])
+
+
 def ranks(probabilities: FloatArray, truth: IntArray) -> IntArray:
     """Return how many classes come before the true class of each photo (N,), the most probable classes first.
 

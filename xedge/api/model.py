@@ -16,6 +16,7 @@ from xedge.bundle.manifest import Manifest
 from xedge.bundle.reading import Bundle, open_bundle
 from xedge.errors import InputError
 from xedge.measuring.starting import RunOptions
+from xedge.metrics import most_probable
 from xedge.runtimes import Execution
 from xedge.runtimes.classifier import open_bundle_classifier
 from xedge.types import FloatArray, UInt8Array
@@ -90,7 +91,7 @@ class Model:
             InputError: The photo cannot be read.
         """
         probabilities = self.probabilities(photo)
-        order = np.argsort(-probabilities, kind="stable")[:top]
+        order = most_probable(probabilities, top)
         return tuple(Prediction(index=int(i), label=self.labels[i], probability=float(probabilities[i])) for i in order)
 
     def probabilities(self, photo: Photo) -> FloatArray:

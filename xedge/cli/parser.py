@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from xedge._version import __version__
 from xedge.cli.options import add_options
-from xedge.cli.values import cooldown, points, positive, probability, rate, seconds, share, whole
+from xedge.cli.values import cooldown, points, port, positive, probability, rate, seconds, share, whole
 from xedge.conversion.options import (
     AnalyzeOptions,
     BenchmarkChoices,
@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_explain(commands)
     _add_predict(commands)
+    _add_demo(commands)
     _add_evaluate(commands)
     _add_verify(commands)
     _add_reproduce(commands)
@@ -104,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     _add_hashes(commands)
     _add_doctor(commands)
     _add_deploy(commands)
+    _add_examples(commands)
     _add_completion(commands)
     return top
 
@@ -333,6 +335,57 @@ def _add_predict(commands: Commands) -> None:  # type: ignore[valid-type]
         metavar="N",
         help="The number of classes to print for each photo (default: 3).",
     )
+    _add_execution(p)
+    _add_reporting(p)
+
+
+def _add_demo(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser(  # type: ignore[attr-defined]
+        "demo", help="show a bundle at work on photos or a camera, on a page; with two bundles, what differs"
+    )
+    p.add_argument(
+        "bundles",
+        type=Path,
+        nargs="+",
+        metavar="BUNDLE",
+        help="A bundle: its folder or its zip; or two of one model, such as fp32 and int8.",
+    )
+    p.add_argument(
+        "--data",
+        metavar="DATA",
+        help="The photos to show, in a form that run takes (default: those of the embedded model, if the bundle is of "
+        "it).",
+    )
+    p.add_argument(
+        "--camera",
+        metavar="N",
+        help="Show a camera instead: its number, such as 0 for /dev/video0, or a video file, which OpenCV reads; or "
+        "picamera for a Raspberry Pi's own camera, which picamera2 reads.",
+    )
+    p.add_argument(
+        "--rate",
+        type=rate,
+        metavar="FPS",
+        help="Show at most this number of photos per second (default: 1 for photos, no limit for a camera).",
+    )
+    p.add_argument(
+        "--top",
+        type=positive,
+        default=3,
+        metavar="N",
+        help="The number of classes to show for each photo (default: 3).",
+    )
+    p.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="The address to listen on (default: 127.0.0.1, which only this machine reaches; 0.0.0.0 lets the network "
+        "in).",
+    )
+    p.add_argument(
+        "--port", type=port, metavar="N", help="The port to listen on (default: 8765, or a free one if it is taken)."
+    )
+    p.add_argument("--open", action="store_true", help="Also open the page in a browser of this machine.")
     _add_execution(p)
     _add_reporting(p)
 
@@ -574,6 +627,19 @@ def _add_deploy(commands: Commands) -> None:  # type: ignore[valid-type]
     p.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="A bundle: its folder or its zip.")
     _add_machines(p, "A machine, as ssh knows it; there can be several of --on.")
     p.add_argument("--wheels", type=Path, metavar="DIR", help="A folder of wheels, for machines without internet.")
+    _add_reporting(p)
+
+
+def _add_examples(commands: Commands) -> None:  # type: ignore[valid-type]
+    p = commands.add_parser("examples", help="list complete programs that use xedge, or copy them to a folder")  # type: ignore[attr-defined]
+    p.add_argument(
+        "output",
+        type=Path,
+        nargs="?",
+        metavar="DIR",
+        help="The folder to copy them to; files of these names that are there already are kept, unless --force is "
+        "given (default: only list them).",
+    )
     _add_reporting(p)
 
 

@@ -36,6 +36,13 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """Return the number of a port; 0 stands for any free one."""
+    if not text.isdigit() or int(text) > 65535:
+        raise UsageError(f"{text!r} is not a port; give a whole number from 0 to 65535")
+    return int(text)
+
+
 def size(text: str) -> tuple[int, int]:
     """Return a height and a width, such as 224x160; one number stands for both."""
     height, _, width = text.lower().partition("x")

@@ -32,6 +32,8 @@ _COLOURS = {variable: colour for colour, variable in VARIABLES.items()}
 MARKERS = {"fp32": "o", "fp16": "s", "dynamic": "^", "int8": "D"}
 WIDTH_IN = 6.4
 LAYERS = 20
+# The axis of top-1 spans at least so many points: less would make the noise of a few hundred photos a difference.
+LEAST_POINTS = 10
 # Points that are closer than this, in pixels of the chart, share a label.
 APART_X, APART_Y = 18, 14
 STYLE: Any = {
@@ -77,13 +79,27 @@ def accuracy_against_latency(entries: Sequence[Entry]) -> str:
             axes.step(*zip(*frontier, strict=True), where="post", color=TEXT, linewidth=1, linestyle="--", alpha=0.6)
         for entry in scored:
             _point(axes, entry)
-        _milliseconds(axes, [entry.run.latency.p50_ms for entry in scored])
         axes.margins(x=0.12)
-        axes.set_ylabel("top-1, %")
+        _milliseconds(axes, [entry.run.latency.p50_ms for entry in scored])
+        _points(axes, [100 * bound for one in scored if one.run.accuracy for bound in one.run.accuracy.interval95])
         _numbers(axes, scored)
         _legend(axes, scored)
         words = "; ".join(f"{one.number}: {one.run.latency.p50_ms:.2f} ms, {_top1(one):.2f} %" for one in scored)
         return _svg(figure, f"Accuracy against latency on {', '.join(boards)}", words)
+
+
+def _points(axes: Axes, bounds: Sequence[float]) -> None:
+    """Set up the axis for top-1, which holds all intervals and spans at least ``LEAST_POINTS``.
+
+    Args:
+        axes: The chart.
+        bounds: The bounds of the intervals in percent.
+    """
+    low, high = min(bounds), max(bounds)
+    room = max(0.05 * (high - low), (LEAST_POINTS - (high - low)) / 2)
+    beyond = max(0.0, high + room - 101)  # the axis goes on below instead: there is nothing above 100 %
+    axes.set_ylim(low - room - beyond, high + room - beyond)
+    axes.set_ylabel("top-1, %")
 
 
 def _point(axes: Axes, entry: Entry) -> None:
@@ -92,7 +108,7 @@ def _point(axes: Axes, entry: Entry) -> None:
     low, high = (100 * bound for bound in accuracy.interval95)
     x, y = entry.run.latency.p50_ms, _top1(entry)
     colour = _colour(entry.run.target)
-    axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=colour, linewidth=1, alpha=0.35)
+    axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=colour, linewidth=1.5, capsize=4, alpha=0.6)
     axes.plot(x, y, MARKERS.get(entry.run.precision, "o"), color=colour, markersize=8)
 
 
@@ -186,6 +202,7 @@ def time_series(entry: Entry) -> str:
         panels[0].plot(times, medians, color=colour, linewidth=2, label="median")
         panels[0].plot(times, worst, color=colour, linewidth=1, linestyle=":", label="slowest")
         panels[0].set_ylabel("ms")
+        panels[0].set_ylim(bottom=0)
         panels[0].legend(loc="upper left", ncol=2)
         for panel, (unit, values) in zip(panels[1:], told, strict=True):
             panel.plot(times, [nothing if value is None else value for value in values], color=TEXT, linewidth=1.2)
@@ -277,7 +294,7 @@ def _top1(entry: Entry) -> float:
 
 
 def _milliseconds(axes: Axes, values: Sequence[float]) -> None:
-    """Set up the axis for latencies, which is logarithmic if they span more than a factor of three."""
+    """Set up the axis for latencies, which is logarithmic if they span more than a factor of three, or begins at 0."""
     axes.set_xlabel("latency, ms")
     if max(values) > 3 * min(values):
         axes.set_xscale("log")
@@ -286,6 +303,7 @@ def _milliseconds(axes: Axes, values: Sequence[float]) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_xlim(left=0)
 
 
 def _steps(low: float, high: float) -> mpl.ticker.Locator:

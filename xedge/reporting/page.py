@@ -20,6 +20,7 @@ from xedge.remote.fleet_run import reached_c
 from xedge.reporting import figures
 from xedge.reporting.gather import Entry, Gathered
 from xedge.reporting.photos import changed_photos
+from xedge.reporting.summary import summary
 from xedge.untrusted import shown
 
 # A time series with fewer windows shows nothing.
@@ -50,6 +51,8 @@ def page(found: Gathered, data: Path | None = None, title: str | None = None) ->
         version=__version__,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         found=found,
+        short=summary(found),
+        least_points=figures.LEAST_POINTS,
         board_name=board_name,
         reached_c=reached_c,
         interval=_interval,

@@ -39,7 +39,14 @@ class Classifier:
         Raises:
             BundleError: The runtime cannot compute the artifact, or it gives something else than the manifest says.
         """
-        photo = self.input(pixels)
+        return self.probabilities(self.output(self.input(pixels)))
+
+    def output(self, photo: Tensor) -> Tensor:
+        """Return the artifact's output (batch, ..., classes) for its input (batch, ...), which is the inference alone.
+
+        Raises:
+            BundleError: The runtime cannot compute the artifact, or it gives something else than the manifest says.
+        """
         try:
             output = self.session.run(photo)
         except (XedgeError, MemoryError):
@@ -54,7 +61,7 @@ class Classifier:
                 f"{self.manifest.artifact}: gives {output.shape} {output.dtype}, but the manifest says {spec.shape} "
                 f"{spec.dtype}; convert again"
             )
-        return self.probabilities(output)
+        return output
 
     def input(self, pixels: UInt8Array) -> Tensor:
         """Return the artifact's input (batch, ...) for the pixels (H, W, C) of one photo, which fills the batch."""
