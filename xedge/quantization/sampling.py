@@ -87,33 +87,35 @@ class _SamplingWriter(SharingWriter):
         return super().model(part for parts in self.parts.values() for part in parts)
 
     def _copy(self, name: str) -> str:
-        return self.emit("Identity", [name], f"{name}#whole")
+        return self.emit("Identity", [name], f"{name}#sample_whole")
 
     def _sample(self, name: str, products: Sequence[Products]) -> list[str]:
-        extremes = [
-            self.emit(kind, [name], f"{name}#{kind}", axes=[2, 3], keepdims=0) for kind in ("ReduceMin", "ReduceMax")
-        ]
+        axes = {"axes": [2, 3], "keepdims": 0}
+        least = self.emit("ReduceMin", [name], f"{name}#sample_least", **axes)
+        most = self.emit("ReduceMax", [name], f"{name}#sample_most", **axes)
         height, width, channels = self.graph.shape(name)
         pixels = height * width
         stride = max(1, pixels * channels // VALUES_PER_PHOTO)
-        bounds = [self._numbers(f"{name}#{part}", [value]) for part, value in _slice(pixels, stride)]
+        bounds = [self._numbers(f"{name}#sample_{part}", [value]) for part, value in _slice(pixels, stride)]
         flat = self._flat(name, channels)
-        rows = self.emit("Slice", [flat, *bounds], f"{name}#rows")
-        return [*extremes, rows, *(self._patches(name, flat, one) for one in products)]
+        rows = self.emit("Slice", [flat, *bounds], f"{name}#sample_rows")
+        return [least, most, rows, *(self._patches(name, flat, one) for one in products)]
 
     def _patches(self, name: str, flat: str, products: Products) -> str:
         """Add the patches (channels, taps, positions) that a convolution reads."""
         _, width, channels = self.graph.shape(name)
         (top, bottom), (left, right) = products.padding
         if any((top, bottom, left, right)):
-            pads = self._numbers(f"{products.reader}#pads", [0, 0, top, left, 0, 0, bottom, right])
-            flat = self._flat(self.emit("Pad", [name, pads], f"{products.reader}#padded"), channels)
-        places = self.parameter(f"{products.reader}#places", products.places(left + width + right))
-        return self.emit("Gather", [flat, places], f"{products.reader}#patches", axis=1)
+            pads = self._numbers(f"{products.reader}#sample_pads", [0, 0, top, left, 0, 0, bottom, right])
+            flat = self._flat(self.emit("Pad", [name, pads], f"{products.reader}#sample_padded"), channels)
+        places = self.parameter(f"{products.reader}#sample_places", products.places(left + width + right))
+        return self.emit("Gather", [flat, places], f"{products.reader}#sample_patches", axis=1)
 
     def _flat(self, tensor: str, channels: int) -> str:
         """Add a tensor (1, channels, height, width) as (channels, pixels)."""
-        return self.emit("Reshape", [tensor, self._numbers(f"{tensor}#pixels", [channels, -1])], f"{tensor}#flat")
+        return self.emit(
+            "Reshape", [tensor, self._numbers(f"{tensor}#sample_pixels", [channels, -1])], f"{tensor}#sample_flat"
+        )
 
     def _numbers(self, name: str, values: list[int]) -> str:
         return self.parameter(name, np.array(values, np.int64))
