@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from keras import layers
 
 from tests.networks import known, photos_for
 from xedge.converters import Form, find_target
@@ -24,6 +26,7 @@ from xedge.quantization.affine import Affine, quantize_kernel
 from xedge.quantization.bias_correction import corrected_bias
 from xedge.quantization.branches import dynamic_branches
 from xedge.quantization.calibration import calibrate
+from xedge.quantization.concatenations import concatenated_streams
 from xedge.quantization.equalization import candidates, equalized
 from xedge.quantization.plan import Plan
 from xedge.quantization.products import POSITIONS
@@ -43,6 +46,7 @@ from xedge.quantization.statistics import BIN_CENTRES, CHANNEL_BINS, CHANNEL_PLA
 from xedge.quantization.streams import equalized_streams, streams
 from xedge.quantization.weight_clipping import clipped_scales
 from xedge.runtimes import Settings, choose_runtime
+from xedge.sources.keras.layers import read_keras
 from xedge.types import FloatArray, UInt8Array
 
 # ONNX Runtime takes subnormal numbers for zero in the threads that it runs in, as xedge asks it to, and Hypothesis
@@ -405,6 +409,28 @@ def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> Non
         assert all(reader.name in branches | in_float for reader in graph.consumers(name)), name
     plain = without_head(known("one_channel")[1])
     assert not dynamic_branches(plain, float_by_default(plain))
+
+
+def test_concatenations_are_streams_where_every_reader_normalizes_them_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in DenseNet; those of Inception are read by products, which take integers."""
+    x = source = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same")(x)
+    for block in range(2):
+        y = layers.ReLU()(layers.BatchNormalization()(x))
+        x = layers.Concatenate(name=f"stream{block}")([x, layers.Conv2D(4, 3, padding="same")(y)])
+    x = layers.Conv2D(8, 1)(layers.ReLU()(layers.BatchNormalization()(x)))
+    x = layers.Concatenate(name="beside")([layers.Conv2D(4, 1)(x), layers.Conv2D(4, 3, padding="same")(x)])
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 1)(x))
+    graph = without_head(read_keras(keras.Model(source, layers.Dense(3)(x))))
+    assert concatenated_streams(graph) == {"stream0", "stream1"}
+    assert {"stream0", "stream1"} <= float_by_default(graph)
+    assert not {"stream0", "stream1"} & float_by_default(graph, "sums")
+    monkeypatch.setattr(branches_module, "INTENSITY", 0)
+    branches = dynamic_branches(graph, float_by_default(graph))
+    added = graph["stream1"].inputs[1]
+    (normalized,) = graph[added].inputs
+    assert graph[normalized].inputs == ("stream0",)
+    assert {normalized, added} <= branches
 
 
 def test_branches_of_little_arithmetic_stay_with_fixed_ranges(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from xedge.graph.ir import (
 from xedge.quantization import adaptive_rounding, pairs
 from xedge.quantization.affine import LOWEST, Affine, QuantizedKernel, quantize_kernel
 from xedge.quantization.bias_correction import corrected_bias
+from xedge.quantization.concatenations import concatenated_streams
 from xedge.quantization.plan import Change, Plan
 from xedge.quantization.ranges import least_squares_range, symmetric_least_squares_range
 from xedge.quantization.rules import Rules
@@ -37,9 +38,9 @@ from xedge.quantization.weight_clipping import clipped_scales
 from xedge.types import FloatArray
 
 RangeRule = Callable[[TensorStatistics], tuple[float, float]]
-# How far integers reach. With "products", the sums of residual streams and the tail (last average, dense layer,
-# softmax) stay in float, where they keep their resolution. With "sums", the tail alone does. With "everything", nothing
-# is left in float that can compute in int8.
+# How far integers reach. With "products", the sums of residual streams, concatenated streams and the tail (last
+# average, dense layer, softmax) stay in float, where they keep their resolution. With "sums", the tail alone does. With
+# "everything", nothing is left in float that can compute in int8.
 Reach = Literal["products", "sums", "everything"]
 
 
@@ -118,7 +119,7 @@ def float_by_default(graph: Graph, reach: Reach = "products") -> frozenset[str]:
     if reach != "everything":
         names |= _tail(graph)
     if reach == "products":
-        names |= {node.name for node in graph if isinstance(node, Add)}
+        names |= {node.name for node in graph if isinstance(node, Add)} | concatenated_streams(graph)
     return frozenset(names)
 
 
