@@ -111,6 +111,8 @@ def analyze(request: Request, count: int) -> AnalyzeReport:
         subject = read_subject(request, Path(scratch), stages)
         reference_graph = graph_of(subject.reference, "analyze")
         calibrated, target = Calibrated(subject, stages), find_target(request.targets[0])
+        # Whether there are photos for it is found out before the calibration.
+        inputs = calibrated.noise_photos(count)
         before = calibrated.statistics
         form, path = Form(precision="int8"), Path(scratch) / "analyzed"
         artifact = subject.reference.artifact(target, form, path, calibrated, stages)
@@ -119,7 +121,6 @@ def analyze(request: Request, count: int) -> AnalyzeReport:
         assert plan is not None
         kept = recipe.branches(reference_graph) if target.rules.dynamic_branches else ()
         _, seen = recipe.prepared(reference_graph, before, kept)
-        inputs = calibrated.noise_photos(count)
         meter = NoiseMeter(graph, plan, inputs, subject.reference.output_kind)
         found = layers(graph, plan)
         total = sum(layer.multiply_accumulates for layer in found)
