@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.conftest import Command
+from tests.conftest import CALIBRATION, Command
 from xedge import convert
 from xedge.conversion.pipeline import _check_answers
 from xedge.conversion.stages import Stages
@@ -75,6 +75,21 @@ def test_calibration_values_that_cover_little_and_the_collapse_that_follows_are_
     )
     assert any("scaled otherwise" in line for line in told)
     assert any("of the photos as float does" in line for line in told), "a collapse is told"
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_calibration_photos_of_one_class_are_told(alone: bool, tmp_path: Path) -> None:
+    folder = CALIBRATION / "pants" if alone else CALIBRATION
+    told: list[str] = []
+    convert(
+        target="onnx",
+        precision="int8",
+        calibration=folder,
+        calibration_count=10,
+        output=tmp_path / "out",
+        report=told.append,
+    )
+    assert any("calibration photos for the class pants" in line for line in told) == alone
 
 
 def test_a_model_that_guesses_is_told(xedge: Command, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ class _Accumulator:
         self.lows, self.highs = np.full(extremes, np.inf), np.full(extremes, -np.inf)
         # Sums of float64 depend on the order of the terms; sums of whole steps do not.
         self.sums = np.zeros(len(energy), np.int64)
+        self.leads = np.zeros(len(energy), np.int64)
         self.values = 0
         self.photos = 0
         self._held: list[_Photo] = []  # those with the most energy first
@@ -89,6 +90,7 @@ class _Accumulator:
         self.lows = np.sort(np.vstack([self.lows, least]), axis=0)[:-1]
         self.highs = np.sort(np.vstack([self.highs, most]), axis=0)[1:]
         self.photos += 1
+        self.leads[most.argmax()] += 1
         now = float(least.min()), float(most.max())
         kept = MOVING if self.photos > 1 else 0.0
         self.moving = (kept * self.moving[0] + (1 - kept) * now[0], kept * self.moving[1] + (1 - kept) * now[1])
@@ -164,6 +166,7 @@ class _Accumulator:
             channel_low=low,
             channel_high=high,
             channel_reach=np.maximum(np.abs(low), np.abs(high)),
+            leads=self.leads,
             channels=self.channels,
             covariances={products.reader: products.covariance() for products in self.products},
         )
@@ -182,7 +185,7 @@ def calibrate(
         graph: The reference graph.
         photos: The preprocessed photos (H, W, C) float32.
         progress: A function that is called with the number of photos done so far.
-        products: Whether to collect the covariances of the inputs of convolutions too, which takes half of the time.
+        products: Whether to collect the covariances of the inputs of convolutions too.
 
     Returns:
         The statistics of each tensor, by its name.

@@ -33,6 +33,8 @@ class TensorStatistics:
         channel_high: The highest value (channels,) of each channel, with the same treatment of extreme photos.
         channel_reach: The greatest absolute value (channels,) of each channel, with the same treatment of extreme
             photos.
+        leads: The number of photos (channels,) in which each channel has the highest value of all channels. For the
+            logits, these are the answers.
         channels: The number of values of each channel in each coarse bin (channels, CHANNEL_BINS); None after the
             channels were changed.
         covariances: The covariance (inputs, inputs) of the inputs from which one output is computed, for the
@@ -52,6 +54,7 @@ class TensorStatistics:
     channel_low: npt.NDArray[np.float64]
     channel_high: npt.NDArray[np.float64]
     channel_reach: npt.NDArray[np.float64]
+    leads: npt.NDArray[np.int64]
     channels: npt.NDArray[np.int32] | None = None
     covariances: Mapping[str, FloatArray] = field(default_factory=dict)
     scale: npt.NDArray[np.float64] | None = None
