@@ -120,7 +120,9 @@ class Calibrated:
         output = graph[graph.output]
         leads = seen[output.inputs[0] if is_last_softmax(graph, output) else output.name].leads
         answers, photos = int(leads.max()), int(leads.sum())
-        if len(leads) >= LEAST_CLASSES and photos >= LEAST_PHOTOS and answers >= ONE_CLASS * photos:
+        # The output of some networks still has height and width, so that its channels are not all of its values.
+        are_classes = LEAST_CLASSES <= len(leads) == self.subject.reference.classes
+        if are_classes and photos >= LEAST_PHOTOS and answers >= ONE_CLASS * photos:
             self.stages.note(
                 f"the model takes {answers} of the {photos} calibration photos for the class "
                 f"{self.subject.labels[leads.argmax()]}; int8 keeps less of its accuracy for the other classes: "

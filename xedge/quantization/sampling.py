@@ -6,7 +6,7 @@ the patches that a few outputs of convolutions read are a sixth of that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ from xedge.types import FloatArray
 # More values than this from one tensor of one photo add no information. They are subsampled with a fixed stride over
 # the pixels.
 VALUES_PER_PHOTO = 64_000
-SPATIAL = len(("height", "width", "channels"))
+# A tensor with so many dimensions has height, width and channels.
+SPATIAL = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +97,8 @@ class _SamplingWriter(SharingWriter):
         height, width, channels = self.graph.shape(name)
         pixels = height * width
         stride = max(1, pixels * channels // VALUES_PER_PHOTO)
-        bounds = [self._numbers(f"{name}#sample_{part}", [value]) for part, value in _slice(pixels, stride)]
+        operands = {"starts": 0, "ends": pixels, "axes": 1, "steps": stride}
+        bounds = [self._numbers(f"{name}#sample_{part}", [value]) for part, value in operands.items()]
         flat = self._flat(name, channels)
         rows = self.emit("Slice", [flat, *bounds], f"{name}#sample_rows")
         return [least, most, rows, *(self._patches(name, flat, one) for one in products)]
@@ -119,11 +121,6 @@ class _SamplingWriter(SharingWriter):
 
     def _numbers(self, name: str, values: list[int]) -> str:
         return self.parameter(name, np.array(values, np.int64))
-
-
-def _slice(pixels: int, stride: int) -> Iterator[tuple[str, int]]:
-    """Yield the operands of a Slice that takes each pixel at a multiple of the stride."""
-    yield from (("starts", 0), ("ends", pixels), ("axes", 1), ("steps", stride))
 
 
 def _sample(parts: list[FloatArray]) -> Sample:
