@@ -29,6 +29,8 @@ except ImportError as error:
 import numpy as np
 
 import xedge
+from xedge.cli.values import size
+from xedge.errors import UsageError
 from xedge.models.compact import embedded
 from xedge.photos.preprocess import scheme
 from xedge.photos.sets import PhotoSet, read_folder
@@ -42,7 +44,9 @@ def main() -> int:
     parser.add_argument("photos", type=Path, help="a folder with train/ and test/, each with a folder for each class")
     parser.add_argument("out", type=Path, help="the folder for the model and the bundle")
     parser.add_argument("--model", type=Path, default=embedded.MODEL, help="a trained Xception with inputs in [-1, 1]")
-    parser.add_argument("--size", metavar="HxW", help="the height and width of the photos that the network is to take")
+    parser.add_argument(
+        "--size", type=photo_size, metavar="HxW", help="the size of the photos that the network is to take"
+    )
     parser.add_argument("--limit", type=int, help="train on only this number of photos, for a quick try")
     parser.add_argument("--on", metavar="USER@HOST", help="also run the bundle on this machine, over ssh")
     parser.add_argument("--on-limit", type=int, metavar="N", help="with --on, score only N of the test photos")
@@ -54,7 +58,7 @@ def main() -> int:
         train = train.sample(options.limit, seed=0)
     model = keras.models.load_model(options.model, compile=False)
     if options.size is not None:
-        model = at_size(model, *map(int, options.size.split("x")))
+        model = at_size(model, *options.size)
     model = with_new_head(model, train)
     options.out.mkdir(parents=True, exist_ok=True)
     model.save(options.out / "model.keras")
@@ -94,6 +98,14 @@ def run_there(destination: str, bundle: Path, options: argparse.Namespace) -> No
     assert run.accuracy is not None
     print(f"on {destination}: {run.latency.p50_ms:.1f} ms, {run.verdict.word} {'; '.join(run.verdict.reasons)}")
     print(f"top-1 {100 * run.accuracy.top1:.2f} % of {run.accuracy.photos} photos")
+
+
+def photo_size(text: str) -> tuple[int, int]:
+    """Return a height and a width in pixels, such as 224x160; one number stands for both."""
+    try:
+        return size(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def at_size(model: Any, height: int, width: int) -> Any:

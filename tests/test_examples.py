@@ -91,6 +91,13 @@ def test_fine_tune_head_at_another_size(photos: Path, tmp_path: Path) -> None:
     assert (manifest["preprocessing"]["height"], manifest["preprocessing"]["width"]) == (128, 112)
 
 
+def test_fine_tune_head_says_what_a_size_is(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "fine_tune_head.py"), str(tmp_path), str(tmp_path), "--size", "224xx"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("'224xx' is not a size of photos; say 224x224")
+
+
 @pytest.mark.slow
 def test_compare_convolutions(photos: Path, tmp_path: Path) -> None:
     options = ("--epochs", 1, "--seeds", 1, "--size", 71, "--width", 0.125, "--rounds", 3)
