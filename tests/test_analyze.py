@@ -61,6 +61,7 @@ def test_an_error_of_analyze_names_an_option_of_analyze(here: Command, few_photo
     done = here("analyze", "--calibration", few_photos, "--data", few_photos)
     assert done.returncode == InputError.exit_code
     assert "every photo is calibrated on or reported; give others with --data" in done.stderr
+    assert "calibrate" not in done.stdout, "it is found out before the calibration"
 
 
 def test_analyze_of_tflite_takes_its_plan_and_its_times(here: Command, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from xedge.api.explain import explain, explain_on
 from xedge.cli.console import Console, fields, percent
-from xedge.cli.options import refuse_idle
+from xedge.cli.options import passed_on, refuse_idle
 from xedge.cli.parser import commands_of, parser
 from xedge.explaining.causes import Cause
 from xedge.explaining.explanation import Explanation
@@ -24,7 +24,9 @@ def main(options: argparse.Namespace) -> int:
             options.bundle,
             against=options.against,
             wheels=options.wheels,
-            arguments=_arguments(options),
+            arguments=passed_on(
+                {"--threads": options.threads, "--runtime": options.runtime, "--provider": options.provider}
+            ),
             report=console.stage,
         )
         console.result(there, text(there))
@@ -40,12 +42,6 @@ def main(options: argparse.Namespace) -> int:
     )
     console.result(found, text(found))
     return 0
-
-
-def _arguments(options: argparse.Namespace) -> list[str]:
-    """What of the command line goes on to the other machine's."""
-    named = {"--threads": options.threads, "--runtime": options.runtime, "--provider": options.provider}
-    return [word for name, value in named.items() if value is not None for word in (name, str(value))]
 
 
 def text(found: Explanation) -> str:

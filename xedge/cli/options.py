@@ -98,3 +98,12 @@ def option_called(parsers: Collection[argparse.ArgumentParser], name: str) -> st
             if action.dest == name:
                 return action.option_strings[0] if action.option_strings else str(action.metavar or name)
     return name
+
+
+def passed_on(named: Mapping[str, object]) -> list[str]:
+    """Return the words of options that go on to another machine's command line.
+
+    Args:
+        named: The values by the names of their options; those that are None were not given.
+    """
+    return [word for name, value in named.items() if value is not None for word in (name, str(value))]

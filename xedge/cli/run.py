@@ -8,7 +8,7 @@ from xedge.api.run import run, run_fleet, run_on
 from xedge.cli.console import Console, percent, table
 from xedge.cli.doctor import findings_text
 from xedge.cli.fleet_text import text as fleet_text
-from xedge.cli.options import refuse_idle
+from xedge.cli.options import passed_on, refuse_idle
 from xedge.cli.parser import commands_of, parser
 from xedge.cli.run_text import text
 from xedge.device.cooldown import Cooldown
@@ -103,7 +103,6 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _arguments(options: argparse.Namespace) -> list[str]:
     """What of the command line goes on to the other machine's."""
-    arguments = []
     named = {"--runs": options.runs, "--threads": options.threads, "--rate": options.rate}
     named |= {"--runtime": options.runtime, "--provider": options.provider}
     named |= {"--streams": options.streams, "--cold-starts": options.cold_starts}
@@ -112,9 +111,7 @@ def _arguments(options: argparse.Namespace) -> list[str]:
     if options.cooldown is not None:
         kind, value = options.cooldown
         named["--cooldown"] = f"{value}{'C' if kind == 'temperature_c' else 's'}"
-    for name, value in named.items():
-        arguments += [name, str(value)] if value is not None else []
-    arguments += ["--profile"] if options.profile else []
+    arguments = [*passed_on(named), *(["--profile"] if options.profile else [])]
     return [*arguments, "--no-accuracy"] if options.no_accuracy else arguments
 
 
