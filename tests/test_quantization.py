@@ -41,7 +41,7 @@ from xedge.quantization.ranges import (
 from xedge.quantization.rules import Rules
 from xedge.quantization.simulator import rounded_tensors, simulator
 from xedge.quantization.splitting import split_outliers
-from xedge.quantization.static import float_by_default, static_int8, takes_exact_pixels
+from xedge.quantization.static import exact_pixels, float_by_default, static_int8
 from xedge.quantization.statistics import BIN_CENTRES, CHANNEL_BINS, CHANNEL_PLACES, COARSE, Statistics, tensor_bins
 from xedge.quantization.streams import equalized_streams, streams
 from xedge.quantization.weight_clipping import clipped_scales
@@ -153,7 +153,6 @@ def test_bias_correction_keeps_the_mean(graph: Graph) -> None:
 
 
 def test_every_pixel_value_is_held_exactly(graph: Graph, statistics: Statistics) -> None:
-    assert takes_exact_pixels(graph)
     preprocessing = scheme("tf", 71, 71, 3)
     plan = static_int8(graph, statistics, pixel=preprocessing.pixel)
     pixels = np.arange(256, dtype=np.uint8)
@@ -163,9 +162,24 @@ def test_every_pixel_value_is_held_exactly(graph: Graph, statistics: Statistics)
     assert np.array_equal(held.astype(int), pixels.astype(int) - 128)
 
 
-@pytest.mark.parametrize("name", ["padded", "resnet50"])
-def test_padding_rules_the_exact_input_out(name: str) -> None:
-    assert not takes_exact_pixels(known(name)[1])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_padding_stands_for_the_pixel_next_to_zero(*, symmetric: bool) -> None:
+    """With it, zero is half a step beside a pixel, and every pixel is held exactly all the same."""
+    graph = known("padded")[1]
+    pixel = scheme("tf", 71, 71, 3).pixel
+    assert pixel is not None
+    found = exact_pixels(graph, pixel, symmetric=symmetric)
+    assert found is not None
+    affine, shift = found
+    assert affine.zero_point == 0
+    assert abs(shift) == pytest.approx(affine.scale / 2, rel=1e-4)
+    pixels = np.arange(256, dtype=np.float32)
+    held = affine.quantize((pixels * pixel[0] + pixel[1] + shift).astype(np.float32))
+    assert np.array_equal(held.astype(int), np.arange(256) - 128)
+
+
+def test_no_pixel_stands_for_padding_far_from_all_of_them() -> None:
+    assert exact_pixels(known("padded")[1], (1 / 255, 0.5)) is None
 
 
 def test_calibration_sets_hash_their_contents_in_any_order(calibration: CalibrationSet) -> None:

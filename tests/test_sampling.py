@@ -11,8 +11,8 @@ from tests.networks import known
 from tests.popular import POPULAR, popular
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import is_last_softmax
-from xedge.graph.ir import Conv, Graph
-from xedge.quantization.products import POSITIONS, products_of_readers
+from xedge.graph.ir import Conv, Depthwise, Graph
+from xedge.quantization.products import DEPTHWISE_POSITIONS, POSITIONS, products_of_readers
 from xedge.quantization.sampling import VALUES_PER_PHOTO, Sampler
 from xedge.sources.keras.layers import read_keras
 from xedge.types import FloatArray
@@ -34,7 +34,7 @@ def test_patches_are_those_that_convolutions_read() -> None:
     assert any(any(map(any, conv.padding)) for conv in checked)
 
 
-def assert_samples_are_right(graph: Graph, photo: FloatArray) -> list[Conv]:
+def assert_samples_are_right(graph: Graph, photo: FloatArray) -> list[Conv | Depthwise]:
     """Compare every sample with the whole tensor, and return the convolutions whose patches were compared."""
     names = [node.name for node in graph if not is_last_softmax(graph, node)]
     products = {name: products_of_readers(graph, name) for name in names}
@@ -50,21 +50,39 @@ def assert_samples_are_right(graph: Graph, photo: FloatArray) -> list[Conv]:
         np.testing.assert_allclose(sample.rows, whole[:, ::stride], rtol=1e-4, atol=1e-5)
         for one, patches in zip(products[name], sample.patches, strict=True):
             conv = graph[one.reader]
-            assert isinstance(conv, Conv)
-            np.testing.assert_allclose(patches, patches_of(graph, conv, tensors[name][0]), rtol=1e-4, atol=1e-5)
+            assert isinstance(conv, Conv | Depthwise)
+            read = patches_of(graph, conv, tensors[name][0])
+            np.testing.assert_allclose(patches, read, rtol=1e-4, atol=1e-5)
             checked.append(conv)
     return checked
 
 
-def patches_of(graph: Graph, conv: Conv, tensor: FloatArray) -> FloatArray:
+def patches_of(graph: Graph, conv: Conv | Depthwise, tensor: FloatArray) -> FloatArray:
     """Return the inputs (inputs, positions) of the outputs that are sampled, one output after another."""
-    height, width, _ = graph.shape(conv.name)
-    places = np.sort(np.random.default_rng(0).permutation(height * width)[:POSITIONS])
     padded = np.pad(tensor, ((0, 0), *conv.padding))
     columns = []
-    for row, column in zip(*np.divmod(places, width), strict=True):
+    for row, column in sampled(graph, conv, padded.shape):
         taps = product(range(conv.kernel.shape[0]), range(conv.kernel.shape[1]))
         top, left = row * conv.strides[0], column * conv.strides[1]
         read = [padded[:, top + y * conv.dilation[0], left + x * conv.dilation[1]] for y, x in taps]
         columns.append(np.concatenate(read))
     return np.stack(columns, axis=1)
+
+
+def sampled(graph: Graph, conv: Conv | Depthwise, padded: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return the rows and columns of the outputs that are sampled; those of depthwise ones read no padding."""
+    height, width, _ = graph.shape(conv.name)
+    outputs = list(product(range(height), range(width)))
+    if isinstance(conv, Depthwise):
+        (top, bottom), (left, right) = conv.padding
+        kept = [
+            (row, column)
+            for row, column in outputs
+            if row * conv.strides[0] >= top
+            and column * conv.strides[1] >= left
+            and row * conv.strides[0] + conv.window[0] <= padded[1] - bottom
+            and column * conv.strides[1] + conv.window[1] <= padded[2] - right
+        ]
+        outputs = kept or outputs
+    count = DEPTHWISE_POSITIONS if isinstance(conv, Depthwise) else POSITIONS
+    return [outputs[place] for place in np.sort(np.random.default_rng(0).permutation(len(outputs))[:count])]

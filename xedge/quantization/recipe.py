@@ -9,6 +9,7 @@ from xedge.graph.ir import Graph
 from xedge.quantization.branches import dynamic_branches
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.equalization import equalized
+from xedge.quantization.front import front
 from xedge.quantization.plan import Plan
 from xedge.quantization.ranges import least_squares_range
 from xedge.quantization.rules import Rules
@@ -82,7 +83,8 @@ def statistics(
 
 def branches(graph: Graph) -> frozenset[str]:
     """Return the names of the nodes that take their ranges from each photo on targets where that costs little."""
-    return dynamic_branches(graph, float_by_default(graph))
+    # The front is no beginning of a branch: what is behind it takes more time with ranges of each photo.
+    return dynamic_branches(graph, float_by_default(graph) - front(graph))
 
 
 def prepared(graph: Graph, seen: Statistics, kept: Collection[str] = ()) -> tuple[Graph, Statistics]:

@@ -26,10 +26,11 @@ from xedge.graph.ir import (
     Reshape,
     Weighted,
 )
-from xedge.quantization import adaptive_rounding, pairs
-from xedge.quantization.affine import LOWEST, Affine, QuantizedKernel, quantize_kernel
+from xedge.quantization import adaptive_rounding, depthwise_rounding, pairs
+from xedge.quantization.affine import HIGHEST, LOWEST, Affine, QuantizedKernel, quantize_kernel
 from xedge.quantization.bias_correction import corrected_bias
 from xedge.quantization.concatenations import concatenated_streams
+from xedge.quantization.front import front
 from xedge.quantization.plan import Change, Plan
 from xedge.quantization.ranges import least_squares_range, symmetric_least_squares_range
 from xedge.quantization.rules import Rules
@@ -83,12 +84,9 @@ def static_int8(
     dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
     activations = _symmetric(graph, statistics) if rules.symmetric else _activations(graph, statistics, range_rule)
     shift = 0.0
-    if pixel is not None and takes_exact_pixels(graph):
-        scale = float(np.float32(pixel[0]))
-        activations[graph.input.name] = Affine(scale=scale, zero_point=0 if rules.symmetric else LOWEST)
-        # The integer is pixel - 128 in both cases. The value photo + shift is zero at pixel 128 if activations are
-        # symmetric, and at pixel 0 otherwise.
-        shift = -pixel[1] + (LOWEST * scale if rules.symmetric else 0.0)
+    exact = exact_pixels(graph, pixel, symmetric=rules.symmetric) if pixel is not None else None
+    if exact is not None:
+        activations[graph.input.name], shift = exact
     rounding = _Rounding(adapt=adapt_rounding, correct=correct_bias, clip=clip_weights, fit_pairs=rules.pairs)
     kernels = {
         node.name: _kernel(graph, node, statistics, activations, shift, rounding)
@@ -117,7 +115,7 @@ def float_by_default(graph: Graph, reach: Reach = "products") -> frozenset[str]:
     """
     names = {node.name for node in graph if not node.has_integer_form}
     if reach != "everything":
-        names |= _tail(graph)
+        names |= _tail(graph) | front(graph)
     if reach == "products":
         names |= {node.name for node in graph if isinstance(node, Add)} | concatenated_streams(graph)
     return frozenset(names)
@@ -148,15 +146,26 @@ def _with_movers(graph: Graph, names: frozenset[str]) -> frozenset[str]:
 
 
 def _tail(graph: Graph) -> set[str]:
-    """Return the names of the output node and of the nodes before it, back to the global average."""
+    """Return the names of the output node and of the nodes before it, back to the global average.
+
+    A convolution in place of a dense layer is not among them: it has integer products, between float nodes.
+    """
     names: set[str] = set()
     node = graph[graph.output]
-    while node.ends_a_classifier or (isinstance(node, Activation) and not names):
+    while node.ends_a_classifier or (isinstance(node, Activation) and not names) or _is_dense(graph, node):
+        if _is_dense(graph, node):
+            node = graph[node.inputs[0]]
+            continue
         names.add(node.name)
         if isinstance(node, Mean) or (isinstance(node, Dense) and not isinstance(graph[node.inputs[0]], Mean)):
             break
         node = graph[node.inputs[0]]
     return names
+
+
+def _is_dense(graph: Graph, node: Node) -> bool:
+    """Return whether a node is a convolution of a single pixel, which is a dense layer."""
+    return isinstance(node, Conv) and node.kernel.shape[:2] == (1, 1) and graph.shape(node.inputs[0])[:2] == (1, 1)
 
 
 def _activations(graph: Graph, statistics: Statistics, range_rule: RangeRule) -> dict[str, Affine]:
@@ -201,13 +210,34 @@ def _tied_to_concatenations(graph: Graph, activations: dict[str, Affine]) -> dic
     return activations
 
 
-def takes_exact_pixels(graph: Graph) -> bool:
-    """Return whether the input can hold photo + shift = pixel * scale, as the integer pixel - 128.
+def exact_pixels(graph: Graph, pixel: tuple[float, float], *, symmetric: bool = False) -> tuple[Affine, float] | None:
+    """Return the parameters of an input whose integer is pixel - 128, and the shift that it needs for that.
 
-    The biases of the first convolutions take the shift back, which is exact if these have no padding.
+    The integers hold photo + shift = (pixel - zero) * scale, where ``zero`` is the pixel that the zero point stands
+    for. The biases of the first convolutions take the shift back. Padding is zero in the shifted photo as well, and the
+    biases are wrong by what the shift makes of it. Therefore ``zero`` is the pixel that is nearest to zero if there is
+    padding, so that the shift is at most half a step: this touches the border alone, where the rounding of every pixel
+    would cost up to as much everywhere.
+
+    Args:
+        graph: The graph.
+        pixel: The scale and the offset with photo = pixel * scale + offset.
+        symmetric: Whether the integer 0 stands for zero.
+
+    Returns:
+        The parameters and the shift; None if the first nodes cannot take the shift back.
     """
     readers = graph.consumers(graph.input.name)
-    return all(isinstance(n, Conv) and n.padding == NO_PADDING and n.groups == 1 for n in readers)
+    if not all(isinstance(node, Conv) and node.groups == 1 for node in readers):
+        return None
+    scale, offset = float(np.float32(pixel[0])), pixel[1]
+    padded = any(isinstance(node, Conv) and node.padding != NO_PADDING for node in readers)
+    # If two pixels are equally near, this is the higher one, so that the integer 0 stands for it.
+    zero = -LOWEST if symmetric else round(-offset / scale + 1e-3) if padded else 0
+    shift = -offset - zero * scale
+    if padded and not (LOWEST <= zero + LOWEST <= HIGHEST and abs(shift) <= 0.501 * scale):
+        return None
+    return Affine(scale=scale, zero_point=zero + LOWEST), shift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,16 +263,20 @@ def _kernel(
     fit_pairs = rounding.fit_pairs and not isinstance(node, Depthwise)
     fitting = pairs.fitting_scales(node.kernel) if fit_pairs else None
     quantized = quantize_kernel(node.kernel, node.bias, fitting)
-    seen = isinstance(node, Conv) and node.name in statistics[source].covariances
-    if rounding.clip and seen and not fit_pairs:
-        variance = np.diag(_covariance(node, statistics[source]))
-        quantized = quantize_kernel(node.kernel, node.bias, clipped_scales(node.kernel, quantized.scales, variance))
-    if rounding.adapt and seen:
-        exact = source == graph.input.name and shift
-        noise = 0.0 if exact else activations[source].scale ** 2 / 12
-        covariance = _covariance(node, statistics[source])
-        values = adaptive_rounding.rounded(node.kernel, quantized.scales, covariance, noise, fit_pairs=fit_pairs)
-        quantized = replace(quantized, values=values)
+    seen = node.name in statistics[source].covariances
+    covariance = _covariance(node, statistics[source]) if seen else None
+    exact = source == graph.input.name and shift
+    noise = 0.0 if exact else activations[source].scale ** 2 / 12
+    if covariance is not None and isinstance(node, Depthwise):
+        if rounding.adapt:
+            quantized = depthwise_rounding.rounded(node.kernel, node.bias, quantized.scales, covariance, noise)
+    elif covariance is not None:
+        if rounding.clip and not fit_pairs:
+            scales = clipped_scales(node.kernel, quantized.scales, np.diag(covariance))
+            quantized = quantize_kernel(node.kernel, node.bias, scales)
+        if rounding.adapt:
+            values = adaptive_rounding.rounded(node.kernel, quantized.scales, covariance, noise, fit_pairs=fit_pairs)
+            quantized = replace(quantized, values=values)
     bias = node.bias
     if rounding.correct:
         bias = corrected_bias(node, quantized, statistics[source].mean)
@@ -256,6 +290,8 @@ def _covariance(node: Weighted, seen: TensorStatistics) -> npt.NDArray[np.float6
     covariance = seen.covariances[node.name].astype(np.float64)
     if seen.scale is None:
         return covariance
+    if isinstance(node, Depthwise):
+        return np.asarray(covariance / (seen.scale**2)[:, None, None])
     scale = np.tile(seen.scale, len(covariance) // len(seen.scale))
     return np.asarray(covariance / np.outer(scale, scale))
 

@@ -39,7 +39,8 @@ class TensorStatistics:
             channels were changed.
         covariances: The covariance (inputs, inputs) of the inputs from which one output is computed, for the
             convolutions that read the tensor, by their names. The inputs are in the order of the kernel (height, width,
-            channel) and are taken before any change of the channels.
+            channel) and are taken before any change of the channels. Depthwise convolutions have one matrix for each
+            channel (channels, taps, taps).
         scale: The scale (channels,) of a change of the channels, after which the tensor holds
             (reference - shift) / scale; None without a change.
         shift: The shift (channels,) of that change; None without a change.
