@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Command
 from xedge.errors import InputError, UsageError
 from xedge.models.compact import embedded
+from xedge.types import UInt8Array
 
 TEST = Path(embedded.__file__).parent / "test"
 
@@ -52,9 +53,11 @@ def test_another_model_is_no_sibling(here: Command, bundles: Path, tmp_path: Pat
     assert "its weights are not those of" in done.stderr
 
 
-def test_photos_of_another_kind_are_told_of(here: Command, few_photos: Path, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(110, 140, (20, 128, 128, 3)).astype(np.float32) / 127.5 - 1
-    np.save(tmp_path / "grey.npy", noise)
+def test_photos_of_another_kind_are_told_of(
+    here: Command, pixels: UInt8Array, few_photos: Path, tmp_path: Path
+) -> None:
+    pale = 110 + 30 * pixels.astype(np.float32) / 255
+    np.save(tmp_path / "grey.npy", pale / 127.5 - 1)
     command = ("convert", "--target", "onnx", "--precision", "int8", "--output", tmp_path / "bundle", "--json")
     done = here(*command, "--calibration", tmp_path / "grey.npy", "--data", few_photos)
     assert done.returncode == 0, done.stderr

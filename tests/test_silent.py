@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from tests.conftest import CALIBRATION, Command
 from xedge import convert
@@ -19,6 +20,7 @@ from xedge.converters import Form, find_target
 from xedge.errors import CheckError, InputError, UnsupportedError
 from xedge.models.compact import embedded
 from xedge.photos.sets import read_folder
+from xedge.types import UInt8Array
 from xedge.vocabulary import PRECISIONS
 
 MINUS = keras.initializers.Constant(-1.0)
@@ -63,8 +65,10 @@ def test_calibration_values_that_no_photo_has_are_refused(tmp_path: Path) -> Non
         convert(target="tflite", precision="int8", calibration=tmp_path / "pixels.npy", output=tmp_path / "out")
 
 
-def test_calibration_values_that_cover_little_and_the_collapse_that_follows_are_told(tmp_path: Path) -> None:
-    np.save(tmp_path / "unit.npy", np.random.default_rng(0).uniform(0, 0.01, (8, 128, 128, 3)).astype(np.float32))
+def test_calibration_values_that_cover_little_and_the_collapse_that_follows_are_told(
+    pixels: UInt8Array, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "unit.npy", pixels[:8].astype(np.float32) / 255 * 0.01)
     told: list[str] = []
     convert(
         target="tflite",
@@ -75,6 +79,22 @@ def test_calibration_values_that_cover_little_and_the_collapse_that_follows_are_
     )
     assert any("scaled otherwise" in line for line in told)
     assert any("of the photos as float does" in line for line in told), "a collapse is told"
+
+
+def test_generated_noise_is_refused_before_it_fixes_ranges(here: Command, tmp_path: Path) -> None:
+    """As files, which are made smaller for the model, and as an array."""
+    random, folder = np.random.default_rng(0), tmp_path / "noise"
+    folder.mkdir()
+    for number in range(5):
+        Image.fromarray(random.integers(0, 256, (300, 260, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    np.save(tmp_path / "noise.npy", random.integers(0, 256, (5, 128, 128, 3), dtype=np.uint8))
+    for given in (folder, tmp_path / "noise.npy"):
+        asked = ("--target", "onnx", "--precision", "int8", "--calibration", given, "--output", tmp_path / "out")
+        done = here("convert", *asked)
+        assert done.returncode == InputError.exit_code
+        assert f"{given.name}: is generated noise" in done.stderr
+        assert "--calibration" in done.stderr
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("alone", [True, False])

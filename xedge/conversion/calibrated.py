@@ -22,7 +22,7 @@ from xedge.graph.ir import Graph
 from xedge.memory import give_memory_back
 from xedge.metrics import agreement, drop, wilson
 from xedge.models.compact import embedded
-from xedge.photos.calibration import ARRAYS, read_calibration
+from xedge.photos.calibration import ARRAYS, is_noise, read_calibration
 from xedge.photos.reading import read_photos
 from xedge.photos.sets import CalibrationSet, PhotoSet
 from xedge.photos.stored import Photo, StoredPhoto
@@ -41,6 +41,8 @@ COVERAGE_PHOTOS = 16
 # Calibration photos show one class alone if the model takes this share of them for it, of so many photos at least, and
 # has so many classes that this is no imbalance of the task.
 ONE_CLASS, LEAST_PHOTOS, LEAST_CLASSES = 0.9, 10, 3
+# So many of the calibration photos are looked at before all are used.
+LOOKED_AT = 16
 # An eighth of what half precision can hold.
 LARGEST_HALF = 8192.0
 
@@ -69,6 +71,7 @@ class Calibrated:
             shape = self.subject.reference.input_shape
             photos = read_calibration(Path(options.calibration), options.calibration_count, options.seed, shape)
             self._check_values(photos)
+            self._check_content(photos)
             return photos
         if not source.embedded:
             self.stages.note(
@@ -99,6 +102,21 @@ class Calibrated:
             self.stages.note(
                 f"{words}; if the array was scaled otherwise than the model's photos, int8 clips them and loses "
                 "accuracy"
+            )
+
+    def _check_content(self, photos: CalibrationSet) -> None:
+        """Look at a few photos, before all are calibrated.
+
+        Raises:
+            InputError: They are generated noise, whose ranges fit no photo.
+        """
+        places = np.unique(np.linspace(0, len(photos) - 1, LOOKED_AT).astype(int))
+        few = replace(photos, photos=[photos.photos[place] for place in places])
+        if is_noise(few.inputs(self.subject.preprocessing)):
+            raise InputError(
+                f"{photos.source}: is generated noise, because neighbouring pixels are not alike; int8 ranges from it "
+                f"fit no photo, so give photos as the device will see them ({parameter('calibration')}), or none to "
+                "calibrate with the embedded ones"
             )
 
     @cached_property

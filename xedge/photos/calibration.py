@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zipfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -16,6 +17,11 @@ from xedge.photos.sets import CalibrationSet
 from xedge.types import FloatArray, UInt8Array
 
 ARRAYS = (".npy", ".npz")
+# Neighbouring pixels of photos are alike: their correlation is 0.98 in most clothing photos and 0.79 in the least
+# regular one of a hundred. Generated noise has none, and 0.25 after it was made smaller.
+LEAST_CORRELATION = 0.4
+# Fewer pixels on a side tell nothing.
+SMALLEST_SIDE = 8
 
 
 def read_calibration(path: Path, count: int, seed: int, shape: tuple[int, ...]) -> CalibrationSet:
@@ -84,3 +90,19 @@ def _check_header(path: Path, shape: tuple[int, ...]) -> None:
 def _check_shape(path: Path, found: tuple[int, ...], shape: tuple[int, ...]) -> None:
     if len(found) != 4 or found[1:] != shape or not found[0]:
         raise InputError(f"{path}: has shape {found}, but the model takes (N, {', '.join(map(str, shape))})")
+
+
+def neighbours_correlation(photo: FloatArray) -> float:
+    """Return the correlation of neighbouring pixels of a photo (H, W, C), -1 to 1; 1 if all pixels are the same."""
+    found = []
+    for first, second in ((photo[1:], photo[:-1]), (photo[:, 1:], photo[:, :-1])):
+        one, other = (part - part.mean((0, 1), dtype=np.float64) for part in (first, second))
+        spread = float(np.sqrt((one**2).sum() * (other**2).sum()))
+        found.append(float((one * other).sum()) / spread if spread > 0 else 1.0)
+    return float(np.mean(found))
+
+
+def is_noise(photos: Iterable[FloatArray]) -> bool:
+    """Return whether most of these photos (H, W, C) are generated noise, whose neighbouring pixels are not alike."""
+    found = [neighbours_correlation(photo) for photo in photos if min(photo.shape[:2]) >= SMALLEST_SIDE]
+    return bool(found) and float(np.median(found)) < LEAST_CORRELATION
