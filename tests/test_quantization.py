@@ -20,14 +20,15 @@ from xedge.graph.fold import without_head
 from xedge.graph.ir import Conv, Depthwise, Graph, Weighted
 from xedge.photos.preprocess import pixels_as_int8, scheme
 from xedge.photos.sets import CalibrationSet
-from xedge.quantization import adaptive_rounding, pairs, recipe
+from xedge.quantization import adaptive_rounding, depthwise_rounding, pairs, recipe
 from xedge.quantization import branches as branches_module
-from xedge.quantization.affine import Affine, quantize_kernel
+from xedge.quantization.affine import Affine, QuantizedKernel, quantize_kernel
 from xedge.quantization.bias_correction import corrected_bias
 from xedge.quantization.branches import dynamic_branches
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.concatenations import concatenated_streams
 from xedge.quantization.equalization import candidates, equalized
+from xedge.quantization.front import front
 from xedge.quantization.plan import Plan
 from xedge.quantization.products import POSITIONS
 from xedge.quantization.ranges import (
@@ -270,6 +271,31 @@ def test_adaptive_rounding_takes_the_nearest_where_inputs_are_independent() -> N
     assert np.array_equal(adaptive_rounding.rounded(kernel, nearest.scales, np.eye(36), noise=0.1), nearest.values)
 
 
+def test_depthwise_rounding_beats_the_nearest_where_neighbours_are_alike() -> None:
+    """Each channel has two filters."""
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(3, 3, 64)).astype(np.float32)
+    seen = rng.normal(size=(32, 500, 1)) + 0.2 * rng.normal(size=(32, 500, 9))
+    covariance = np.stack([np.cov(channel.T) for channel in seen])
+    nearest = quantize_kernel(kernel, np.arange(64, dtype=np.float32))
+    adapted = depthwise_rounding.rounded(kernel, nearest.bias, nearest.scales, covariance, 0.0)
+    assert np.abs(adapted.values).max() <= 127
+    assert np.array_equal(adapted.bias, nearest.bias)
+
+    def noise(quantized: QuantizedKernel) -> float:
+        error = (quantized.values * quantized.scales - kernel).reshape(9, 64)
+        return float(sum(error[:, output] @ covariance[output // 2] @ error[:, output] for output in range(64)))
+
+    assert noise(adapted) < 0.1 * noise(nearest)
+
+
+def test_depthwise_rounding_of_channels_that_are_always_zero() -> None:
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 2)).astype(np.float32)
+    nearest = quantize_kernel(kernel, np.zeros(2, np.float32))
+    adapted = depthwise_rounding.rounded(kernel, nearest.bias, nearest.scales, np.zeros((2, 9, 9)), 0.0)
+    assert np.abs(adapted.values * adapted.scales - kernel).max() <= adapted.scales.max()
+
+
 def pair_sums(values: np.ndarray) -> np.ndarray:
     """The sums that PMADDUBSW has to hold at most: neighbouring weights of one sign, each beside the activation 255."""
     inputs, rows = values.shape[-2], values.reshape(-1, values.shape[-1]).astype(int)
@@ -445,6 +471,64 @@ def test_concatenations_are_streams_where_every_reader_normalizes_them_first(mon
     (normalized,) = graph[added].inputs
     assert graph[normalized].inputs == ("stream0",)
     assert {normalized, added} <= branches
+
+
+def mobile(*, scaled: bool, wide: int = 64, sum_beside: bool = False) -> Graph:
+    """A network that begins as mobile ones do: a convolution, and a depthwise one behind it."""
+    x = source = keras.Input((32, 32, 3))
+    if scaled:
+        x = layers.Rescaling(1 / 127.5, offset=-1, name="scaling")(x)
+    stem = layers.Conv2D(8, 3, strides=2, padding="same", name="stem")(x)
+    stem = layers.Activation("silu", name="swish")(stem)
+    x = layers.DepthwiseConv2D(3, padding="same", activation="relu6", name="depthwise")(stem)
+    x = layers.Conv2D(8, 1, name="pointwise")(x)
+    if sum_beside:
+        x = layers.Add(name="sum")([stem, x])
+    x = layers.Conv2D(wide, 3, padding="same", activation="relu", name="wide")(x)
+    x = layers.Conv2D(wide, 3, padding="same", activation="relu", name="wider")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return without_head(read_keras(keras.Model(source, layers.Dense(3, name="dense")(x))))
+
+
+@pytest.mark.parametrize("sum_beside", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_front_of_a_mobile_network_stays_in_float(*, scaled: bool, sum_beside: bool) -> None:
+    graph = mobile(scaled=scaled, sum_beside=sum_beside)
+    assert front(graph) == {"stem", "swish", "depthwise", *(["scaling"] if scaled else [])}
+    assert front(graph) <= float_by_default(graph)
+    assert not front(graph) & float_by_default(graph, "sums")
+    plan = static_int8(graph, calibrate(graph, np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3))))
+    assert {"pointwise", "wide", "wider"} <= set(plan.kernels)
+    assert not front(graph) & set(plan.kernels)
+    assert not front(graph) & recipe.branches(graph)
+
+
+def test_a_front_with_most_of_the_arithmetic_computes_in_integers() -> None:
+    assert not front(mobile(scaled=True, wide=1))
+
+
+def test_a_normalization_of_the_photo_is_a_front_of_its_own() -> None:
+    x = source = keras.Input((32, 32, 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="scaling")(x)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3)(x))
+    graph = without_head(read_keras(keras.Model(source, layers.Dense(3)(x))))
+    assert front(graph) == {"scaling"}
+    assert not front(without_head(known("xception")[1]))
+
+
+def test_a_convolution_in_place_of_the_dense_layer_has_integer_products_and_a_float_result() -> None:
+    """As MobileNet's, behind an average that keeps height and width."""
+    x = source = keras.Input((32, 32, 3))
+    x = layers.Conv2D(8, 3, activation="relu")(x)
+    x = layers.GlobalAveragePooling2D(keepdims=True, name="average")(x)
+    x = layers.Conv2D(5, 1, name="classes")(x)
+    graph = without_head(read_keras(keras.Model(source, layers.Reshape((5,))(x))))
+    assert "average" in float_by_default(graph)
+    assert "classes" not in float_by_default(graph)
+    plan = static_int8(graph, calibrate(graph, np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3))))
+    assert plan.gives_float(graph, "classes")
+    assert "classes" in recipe.branches(graph)
 
 
 def test_branches_of_little_arithmetic_stay_with_fixed_ranges(monkeypatch: pytest.MonkeyPatch) -> None:

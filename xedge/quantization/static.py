@@ -39,9 +39,9 @@ from xedge.quantization.weight_clipping import clipped_scales
 from xedge.types import FloatArray
 
 RangeRule = Callable[[TensorStatistics], tuple[float, float]]
-# How far integers reach. With "products", the sums of residual streams, concatenated streams and the tail (last
-# average, dense layer, softmax) stay in float, where they keep their resolution. With "sums", the tail alone does. With
-# "everything", nothing is left in float that can compute in int8.
+# How far integers reach. With "products", the front, the sums of residual streams, concatenated streams and the tail
+# (last average, dense layer, softmax) stay in float, where they keep their resolution. With "sums", only the tail does.
+# With "everything", nothing is left in float that can compute in int8.
 Reach = Literal["products", "sums", "everything"]
 
 
@@ -115,9 +115,10 @@ def float_by_default(graph: Graph, reach: Reach = "products") -> frozenset[str]:
     """
     names = {node.name for node in graph if not node.has_integer_form}
     if reach != "everything":
-        names |= _tail(graph) | front(graph)
+        names |= _tail(graph)
     if reach == "products":
-        names |= {node.name for node in graph if isinstance(node, Add)} | concatenated_streams(graph)
+        sums = {node.name for node in graph if isinstance(node, Add)}
+        names |= front(graph) | sums | concatenated_streams(graph)
     return frozenset(names)
 
 
