@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Measure what each step of the int8 recipe gains on ONNX Runtime, and write the table to docs/ablation.md.
+"""Measure what each step of the int8 recipe gains on ONNX Runtime, and write the tables to docs/ablation.md.
 
-    python benchmarks/ablation.py model.keras TRAIN [--photos 300]
+    python benchmarks/ablation.py TRAIN MODEL... [--photos 300]
 
-The artifacts are calibrated on 100 photos of the folder TRAIN and measured on other photos of that folder, which are
-chosen with seed 0. The script takes about six minutes for the full-size Xception on two cores.
+The models take photos in [-1, 1]. Their artifacts are calibrated on 100 photos of the folder TRAIN and measured on
+other photos of that folder, which are chosen with seed 0. The script takes about ten minutes for the full-size Xception
+on two cores, and two for a MobileNet.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from xedge.metrics import agreement, softmax
 from xedge.quantization import recipe
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.equalization import equalized
+from xedge.quantization.front import front
 from xedge.quantization.plan import Plan
 from xedge.quantization.ranges import (
     entropy_range,
@@ -45,7 +47,7 @@ from xedge.quantization.ranges import (
 )
 from xedge.quantization.rules import Rules
 from xedge.quantization.splitting import split_outliers
-from xedge.quantization.static import RangeRule, static_int8
+from xedge.quantization.static import RangeRule, Reach, float_by_default, static_int8
 from xedge.quantization.statistics import Statistics
 from xedge.quantization.streams import equalized_streams
 from xedge.runtimes import Settings, choose_runtime
@@ -57,18 +59,29 @@ PAIRS = Rules(pairs=True)
 
 
 def main() -> int:
-    """Measure each step and write the table."""
+    """Measure each step for each model and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="the Keras model")
     parser.add_argument("train", type=Path, help="the folder of training photos")
+    parser.add_argument("models", type=Path, nargs="+", help="the Keras models")
     parser.add_argument("--photos", type=int, default=300, help="the number of photos to measure on (300)")
     options = parser.parse_args()
+    lines = [HEADER.format(photos=options.photos)]
+    for model in options.models:
+        print(model.name, flush=True)
+        lines += [f"\n## {title(model)}\n", *tables(model, options.train, options.photos)]
+    (DOCS / "ablation.md").write_text("\n".join(lines) + "\n")
+    return 0
+
+
+def title(model: Path) -> str:
+    """Return the name of a model as a heading."""
+    return TITLES.get(model.stem, model.stem)
+
+
+def tables(model: Path, train: Path, count: int) -> list[str]:
+    """Return the lines of one model's two tables."""
     asked = ConvertOptions(
-        model=options.model,
-        target="onnx",
-        precision="int8",
-        calibration=options.train,
-        selection_count=options.photos,
+        model=model, target="onnx", precision="int8", preprocess="tf", calibration=train, selection_count=count
     )
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -78,54 +91,77 @@ def main() -> int:
         graph, seen = without_head(graph_of(calibrated.subject.reference, "ablation")), calibrated.statistics
         photos = [preprocessing.photo(file) for file in calibrated.selection.files]
         reference = calibrated.subject.reference.predict(photos)
-        lines = [HEADER.format(photos=len(photos))]
         pixel = preprocessing.pixel
         split = split_outliers(graph, seen)
         anew = calibrate(split, calibrated.inputs())
         tried = [(name, step, graph, seen) for name, step in steps(pixel)]
         tried += [(name, step, split, anew) for name, step in split_steps(pixel)]
+        lines = [STEPS]
         for name, step, before, statistic in tried:
-            start = time.perf_counter()
+            start = time.process_time()
             equal, plan = step(before, statistic)
-            seconds = time.perf_counter() - start
-            lines.append(row(name, answers(equal, plan, photos), reference, seconds))
-        lines.append(BRANCHES)
-        for name, dynamic in (("fixed ranges everywhere", False), ("ranges of each photo between sums", True)):
-            equal, plan = recipe.int8(graph, seen, pixel=pixel, rules=Rules(dynamic_branches=dynamic))
-            rows, ms = on_tflite(equal, plan, photos)
-            lines.append(row(name, rows, reference, ms))
-    (DOCS / "ablation.md").write_text("\n".join(lines) + "\n")
-    return 0
+            seconds = time.process_time() - start
+            lines.append(row(name, answers(equal, plan, photos), reference, f"{seconds:.1f}"))
+        return [*lines, BRANCHES, *branches(graph, seen, pixel, photos, reference)]
 
 
-def row(name: str, logits: FloatArray, reference: FloatArray, last: float) -> str:
-    """Return one line of the table, after printing it."""
+def branches(
+    graph: Graph, seen: Statistics, pixel: tuple[float, float] | None, photos: list[FloatArray], reference: FloatArray
+) -> list[str]:
+    """Return the lines of the second table, with the latencies measured in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        sessions = []
+        for form, dynamic in (("fixed ranges everywhere", False), ("ranges of each photo between sums", True)):
+            plan = recipe.int8(graph, seen, pixel=pixel, rules=Rules(dynamic_branches=True), fixed=not dynamic)
+            artifact = Path(folder) / f"{dynamic}.tflite"
+            artifact.write_bytes(find_target("tflite").convert(plan[0], Form(precision="int8"), plan[1])[".tflite"])
+            sessions.append((form, choose_runtime(artifact).open(artifact, Settings(threads=1))))
+        rows: dict[str, list[FloatArray]] = {form: [] for form, _ in sessions}
+        times: dict[str, list[float]] = {form: [] for form, _ in sessions}
+        for photo in photos:
+            for form, session in sessions:
+                start = time.perf_counter()
+                rows[form].append(session.run(photo[None]))
+                times[form].append(time.perf_counter() - start)
+    base = statistics.median(times[sessions[0][0]])
+    ratio = {form: f"{statistics.median(times[form]) / base:.2f}" for form, _ in sessions}
+    return [row(form, np.concatenate(rows[form]), reference, ratio[form]) for form, _ in sessions]
+
+
+def row(name: str, logits: FloatArray, reference: FloatArray, last: str) -> str:
+    """Return one line of a table, after printing it."""
     got = agreement(softmax(logits), reference)
     figures = f"{100 * got.agreement:.2f} | {100 * got.total_variation:.2f} | {got.logit_snr_db or 0:.1f}"
-    line = f"| {name} | {figures} | {last:.1f} |"
+    line = f"| {name} | {figures} | {last} |"
     print(line, flush=True)
     return line
 
 
+TITLES = {
+    "xception_clothing": "Xception, clothing weights",
+    "imagenet_mobilenet_v1": "MobileNet, ImageNet weights",
+    "efficientnet_lite0": "EfficientNet-Lite0, ImageNet weights",
+}
 HEADER = """# What each step of int8 gains
 
-This page was written by `python benchmarks/ablation.py model.keras TRAIN`. It shows the full-size Xception on ONNX
-Runtime, calibrated on 100 photos and measured on {photos} other photos of the training folder. ONNX Runtime computes
-the integers in float here, so the processor makes no difference. Each row adds one step to the rows above it, with two
-exceptions. Rows that begin with "instead" replace the ranges of the first row; the last of them, least-squares ranges,
-is kept in the rows below. Rows that begin with "variant" show a change that is not part of the recipe. Agreement is
-the share of photos with the same first class as float, tv the total variation, dB the signal-to-noise ratio of the
-centred logits, and s the seconds that it takes to make the plan, without calibration.
+This page was written by `python benchmarks/ablation.py TRAIN MODEL...`. It shows trained networks on ONNX Runtime,
+calibrated on 100 clothing photos and measured on {photos} others. ONNX Runtime computes the integers in float here, so
+the processor makes no difference to the answers. Each row adds one step to the rows above it, with two exceptions. Rows
+that begin with "instead" replace the ranges of the first row; the last of them, least-squares ranges, is kept in the
+rows below. Rows that begin with "variant" show a change that is not part of the recipe. Agreement is the share of
+photos with the same first class as float, tv the total variation, dB the signal-to-noise ratio of the centred logits,
+and s the seconds of processor time that it takes to make the plan, without calibration.
 
-| step | agreement, % | tv, % | dB | s |
+Below it, a second table shows the recipe on TFLite, where ranges may be those of each photo. Its last column is the
+median latency with one thread, measured in turns, as a ratio to that with fixed ranges."""
+
+
+STEPS = """| step | agreement, % | tv, % | dB | s |
 |---|---|---|---|---|"""
 
 
 BRANCHES = """
-The next table shows the recipe on TFLite with 2 threads. The last column is the median latency over these photos in
-milliseconds.
-
-| activations | agreement, % | tv, % | dB | ms |
+| activations | agreement, % | tv, % | dB | latency |
 |---|---|---|---|---|"""
 
 
@@ -137,13 +173,20 @@ def steps(pixel: tuple[float, float] | None) -> list[tuple[str, Step]]:
         return graph, made
 
     def ranges(
-        graph: Graph, seen: Statistics, *, integer: bool, exact: bool, correct: bool = False
+        graph: Graph,
+        seen: Statistics,
+        *,
+        reach: Reach,
+        exact: bool = True,
+        sums: bool = False,
+        correct: bool = False,
     ) -> tuple[Graph, Plan]:
         made = static_int8(
             graph,
             seen,
             pixel=pixel if exact else None,
-            reach="everything" if integer else "products",
+            reach=reach,
+            in_float=float_by_default(graph) - front(graph) if sums else (),
             adapt_rounding=False,
             correct_bias=correct,
         )
@@ -164,10 +207,11 @@ def steps(pixel: tuple[float, float] | None) -> list[tuple[str, Step]]:
         ("instead: ranges that hold 99.99 % of the values", partial(plain, rule=percentile_range)),
         ("instead: ranges of least divergence (entropy)", partial(plain, rule=entropy_range)),
         ("instead: moving averages of the extremes", partial(plain, rule=moving_average_range)),
-        ("instead: least-squares ranges", partial(ranges, integer=True, exact=False)),
-        ("exact pixels", partial(ranges, integer=True, exact=True)),
-        ("residual sums and tail in float", partial(ranges, integer=False, exact=True)),
-        ("bias correction", partial(ranges, integer=False, exact=True, correct=True)),
+        ("instead: least-squares ranges", partial(ranges, reach="everything", exact=False)),
+        ("exact pixels", partial(ranges, reach="everything")),
+        ("residual sums and tail in float", partial(ranges, reach="sums", sums=True)),
+        ("front in float", partial(ranges, reach="products")),
+        ("bias correction", partial(ranges, reach="products", correct=True)),
         ("equalized depthwise outputs", partial(equal, streams=False)),
         ("equalized streams", partial(equal, streams=True)),
         ("adaptive rounding", partial(recipe.int8, pixel=pixel)),
@@ -198,20 +242,6 @@ def answers(graph: Graph, plan: Plan, photos: list[FloatArray]) -> FloatArray:
     name = session.get_inputs()[0].name
     rows = [session.run(None, {name: np.ascontiguousarray(photo.transpose(2, 0, 1)[None])})[0] for photo in photos]
     return np.concatenate(rows)
-
-
-def on_tflite(graph: Graph, plan: Plan, photos: list[FloatArray]) -> tuple[FloatArray, float]:
-    """Return the logits (N, classes) of the int8 artifact on TFLite, and its median latency in milliseconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        artifact = Path(folder) / "model.tflite"
-        artifact.write_bytes(find_target("tflite").convert(graph, Form(precision="int8"), plan)[".tflite"])
-        session = choose_runtime(artifact).open(artifact, Settings(threads=2))
-        rows, times = [], []
-        for photo in photos:
-            start = time.perf_counter()
-            rows.append(session.run(photo[None]))
-            times.append(1000 * (time.perf_counter() - start))
-    return np.concatenate(rows), statistics.median(times)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from tests.networks import one_channel
 from xedge.cli.parser import commands_of, parser
 from xedge.errors import BundleError, InputError
 from xedge.measuring.rounds import Plan
-from xedge.memory import caller_set_aside
+from xedge.memory import caller_set_aside, give_memory_back
 from xedge.models.compact import embedded
 
 PHOTO = embedded.test_photos().files[0]
@@ -158,11 +158,14 @@ def test_a_large_program_around_it_costs_no_time() -> None:
         looked_at = {id(one) for one in gc.get_objects()}
         assert id(within) in looked_at
         assert id(before) not in looked_at
+        give_memory_back()
+        assert id(within) not in {id(one) for one in gc.get_objects()}, "the next collections pass over it too"
     assert id(before) in {id(one) for one in gc.get_objects()}
     gc.freeze()
     try:
         frozen = gc.get_freeze_count()
         with caller_set_aside():
+            give_memory_back()
             assert gc.get_freeze_count() <= frozen
         assert gc.get_freeze_count() > 0
     finally:
