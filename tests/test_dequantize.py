@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from math import prod
@@ -121,7 +122,9 @@ def test_the_float_model_is_restored(form: QuantFormat, per_channel: bool, kind:
     expected = outputs(file)
     assert noise(rows, expected) <= noise(outputs(path), expected)
     assert noise(rows, expected) < (0.006 if per_channel else 0.0095)
-    assert any("quantized already, and its float model was restored" in note for note in model.notes)
+    (note,) = (note for note in model.notes if "quantized already, and its float model was restored" in note)
+    ranges = 12 if form == QDQ else 10
+    assert re.search(rf"it held 424 weights of 8 bits, and {ranges} ranges, from .* up to -11\.\d to 8\.\d+ \(l", note)
 
 
 def test_a_quantized_file_is_told_with_what_to_do(here: Command, tmp_path: Path) -> None:

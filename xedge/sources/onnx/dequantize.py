@@ -7,6 +7,7 @@ is put back, and a ReLU6 where the integers end at six.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ SINGLE = {
 }
 # Their ranges are those of each photo.
 FOR_EACH_PHOTO = ("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
+# Integers of which several are in a byte, by the number of their bits.
+SMALL = {4: (TensorProto.INT4, TensorProto.UINT4)}
 Array = Callable[[Any], FloatArray]
 
 
@@ -45,6 +48,8 @@ class _Restoring:
         made: The new constants.
         names: What stands for a tensor that is no longer computed.
         real: The tensors that were integers and hold real values now.
+        ranges: The range (low, high) that the integers of a tensor span, by its name.
+        kernels: The number of values in kernels, by the number of bits of their integers.
     """
 
     path: Path
@@ -55,6 +60,8 @@ class _Restoring:
     made: list[Any] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     real: set[str] = field(default_factory=set)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    kernels: Counter[int] = field(default_factory=Counter)
 
     def refused(self, node: Any, why: str) -> UnsuitableModelError:
         """Return the error that names an operator."""
@@ -87,6 +94,8 @@ class _Restoring:
         scale, zero = (
             one.astype(np.float64).reshape(shape if one.size > 1 else (1,) * integers.ndim) for one in (scale, zero)
         )
+        if integers.ndim > 1:
+            self.kernels[_bits(self.constants[names[0]])] += integers.size
         real: FloatArray = ((integers.astype(np.float64) - zero) * scale).astype(np.float32)
         return real
 
@@ -119,20 +128,51 @@ class _Restoring:
         if points.dtype.kind not in "iu":
             raise self.refused(node, f"has values of {points.dtype}")
         self.real.add(output)
-        if source in self.constants or (points != np.iinfo(points.dtype).min).any():
+        if source not in self.constants:
+            ends = [float(((end(points.dtype) - points.astype(np.float64)) * steps).flat[0]) for end in (_least, _most)]
+            self.ranges[source.removesuffix("#unlimited")] = (ends[0], ends[1])
+        if source in self.constants or (points != _least(points.dtype)).any():
             self.names[output] = source
             self.real.add(source)
             return
-        most = float(np.max((np.iinfo(points.dtype).max - points.astype(np.float64)) * steps))
+        most = float(np.max((_most(points.dtype) - points.astype(np.float64)) * steps))
         if abs(most - SIX) <= NEAR:
-            ends = [self.new(f"#{end:g}", np.float32(end)) for end in (0.0, SIX)]
-            self.put("Clip", [source, *ends], output, [])
+            limits = [self.new(f"#{end:g}", np.float32(end)) for end in (0.0, SIX)]
+            self.put("Clip", [source, *limits], output, [])
         else:
             self.put("Relu", [source], output, [])
 
+    @property
+    def held(self) -> str:
+        """What the file held, in words: how many weights in integers, and the ranges of how many tensors."""
+        weights = " and ".join(f"{count:,} weights of {bits} bits" for bits, count in sorted(self.kernels.items()))
+        found = sorted(self.ranges.items(), key=lambda one: one[1][1] - one[1][0])
+        if not found:
+            return weights or "no integers"
+        named = [f"{low:.3g} to {high:.3g} ({name})" for name, (low, high) in (found[0], found[-1])]
+        ranges = (
+            f"1 range, {named[0]}" if len(found) == 1 else f"{len(found)} ranges, from {named[0]}, up to {named[1]}"
+        )
+        return f"{weights or 'weights in float'}, and {ranges}"
 
-def restored(path: Path, model: Any, array: Array) -> Any:
-    """Return the float model of a quantized one.
+
+def _bits(tensor: Any) -> int:
+    """Return the number of bits of a constant's integers."""
+    return next((bits for bits, kinds in SMALL.items() if tensor.data_type in kinds), 0) or (
+        8 * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    )
+
+
+def _least(dtype: np.dtype[Any]) -> int:
+    return int(np.iinfo(dtype).min)
+
+
+def _most(dtype: np.dtype[Any]) -> int:
+    return int(np.iinfo(dtype).max)
+
+
+def restored(path: Path, model: Any, array: Array) -> tuple[Any, str]:
+    """Return the float model of a quantized one, and what the file held, in words.
 
     Args:
         path: The file, for messages.
@@ -164,7 +204,7 @@ def restored(path: Path, model: Any, array: Array) -> Any:
     for part, content in ((graph.node, made.nodes), (graph.initializer, [*kept, *made.made]), (graph.value_info, [])):
         del part[:]
         part.extend(content)
-    return model
+    return model, made.held
 
 
 def _restore(made: _Restoring, node: Any) -> None:

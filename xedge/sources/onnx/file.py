@@ -34,7 +34,7 @@ class OnnxFile:
         sizes: The sizes of the input as ONNX has them, with a batch of one.
         channels_first: Whether the input is (batch, channels, height, width).
         dtype: The type of the input's values.
-        restored: Whether the file is quantized, and the model is its float model.
+        restored: What the file held, in words, if it is quantized and the model is its float model; empty otherwise.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class OnnxFile:
     sizes: Shape
     channels_first: bool
     dtype: np.dtype[Any]
-    restored: bool = False
+    restored: str = ""
 
     @property
     def shape(self) -> Shape:
@@ -84,9 +84,9 @@ def open_file(path: Path, size: tuple[int, int] | None, *, dequantize: bool = Fa
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     quantized = _first_quantized(model)
-    is_restored = quantized is not None and dequantize
-    if is_restored:
-        model = restored(path, model, lambda tensor: _array(path, tensor))
+    held_words = ""
+    if quantized is not None and dequantize:
+        model, held_words = restored(path, model, lambda tensor: _array(path, tensor))
         quantized = _first_quantized(model)  # inside of a branch
     if quantized is not None:
         raise UnsuitableModelError(
@@ -112,7 +112,7 @@ def open_file(path: Path, size: tuple[int, int] | None, *, dequantize: bool = Fa
         sizes=sizes,
         channels_first=first,
         dtype=np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)),
-        restored=is_restored,
+        restored=held_words,
     )
 
 

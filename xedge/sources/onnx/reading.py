@@ -16,7 +16,7 @@ from xedge.sources.onnx.original import OnnxModel
 
 RESTORED = (
     "the file is quantized already, and its float model was restored: the weights are those of its integers, and "
-    "everything is compared with that float model"
+    "everything is compared with that float model; it held {held}"
 )
 
 
@@ -25,7 +25,7 @@ def read(source: Source, scratch: Path, *, allow_code: bool) -> ReadModel:
     del allow_code
     assert source.path is not None, "an ONNX model is a file"
     file = open_file(source.path, source.size, dequantize=source.dequantize)
-    notes = (RESTORED,) if file.restored else ()
+    notes = (RESTORED.format(held=file.restored),) if file.restored else ()
     builder = NetworkBuilder(source.name, file)
     try:
         unfolded = builder.read()
