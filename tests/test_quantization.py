@@ -28,7 +28,6 @@ from xedge.quantization.branches import dynamic_branches
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.concatenations import concatenated_streams
 from xedge.quantization.equalization import candidates, equalized
-from xedge.quantization.front import front
 from xedge.quantization.plan import Plan
 from xedge.quantization.products import POSITIONS
 from xedge.quantization.ranges import (
@@ -471,50 +470,6 @@ def test_concatenations_are_streams_where_every_reader_normalizes_them_first(mon
     (normalized,) = graph[added].inputs
     assert graph[normalized].inputs == ("stream0",)
     assert {normalized, added} <= branches
-
-
-def mobile(*, scaled: bool, wide: int = 64, sum_beside: bool = False) -> Graph:
-    """A network that begins as mobile ones do: a convolution, and a depthwise one behind it."""
-    x = source = keras.Input((32, 32, 3))
-    if scaled:
-        x = layers.Rescaling(1 / 127.5, offset=-1, name="scaling")(x)
-    stem = layers.Conv2D(8, 3, strides=2, padding="same", name="stem")(x)
-    stem = layers.Activation("silu", name="swish")(stem)
-    x = layers.DepthwiseConv2D(3, padding="same", activation="relu6", name="depthwise")(stem)
-    x = layers.Conv2D(8, 1, name="pointwise")(x)
-    if sum_beside:
-        x = layers.Add(name="sum")([stem, x])
-    x = layers.Conv2D(wide, 3, padding="same", activation="relu", name="wide")(x)
-    x = layers.Conv2D(wide, 3, padding="same", activation="relu", name="wider")(x)
-    x = layers.GlobalAveragePooling2D()(x)
-    return without_head(read_keras(keras.Model(source, layers.Dense(3, name="dense")(x))))
-
-
-@pytest.mark.parametrize("sum_beside", [False, True])
-@pytest.mark.parametrize("scaled", [False, True])
-def test_the_front_of_a_mobile_network_stays_in_float(*, scaled: bool, sum_beside: bool) -> None:
-    graph = mobile(scaled=scaled, sum_beside=sum_beside)
-    assert front(graph) == {"stem", "swish", "depthwise", *(["scaling"] if scaled else [])}
-    assert front(graph) <= float_by_default(graph)
-    assert not front(graph) & float_by_default(graph, "sums")
-    plan = static_int8(graph, calibrate(graph, np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3))))
-    assert {"pointwise", "wide", "wider"} <= set(plan.kernels)
-    assert not front(graph) & set(plan.kernels)
-    assert not front(graph) & recipe.branches(graph)
-
-
-def test_a_front_with_most_of_the_arithmetic_computes_in_integers() -> None:
-    assert not front(mobile(scaled=True, wide=1))
-
-
-def test_a_normalization_of_the_photo_is_a_front_of_its_own() -> None:
-    x = source = keras.Input((32, 32, 3))
-    x = layers.Rescaling(1 / 127.5, offset=-1, name="scaling")(x)
-    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
-    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3)(x))
-    graph = without_head(read_keras(keras.Model(source, layers.Dense(3)(x))))
-    assert front(graph) == {"scaling"}
-    assert not front(without_head(known("xception")[1]))
 
 
 def test_a_convolution_in_place_of_the_dense_layer_has_integer_products_and_a_float_result() -> None:

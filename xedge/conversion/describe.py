@@ -108,9 +108,9 @@ def _file_digest(source: Source) -> str | None:
 def _preprocessing(whole: Preprocessing, made: Artifact, ends: Plan | None) -> Preprocessing:
     """What is left of the preprocessing for the runner to do."""
     if ends is not None and ends.input_shift:
-        # The integers are the pixels themselves, or pixel - 128; the artifact's biases know the offset.
+        # The integers are the pixels themselves, or pixel - 128; the artifact's biases know the shift.
         assert whole.pixel is not None
-        return replace(whole, offset=(0.0,))
+        return replace(whole, offset=(whole.pixel[1] + ends.input_shift,))
     return replace(whole, scale=(1.0,), offset=(0.0,)) if made.form.pixels is not None else whole
 
 

@@ -84,9 +84,10 @@ def static_int8(
     dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
     activations = _symmetric(graph, statistics) if rules.symmetric else _activations(graph, statistics, range_rule)
     shift = 0.0
-    exact = exact_pixels(graph, pixel, symmetric=rules.symmetric) if pixel is not None else None
-    if exact is not None:
-        activations[graph.input.name], shift = exact
+    in_integers = not any(reader.name in float_nodes for reader in graph.consumers(graph.input.name))
+    if pixel is not None and in_integers:
+        exact = exact_pixels(graph, pixel, symmetric=rules.symmetric)
+        activations[graph.input.name], shift = exact or (activations[graph.input.name], shift)
     rounding = _Rounding(adapt=adapt_rounding, correct=correct_bias, clip=clip_weights, fit_pairs=rules.pairs)
     kernels = {
         node.name: _kernel(graph, node, statistics, activations, shift, rounding)

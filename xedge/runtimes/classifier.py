@@ -20,6 +20,8 @@ from xedge.types import FloatArray, Tensor, UInt8Array
 # point half a pixel beside it, so that every pixel lies in the middle between two integers. Rounding to even would make
 # one integer of each two pixels, and float32's own rounding would choose at random; so the middle always goes upwards.
 UPWARDS = 0.5 + 1e-3
+# Less than this share of an integer is a rounding error of float32.
+NO_STEP = 1e-3
 
 
 class Classifier:
@@ -77,7 +79,8 @@ class Classifier:
             return preprocessing.scaled(pixels).astype(spec.dtype, copy=False)
         assert spec.zero_point is not None
         bounds = np.iinfo(spec.dtype)
-        if preprocessing.pixel == (spec.scale, 0.0) and spec.zero_point == bounds.min:
+        scale, offset = preprocessing.pixel or (0.0, 0.0)
+        if scale == spec.scale and abs(offset / scale + spec.zero_point - bounds.min) < NO_STEP:
             return pixels if spec.dtype == "uint8" else pixels_as_int8(pixels)
         values = np.floor(preprocessing.scaled(pixels) / spec.scale + UPWARDS) + spec.zero_point
         integers: Tensor = np.clip(values, bounds.min, bounds.max).astype(spec.dtype)

@@ -45,7 +45,7 @@ from xedge.graph.ir import (
     same_padding,
 )
 from xedge.graph.writing import writer_of, writes
-from xedge.quantization.affine import Affine, QuantizedKernel, bias_steps, quantize_kernel
+from xedge.quantization.affine import LOWEST, Affine, QuantizedKernel, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan, fitted
 from xedge.runtimes._interpreter import HALF_MARK
 
@@ -373,7 +373,9 @@ class Writer:
 
     def _exact_pixels(self, node: Input, plan: Plan) -> None:
         """Take uint8 pixels, which are the photo's integers once a QUANTIZE has moved them by 128."""
-        parameters = Quantization(scales=np.array([plan.activations[node.name].scale]), zero_points=np.array([0]))
+        affine = plan.activations[node.name]
+        zero = np.array([affine.zero_point - LOWEST])
+        parameters = Quantization(scales=np.array([affine.scale]), zero_points=zero)
         self.photo = Value(self.builder.tensor(node.name, (1, *node.shape), np.uint8, parameters))
         moved = self._remember(node.name, self.new(f"{node.name}#integer", node.shape, self.integers(node.name)))
         self.builder.operator("QUANTIZE", 2, [self.photo.index], moved.index, schema.QuantizeOptionsT())
