@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import recipes
 from against_peers import processor, versions
-from family_figures import COMPARED, MEASURED, bundle_answers, fitting, megabytes
+from family_figures import BLOCKS, COMPARED, MEASURED, RUNS, bundle_answers, fitting, megabytes
 from family_pages import METHODS, write_pages
 from pooling import over_photos95
 
@@ -56,7 +56,6 @@ TARGETS = target_names("all")
 CALIBRATION = 100
 # So many of the full-size photos of the test and validation splits are measured.
 CLOTHING = 300
-BLOCKS, RUNS = 12, 5
 # The float artifact of this target, as xedge makes it, is the reference of all artifacts.
 REFERENCE = "onnx"
 BENCHMARKS = Path(__file__).resolve().parent

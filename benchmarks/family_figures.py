@@ -24,6 +24,8 @@ EVERY_FAMILY = "every-family"
 MEASURED = range(0, 372, 3)
 # The photos on which the float reference is held against the original model.
 COMPARED = 4
+# Artifacts take turns in blocks of so many timed inferences.
+BLOCKS, RUNS = 12, 5
 
 
 def fitting() -> list[int]:

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from family_figures import DOCS, EVERY_FAMILY, write_section
+from family_figures import BLOCKS, DOCS, EVERY_FAMILY, RUNS, write_section
 from pooling import Mean, over_networks95, over_photos95
 from recipes import RECIPES, STRIDE, Recipe
 
@@ -64,7 +64,7 @@ that make int8 for the same target, on {networks}. Networks that are missing hav
   quantizes it. The times are added, and the larger peak counts. In brackets is the time that the processors' cores
   spent, which other work on the machine hardly changes.
 - **Latency** is the ratio of the median latency to that of xedge's int8, on one thread. The artifacts of a target took
-  turns in one process, with {blocks} blocks of five inferences each. Where it is empty, it has not been measured.
+  turns in one process, with {blocks} blocks of {runs} inferences each. Where it is empty, it has not been measured.
 - The peer in **bold** has the lowest tv of all peers for this network and target. It is chosen by the same photos on
   which it is measured, which favours it a little.
 - A method that fails has the reason in its row.
@@ -88,8 +88,9 @@ POOLED = """### Pooled over networks
 The differences between xedge and each peer are paired photo by photo, and pooled over all networks for which both have
 figures. A positive difference of agreement and a negative one of tv say that xedge is closer to float. Both intervals
 are 95 %, by bootstrap. The first one is about other photos for the same networks: a photo that is drawn counts in all
-networks that were measured on it. The second one is about other networks like these. **Best of each network** takes the
-peer in bold for each network. **Closer in tv** counts the networks where the tv of xedge is lower.
+networks that were measured on it. The second one is about other networks like these, if there are {least} or more.
+**Best of each network** takes the peer in bold for each network. **Closer in tv** counts the networks where the tv of
+xedge is lower.
 """
 TABLE = (
     "| network | method | agreement, % | tv, % | drop, points | MB | s (of processors) | peak MB | latency |\n"
@@ -105,6 +106,8 @@ SHORT = (
     "| agreement, % | tv, % | MB |\n" + "|---" * 13 + "|"
 )
 GROUPS = {"All networks": "", "Networks with trained weights": "full-size clothing photos"}
+# Fewer networks than these tell nothing of other networks.
+LEAST_NETWORKS = 5
 # A reference that is further from a peer's own float artifact than this, in percent of tv, is told of.
 SAME_FLOAT = 0.05
 
@@ -120,7 +123,7 @@ def write_pages(results: Sequence[Result]) -> None:
         lines += [f"### Every family: {target}\n", TABLE]
         lines += [line for one in figures for line in lines_of(one, target)]
         lines.append("")
-    lines += [POOLED, *pooled(measured)]
+    lines += [POOLED.format(least=LEAST_NETWORKS), *pooled(measured)]
     write_section(EVERY_FAMILY, figures, lines, DOCS / "peers.md", "Every family")
     short = [SHORT, *(line for one, _ in results for line in short_lines(one)), "", behind(figures)]
     write_section("families", figures, short)
@@ -128,17 +131,17 @@ def write_pages(results: Sequence[Result]) -> None:
 
 def introduction(figures: list[dict[str, Any]]) -> str:
     """Return the words above the tables."""
-    blocks = {len(ms) for one in figures for rows in one.get("times", {}).values() for ms in rows.values()}
     networks = "one network" if len(figures) == 1 else f"{len(figures)} networks"
     with_vnni = {one["vnni"] for one in figures}
     words = {
-        True: "The processor has VNNI, so that weights keep eight bits (no `reduce_range`).",
-        False: "The processor has no VNNI, so that weights have seven bits (`reduce_range`), as ONNX Runtime advises.",
+        True: "With VNNI, weights keep eight bits: no `reduce_range`, and NNCF's default `overflow_fix`.",
+        False: "Without VNNI, weights have seven bits: `reduce_range`, and NNCF's `OverflowFix.ENABLE`.",
     }
     return EVERY.format(
         networks=networks,
         floats=float_words(figures),
-        blocks=" or ".join(map(str, sorted(blocks))) or "12",
+        blocks=BLOCKS,
+        runs=RUNS,
         settings="\n".join(f"- {one.title} ({one.target}): {one.settings}." for one in RECIPES.values()),
         range_words=" ".join(words[one] for one in sorted(with_vnni)),
         stride=STRIDE,
@@ -251,12 +254,14 @@ def pooled_line(target: str, peer: str | None, measured: Sequence[Result]) -> st
     title = RECIPES[peer].title if peer else "best of each network"
     cells = [target, title, str(len(pairs)), str(sum(values.size for values in agreement))]
     for values, digits in ((agreement, 2), (distance, 2)):
-        cells += difference_cells(over_photos95(values), over_networks95(values), digits, many=len(pairs) > 1)
+        cells += difference_cells(
+            over_photos95(values), over_networks95(values), digits, many=len(pairs) >= LEAST_NETWORKS
+        )
     return f"| {' | '.join([*cells, f'{closer} of {len(pairs)}'])} |"
 
 
 def difference_cells(photos: Mean, networks: Mean, digits: int, *, many: bool) -> list[str]:
-    """Return a difference and its two intervals; a single network tells nothing of others."""
+    """Return a difference and its two intervals; a few networks tell nothing of others."""
     middle = f"{photos[0]:+.{digits}f}"
     of_photos, of_networks = (f"[{low:+.{digits}f}, {high:+.{digits}f}]" for _, low, high in (photos, networks))
     return [middle, of_photos, of_networks if many else "-"]

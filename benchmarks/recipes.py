@@ -258,6 +258,9 @@ def nncf_recipe(mixed: bool) -> Callable[[Job, Path], None]:
 
         photos = list(job.photos())
         changed = {"preset": nncf.QuantizationPreset.MIXED, "fast_bias_correction": False} if mixed else {}
+        if not job.vnni:
+            advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+            changed["advanced_parameters"] = advanced
         model = ov.Core().read_model(job.path("float_openvino"))
         ov.save_model(nncf.quantize(model, nncf.Dataset(photos), subset_size=len(photos), **changed), out)
 
