@@ -50,6 +50,7 @@ from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import open_classifier
 from xedge.sources import Source
 from xedge.sources.keras import SOURCE
+from xedge.sources.keras.file import load_keras
 from xedge.types import FloatArray, IntArray, Tensor, UInt8Array
 
 TARGETS = target_names("all")
@@ -105,10 +106,15 @@ class Network:
             return folder / self.stem / f"{self.stem}.keras"
         return Path(os.environ.get("XEDGE_SHARED", "")) / self.file
 
+    def renamed(self, folder: Path) -> Path:
+        """Return the path of a copy whose layers have names that TensorFlow takes, if those of the network are not."""
+        return folder / self.stem / "renamed.keras"
+
     def job(self, folder: Path) -> recipes.Job:
         """Return what the recipes of other tools are told."""
+        renamed = self.renamed(folder)
         return recipes.Job(
-            network=str(self.path(folder)),
+            network=str(renamed if renamed.exists() else self.path(folder)),
             folder=str(folder / self.stem),
             preprocess=self.preprocess,
             size=self.size,
@@ -234,7 +240,7 @@ def demanded(told: dict[str, Any]) -> None:
 
 def begun(one: Network, folder: Path) -> dict[str, Any]:
     """Return what is known of a network before int8: how it is read, and on what it is measured."""
-    for step in ("network", "photos", "compare"):
+    for step in ("network", "rename", "photos", "compare"):
         demanded(run_step(one, folder, step))
     reference = folder / one.stem / "xedge_fp32"
     demanded(run_measured(conversion(one, folder, REFERENCE, "fp32", reference)))
@@ -415,6 +421,22 @@ def make_network(one: Network, folder: Path) -> None:
     network(one.name, prepared(one.name, pixels), np.array(photos.truth)[fitted]).save(one.path(folder))
 
 
+def make_renamed(one: Network, folder: Path) -> None:
+    """Copy a network whose layers have names that TensorFlow refuses; it does so when it loads them."""
+    import keras  # noqa: PLC0415 - its backend was chosen for this step
+
+    model = load_keras(Source(name=one.stem, path=one.path(folder), kind=SOURCE), allow_code=False)
+    if not any(layer.name.startswith("_") for layer in model.layers):
+        return
+
+    def renamed(layer: Any) -> Any:
+        return layer.__class__.from_config({**layer.get_config(), "name": layer.name.lstrip("_")})
+
+    copy = keras.models.clone_model(model, clone_function=renamed)
+    copy.set_weights(model.get_weights())
+    copy.save(one.renamed(folder))
+
+
 def make_photos(one: Network, folder: Path) -> None:
     """Keep the pixels (N, H, W, C) of the photos that are measured, and their classes (N,)."""
     files, truth = measured_photos(one)
@@ -499,6 +521,7 @@ def opened_inference(one: Network, folder: Path, target: str, method: str, pixel
 
 STEPS: dict[str, Callable[..., None]] = {
     "network": make_network,
+    "rename": make_renamed,
     "photos": make_photos,
     "compare": compare,
     "answers": answer,

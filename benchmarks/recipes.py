@@ -95,26 +95,16 @@ def command(name: str, job: Job) -> list[str]:
 
 
 def loaded(job: Job) -> Any:
-    """Return the Keras model for inference, with names of layers that TensorFlow takes."""
+    """Return the Keras model for inference, on TensorFlow."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    import keras  # noqa: PLC0415 - its backend is chosen first, and most recipes need no Keras
-
+    # They import keras, whose backend is chosen first, and most recipes need no Keras.
     from xedge.sources import Source  # noqa: PLC0415
     from xedge.sources.keras import SOURCE  # noqa: PLC0415
     from xedge.sources.keras.file import load_keras  # noqa: PLC0415
     from xedge.sources.keras.inference import for_inference  # noqa: PLC0415
 
     file = Path(job.network)
-    model = for_inference(load_keras(Source(name=file.stem, path=file, kind=SOURCE), allow_code=False))
-    if not any(layer.name.startswith("_") for layer in model.layers):
-        return model
-
-    def renamed(layer: Any) -> Any:
-        return layer.__class__.from_config({**layer.get_config(), "name": layer.name.lstrip("_")})
-
-    copy = keras.models.clone_model(model, clone_function=renamed)
-    copy.set_weights(model.get_weights())
-    return copy
+    return for_inference(load_keras(Source(name=file.stem, path=file, kind=SOURCE), allow_code=False))
 
 
 def float_tflite(job: Job, out: Path) -> None:
