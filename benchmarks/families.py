@@ -10,7 +10,7 @@ JSON file with the figures, an .npz file with the class and the tv of each photo
 take up to a gigabyte. The pages docs/peers.md and docs/models.md are written from all networks in FOLDER.
 
 Latencies mean something on an idle machine alone: ``--no-times`` leaves them out, and a later call without it measures
-those that are missing. The smallest networks take five minutes each on two idle cores.
+those that are missing. Without latencies, the smallest networks take four minutes each on two busy cores.
 """
 
 from __future__ import annotations
