@@ -21,6 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from family_figures import EVERY_FAMILY, section
+
 from xedge.converters import find_target, target_names
 from xedge.vocabulary import PRECISIONS
 
@@ -48,12 +50,13 @@ BEST_INT8 = {
 }
 INTRODUCTION = """# Comparison with other tools
 
-This page was written by `XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER`. It shows the full-size Xception
-(84 MB in Keras), calibrated on 100 photos. Agreement (the share of photos with the same first class as float) and total
-variation (tv, the mean total variation distance between the probabilities of the artifact and those of float) were
-measured on the 713 photos of the test and validation splits, and top-1 on the 372 photos of the test split. For each
-processor, all artifacts were measured in one run with interleaved timings. The last two columns give the ratio of the
-latency to that of the best int8 artifact of another tool for the same target, which is set in bold.
+This page was written by `XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER`, except the section on [every
+family](#every-family). It shows the full-size Xception (84 MB in Keras), calibrated on 100 photos. Agreement (the share
+of photos with the same first class as float) and total variation (tv, the mean total variation distance between the
+probabilities of the artifact and those of float) were measured on the 713 photos of the test and validation splits, and
+top-1 on the 372 photos of the test split. For each processor, all artifacts were measured in one run with interleaved
+timings. The last two columns give the ratio of the latency to that of the best int8 artifact of another tool for the
+same target, which is set in bold.
 
 The two processors differ in a feature that is decisive for int8. Without VNNI, products of uint8 and int8 are added in
 pairs in 16 bits, and what does not fit is cut off ([how xedge avoids this](quantization.md)).
@@ -84,7 +87,8 @@ def main() -> int:
     kept = [one for one in json.loads((DOCS / "peers.json").read_text()) if one["kind"] != kind]
     parts = sorted([*kept, part], key=lambda one: list(KINDS).index(one["kind"]))
     (DOCS / "peers.json").write_text(json.dumps(parts, indent=1) + "\n")
-    (DOCS / "peers.md").write_text("\n".join([INTRODUCTION, *map(markdown, parts)]))
+    page = DOCS / "peers.md"
+    page.write_text("\n".join([INTRODUCTION, *map(markdown, parts), section(EVERY_FAMILY, page)]))
     return 0
 
 

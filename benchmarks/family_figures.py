@@ -1,4 +1,4 @@
-"""What the tables of families in docs/models.md have in common: measuring bundles, and writing between marks."""
+"""What the tables of families have in common: measuring bundles, and writing between marks of a page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from xedge.metrics import agreement
 from xedge.runtimes import Settings
 from xedge.types import FloatArray, UInt8Array
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = DOCS / "models.md"
+# The section of docs/peers.md that benchmarks/families.py writes; the rest is of benchmarks/against_peers.py.
+EVERY_FAMILY = "every-family"
 # Every third of the embedded test photos is measured; the heads of the families were fitted to the others.
 MEASURED = range(0, 372, 3)
 # The photos on which the float reference is held against the original model.
 COMPARED = 4
+# Artifacts take turns in blocks of so many timed inferences.
+BLOCKS, RUNS = 12, 5
 
 
 def fitting() -> list[int]:
@@ -75,10 +80,32 @@ def measured_apart(name: str, file: Path, command: list[str]) -> None:
     print(f"{name}: {reason if done.returncode else 'measured'}", flush=True)
 
 
-def write_section(mark: str, results: list[dict[str, Any]], table: list[str]) -> None:
-    """Write a table between its marks in the page, below the processors on which it was measured."""
-    start, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+def write_section(
+    mark: str, results: list[dict[str, Any]], lines: list[str], page: Path = PAGE, heading: str | None = None
+) -> None:
+    """Write lines between their marks in a page, below the processors on which the results were measured.
+
+    Args:
+        mark: The name in the marks.
+        results: What was measured, each with its processor.
+        lines: The lines.
+        page: The page.
+        heading: A heading to begin with, if the section has one of its own.
+    """
+    start, end = marks(mark)
     processors = "; ".join(sorted({one["processor"] for one in results if "processor" in one}))
-    before, _, rest = PAGE.read_text().partition(start)
-    lines = [before + start, "", f"Measured on {processors}.", "", *table, "", end]
-    PAGE.write_text("\n".join(lines) + rest.partition(end)[2])
+    before, _, rest = page.read_text().partition(start)
+    above = [] if heading is None else [f"## {heading}", ""]
+    text = [before + start, "", *above, f"Measured on {processors}.", "", *lines, "", end]
+    page.write_text("\n".join(text) + rest.partition(end)[2])
+
+
+def section(mark: str, page: Path) -> str:
+    """Return a section of a page with its marks, which another script has written."""
+    start, end = marks(mark)
+    return f"{start}{page.read_text().partition(start)[2].partition(end)[0]}{end}\n"
+
+
+def marks(mark: str) -> tuple[str, str]:
+    """Return the marks before and behind a section."""
+    return f"<!-- {mark} -->", f"<!-- /{mark} -->"
