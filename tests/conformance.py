@@ -72,6 +72,8 @@ class Subject:
             graph, plan = self.quantized_anew(all_integer, found.rules)
         elif form.precision == "int8":
             graph, plan = self.quantized(all_integer=all_integer, rules=found.rules)
+        elif form.precision == "w4":
+            plan = recipe.w4(graph, self.statistics)
         files = dict(found.convert(graph, form, plan))
         assert next(iter(files)) == found.suffix
         assert all(files.values())
@@ -151,6 +153,8 @@ def check_largest_products(target: str, precision: Precision, size: int, inputs:
     if precision == "int8":
         graph, plan = recipe.int8(graph, statistics, rules=found.rules)
         assert plan.kernels
+    if precision == "w4":
+        plan = recipe.w4(graph, statistics)
     files = found.convert(graph, Form(precision=precision), plan)
     if not runs_here(target):
         return

@@ -34,6 +34,7 @@ from xedge.quantization.gate import least_photos
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
 from xedge.types import FloatArray
+from xedge.vocabulary import CALIBRATED
 
 # A loss of more points than this, or a smaller share of equal answers, is told.
 LOST_POINTS, LOW_AGREEMENT = 5.0, 0.9
@@ -115,9 +116,9 @@ def convert(options: ConvertOptions) -> list[Converted]:
 
 def _note_idle_calibration(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form]]) -> None:
     """Tell it if calibration photos are given and nothing is calibrated; scripts give them for every precision."""
-    if calibrated.subject.request.options.calibration is None or any(form.precision == "int8" for _, form in wanted):
-        return
-    calibrated.stages.note("calibration photos have no effect: only int8 takes its ranges from them")
+    given = calibrated.subject.request.options.calibration is not None
+    if given and not any(form.precision in CALIBRATED for _, form in wanted):
+        calibrated.stages.note(f"calibration photos have no effect: only {' and '.join(CALIBRATED)} need them")
 
 
 def _note_few_photos(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form]]) -> None:
