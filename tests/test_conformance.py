@@ -23,13 +23,13 @@ from xedge.errors import UnsupportedError
 from xedge.graph.ir import Graph
 from xedge.quantization.plan import Plan
 from xedge.types import UInt8Array
-from xedge.vocabulary import PRECISIONS, Precision
+from xedge.vocabulary import Precision
 
 TARGETS = [target.name for target in targets()]
 WITH_INTEGER_ENDS = [target.name for target in targets() if target.ends]
 WITH_HALF_ARITHMETIC = [target.name for target in targets() if target.in_half is not None]
 WITH_BATCHES = [target.name for target in targets() if target.batches]
-PAIRS = [(target.name, precision) for target in targets() for precision in PRECISIONS if precision in target.precisions]
+PAIRS = [(target.name, precision) for target in targets() for precision in target.precisions]
 EVERY_NETWORK = [pytest.param(n, marks=() if n in QUICK_NETWORKS else pytest.mark.slow) for n in NETWORKS]
 # Convolutions of one position and of nine, with numbers of inputs that are even and odd.
 SIZES = ((1, 64), (3, 16), (3, 5), (3, 3), (3, 1))

@@ -28,6 +28,7 @@ from xedge.vocabulary import PRECISIONS, Precision
 pytestmark = [pytest.mark.full_size, pytest.mark.slow]
 
 TARGETS = target_names("all")
+WITH_W4 = ("onnx", "openvino")
 PHOTOS = 372
 # Float top-1 on these photos; TFLiteConverter's int8 has 0.1452 (shared quantization.md).
 FLOAT_TOP1 = 0.9059
@@ -115,3 +116,27 @@ def test_int8_is_int8(made: Path, shared: Path) -> None:
 
 def test_int8_runs_as_one_partition(ran: Callable[[str], RunReport]) -> None:
     assert ran("tflite_int8").execution.partitions == 1
+
+
+@pytest.fixture(scope="module")
+def small(once: Once, shared: Path) -> Path:
+    """A folder with the model in w4, for the targets that have it."""
+
+    def make(folder: Path) -> None:
+        photos = ("--calibration", shared / "clothing" / "train", "--data", shared / "clothing" / "test")
+        command = ("convert", shared / "xception_clothing.keras", "--target", ",".join(WITH_W4), "--precision", "w4")
+        done = run_xedge(*command, *photos, "--output", ".", cwd=folder, timeout=3600)
+        assert done.returncode == 0, done.stderr
+
+    return once("full_size_w4", make)
+
+
+@pytest.mark.parametrize("target", WITH_W4)
+def test_w4_keeps_the_accuracy_in_12_megabytes(target: str, small: Path) -> None:
+    bundle = small / f"{target}_w4"
+    accuracy: dict[str, Any] = json.loads((bundle / "manifest.json").read_text())["accuracy"]
+    files = [file for file in bundle.iterdir() if file.suffix in (".onnx", ".xml", ".bin")]
+    assert sum(file.stat().st_size for file in files) <= 12_000_000
+    assert accuracy["artifact"]["top1"] >= FLOAT_TOP1 - 0.005
+    assert accuracy["agreement"]["agreement"] >= 0.965
+    assert accuracy["agreement"]["total_variation"] <= 0.031

@@ -20,7 +20,7 @@ from tests.conftest import Command, run_xedge
 from xedge.cli.console import Console
 from xedge.cli.main import main
 from xedge.errors import ResourceError
-from xedge.vocabulary import PRECISIONS
+from xedge.vocabulary import BY_NAME_ONLY, PRECISIONS
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -157,7 +157,7 @@ def test_bash_completes_commands_options_and_choices(xedge: Command, tmp_path: P
     assert set(completed("xedge", "convert", "--io", "")) >= {"float32", "int8", "uint8"}
     assert set(completed("xedge", "convert", "--preprocess", "")) >= {"tf", "torch", "caffe"}
     assert set(completed("xedge", "convert", "--target", "")) >= {"tflite", "onnx", "openvino", "all"}
-    assert set(completed("xedge", "convert", "--precision", "")) == {*PRECISIONS, "all"}
+    assert set(completed("xedge", "convert", "--precision", "")) == {*PRECISIONS, *BY_NAME_ONLY, "all"}
     assert set(completed("xedge", "run", "--runtime", "")) >= {"litert", "onnxruntime"}
     assert set(completed("xedge", "run", "--provider", "")) >= {"cpu", "cuda", "npu"}
 

@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from xedge.errors import UsageError, not_known
 
-Precision = Literal["fp32", "fp16", "dynamic", "int8"]
+Precision = Literal["fp32", "fp16", "dynamic", "int8", "w4"]
 IoType = Literal["float32", "int8", "uint8"]
 # The types of an artifact's input and output. xedge itself makes no float16.
 ElementType = Literal["float32", "float16", "int8", "uint8"]
@@ -32,7 +32,12 @@ OUTPUT_KINDS: tuple[OutputKind, ...] = ("probabilities", "logits", "probability"
 
 # Stands in artifacts between the name of a node of the reference graph and what is only a part of it.
 PART = "#"
+# The precisions that ``all`` stands for. Those that are made by name only are smaller and no faster, and some targets
+# lack them.
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "dynamic", "int8")
+BY_NAME_ONLY: tuple[Precision, ...] = ("w4",)
+# The precisions that need calibration photos.
+CALIBRATED: tuple[Precision, ...] = ("int8", "w4")
 SCHEMES = ("tf", "torch", "caffe", "unit", "raw")
 # Kinds of files that say how photos are prepared, by the library that writes them; a colon and the path follow.
 SCHEME_FILES = ("timm", "torchvision")
@@ -46,13 +51,15 @@ BUILT_IN = {"xception": "tf", "inception_v3": "tf", "resnet50": "caffe"}
 def precision_names(named: str | Sequence[str]) -> tuple[Precision, ...]:
     """Return precisions as users give them: one, several with commas or in a sequence, or ``all``; each once.
 
+    ``all`` stands for ``PRECISIONS``; those of ``BY_NAME_ONLY`` have to be named.
+
     Raises:
         UsageError: There is no such precision.
     """
     names: list[str] = []
     for word in named.split(",") if isinstance(named, str) else named:
-        if word.strip() != "all" and word.strip() not in PRECISIONS:
-            raise UsageError(not_known("precision", word.strip(), [*PRECISIONS, "all"]))
+        if word.strip() not in (*PRECISIONS, *BY_NAME_ONLY, "all"):
+            raise UsageError(not_known("precision", word.strip(), [*PRECISIONS, *BY_NAME_ONLY, "all"]))
         names += PRECISIONS if word.strip() == "all" else [word.strip()]
     return cast("tuple[Precision, ...]", tuple(dict.fromkeys(names)))
 

@@ -27,7 +27,7 @@ from xedge.vocabulary import BUILT_IN, COMPACT, SCHEME_FILES, Precision
 # so that the photos at hand can show it for a model that loses no more.
 CHANGED, MADE_WRONG = 0.015, 0.0075
 AGREEMENT_PERCENT, DROP_POINTS, TOTAL_VARIATION = 97, 1.0, 0.05
-WEIGHT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "dynamic": 1, "int8": 1}
+WEIGHT_BYTES: dict[Precision, float] = {"fp32": 4, "fp16": 2, "dynamic": 1, "int8": 1, "w4": 0.55}
 # What files hold besides weights: their structure and the ranges.
 SIZE_MARGIN, SIZE_BASE_MB = 1.15, 0.1
 MOST_LABELS_SHOWN = 5

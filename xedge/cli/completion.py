@@ -9,7 +9,7 @@ from xedge.cli.parser import parser
 from xedge.converters import targets
 from xedge.errors import MissingRuntimeError
 from xedge.runtimes import runtimes
-from xedge.vocabulary import PRECISIONS, RANGES, SCHEMES
+from xedge.vocabulary import BY_NAME_ONLY, PRECISIONS, RANGES, SCHEMES
 
 try:
     import shtab
@@ -30,7 +30,7 @@ def _values() -> dict[str, tuple[str, ...]]:
     called = [name for target in targets() for name in (target.name, *target.aliases)]
     return {
         "target": (*called, "all"),
-        "precision": (*PRECISIONS, "all"),
+        "precision": (*PRECISIONS, *BY_NAME_ONLY, "all"),
         "ranges": (*RANGES, "all"),
         "preprocess": SCHEMES,
         "runtime": tuple(runtime.name for runtime in runtimes()),

@@ -37,10 +37,13 @@ class Artifact:
 
 
 class Calibration(Protocol):
-    """What converting a model to int8 asks of its photos."""
+    """What converting a model to int8 or w4 asks of its photos."""
 
     def quantized(self, graph: Graph, target: Target, form: Form, in_float: tuple[str, ...]) -> tuple[Graph, Plan]:
         """Return an equal graph that quantizes well, and its plan."""
+
+    def small_weights(self, graph: Graph) -> Plan:
+        """Return the plan of a graph with weights of 4 bits."""
 
     def inputs(self) -> Iterator[FloatArray]:
         """Yield the calibration photos as the model's input (H, W, C) float32."""

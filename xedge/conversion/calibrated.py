@@ -62,10 +62,11 @@ class Calibrated:
     def __init__(self, subject: Subject, stages: Stages) -> None:
         self.subject, self.stages = subject, stages
         self._plans: dict[tuple[IoType, Rules, bool], tuple[Graph, Plan]] = {}
+        self._small_weights: Plan | None = None
 
     @cached_property
     def photos(self) -> CalibrationSet:
-        """The photos that fix int8 ranges."""
+        """The photos that fix int8 ranges, and by which w4 rounds weights."""
         options, source = self.subject.request.options, self.subject.request.source
         if options.calibration is not None:
             shape = self.subject.reference.input_shape
@@ -75,8 +76,8 @@ class Calibrated:
             return photos
         if not source.embedded:
             self.stages.note(
-                "no calibration photos were given: the ranges come from the embedded clothing photos; photos like "
-                "yours would fit better"
+                "no calibration photos were given: the embedded clothing photos take their place; photos like yours "
+                "would fit better"
             )
         return embedded.calibration_photos(options.calibration_count, options.seed)
 
@@ -317,6 +318,15 @@ class Calibrated:
             self._plans[kind] = made
         return made
 
+    def small_weights(self, graph: Graph) -> Plan:
+        """Return the plan of a graph with weights of 4 bits; all targets share it."""
+        if self._small_weights is None:
+            seen = self.statistics
+            with self.stages.stage("quantize") as words:
+                words.append(f"weights of 4 bits; {', '.join(recipe.small_weight_words())}")
+                self._small_weights = recipe.w4(graph, seen)
+        return self._small_weights
+
     def coverage(self, made: Artifact) -> Coverage | None:
         """Return how an int8 artifact's ranges fit the photos that accuracy is measured on, and tell a misfit."""
         photos = self.subject.photos
@@ -341,6 +351,7 @@ class Calibrated:
     def forget(self) -> None:
         """Let go of what only converting needs, the largest things in memory."""
         self._plans.clear()
+        self._small_weights = None
         for name in ("statistics", "_evaluated"):
             self.__dict__.pop(name, None)
 

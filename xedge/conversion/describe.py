@@ -29,7 +29,7 @@ from xedge.quantization.coverage import Coverage
 from xedge.quantization.gate import Budget, Climb, Made
 from xedge.quantization.plan import Plan
 from xedge.sources import Source
-from xedge.vocabulary import OutputKind
+from xedge.vocabulary import CALIBRATED, OutputKind
 
 # What is left of an output without its softmax or sigmoid.
 BARE: dict[OutputKind, OutputKind] = {
@@ -61,7 +61,7 @@ def manifest_of(calibrated: Calibrated, target: Target, made: Artifact) -> Manif
     # The plan whose integers the artifact takes and gives.
     ends = made.plan if form.io != "float32" else None
     bare = ends is not None or (subject.request.options.logits and isinstance(reference, GraphReference))
-    photos = calibrated.photos if form.precision == "int8" else None
+    photos = calibrated.photos if form.precision in CALIBRATED else None
     return Manifest(
         schema_version=SCHEMA_VERSION,
         xedge_version=__version__,
@@ -115,7 +115,7 @@ def _preprocessing(whole: Preprocessing, made: Artifact, ends: Plan | None) -> P
 
 
 def _calibration_info(photos: CalibrationSet, coverage: Coverage | None) -> CalibrationInfo:
-    """Return which photos fixed the ranges, and whether these fit others."""
+    """Return which photos fixed the ranges or rounded the weights, and whether the ranges fit others."""
     return CalibrationInfo(
         source=photos.source,
         photos=len(photos),

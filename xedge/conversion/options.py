@@ -20,6 +20,7 @@ from xedge.converters import Target, targets
 from xedge.errors import XedgeError
 from xedge.vocabulary import (
     BOARD_RANGES,
+    BY_NAME_ONLY,
     OUTPUT_KINDS,
     PRECISIONS,
     SCHEMES,
@@ -195,11 +196,11 @@ class ModelOptions:
 
 @options_class
 class CalibrationOptions:
-    """Which photos fix the ranges of int8."""
+    """Which photos fix the ranges of int8, and show w4 how inputs vary."""
 
     calibration: Pathlike | None = option(
-        "The photos that fix the ranges of int8: a folder, or a .npy or .npz array. Without it, photos that come with "
-        "xedge.",
+        "The photos that fix the ranges of int8, and by which w4 rounds weights: a folder, or a .npy or .npz array. "
+        "Without it, photos that come with xedge.",
         default=None,
         kind="Path",
         metavar="DIR|FILE",
@@ -230,7 +231,8 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
         metavar="TARGET",
     )
     precision: Any = option(
-        "The precision, several with commas (in Python also a sequence), or all. There are {precisions}.",
+        "The precision, several with commas (in Python also a sequence), or all. There are {precisions}; all leaves "
+        "out w4, whose weights of 4 bits make artifacts smaller and no faster.",
         default="fp32",
         kind="precision_names",
         metavar="PRECISION",
@@ -541,7 +543,8 @@ def filled(words: str) -> str:
     """Return an option's documentation with the names of targets, precisions and schemes that there are."""
     if "{targets}" in words:
         words = words.replace("{targets}", ", ".join(_called(target) for target in targets()))
-    return words.replace("{precisions}", ", ".join(PRECISIONS)).replace("{schemes}", ", ".join(SCHEMES))
+    precisions = ", ".join((*PRECISIONS, *BY_NAME_ONLY))
+    return words.replace("{precisions}", precisions).replace("{schemes}", ", ".join(SCHEMES))
 
 
 def _called(target: Target) -> str:

@@ -34,6 +34,7 @@ from xedge.quantization.gate import least_photos
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
 from xedge.types import FloatArray
+from xedge.vocabulary import CALIBRATED
 
 # A loss of more points than this, or a smaller share of equal answers, is told.
 LOST_POINTS, LOW_AGREEMENT = 5.0, 0.9
@@ -115,9 +116,9 @@ def convert(options: ConvertOptions) -> list[Converted]:
 
 def _note_idle_calibration(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form]]) -> None:
     """Tell it if calibration photos are given and nothing is calibrated; scripts give them for every precision."""
-    if calibrated.subject.request.options.calibration is None or any(form.precision == "int8" for _, form in wanted):
-        return
-    calibrated.stages.note("calibration photos have no effect: only int8 takes its ranges from them")
+    given = calibrated.subject.request.options.calibration is not None
+    if given and not any(form.precision in CALIBRATED for _, form in wanted):
+        calibrated.stages.note(f"calibration photos have no effect: only {' and '.join(CALIBRATED)} need them")
 
 
 def _note_few_photos(calibrated: Calibrated, wanted: Sequence[tuple[Target, Form]]) -> None:
@@ -174,7 +175,7 @@ def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *,
         _check_answers(stages, target, form, expected, subject.golden_reference)
         manifest, answered = _scored(calibrated, manifest, classifier)
         if sibling is not None:
-            manifest = replace(manifest, speed=_speed(calibrated, target, classifier, sibling))
+            manifest = replace(manifest, speed=_speed(calibrated, target, form, classifier, files[0], sibling))
         del classifier
         give_memory_back()
         with stages.stage("write") as words:
@@ -224,15 +225,22 @@ def _check_answers(stages: Stages, target: Target, form: Form, got: FloatArray, 
         stages.note(f"{words}; the model is unusually sensitive to rounding, so measure it with labelled photos")
 
 
-def _speed(calibrated: Calibrated, target: Target, classifier: Classifier, sibling: Path) -> Speed:
+def _speed(
+    calibrated: Calibrated, target: Target, form: Form, classifier: Classifier, artifact: Path, sibling: Path
+) -> Speed:
     """Time an artifact and its float sibling in turns on this machine."""
     subject = calibrated.subject
     with calibrated.stages.stage("time") as words:
-        session = choose_runtime(sibling).open(sibling, Settings(threads=usable_cores()))
+        settings = Settings(threads=usable_cores())
+        session = choose_runtime(sibling).open(sibling, settings)
+        timed = classifier.session
+        if target.kept(form)[1] is None:
+            # The classifier computes in float32, and the sibling in the float type that the runtime prefers.
+            timed = choose_runtime(artifact).open(artifact, settings)
         photo = subject.preprocessing.scaled(subject.golden_pixels[:1])
         fed = np.ascontiguousarray(photo.transpose(0, 3, 1, 2)) if target.layout == "NCHW" else photo
         tensor = classifier.input(subject.golden_pixels[0])
-        pair = in_turns(lambda: classifier.session.run(tensor), lambda: session.run(fed), time.perf_counter_ns)
+        pair = in_turns(lambda: timed.run(tensor), lambda: session.run(fed), time.perf_counter_ns)
         words.append(f"{pair.first_ms:.2f} ms; in float {pair.second_ms:.2f} ms")
     return Speed(ms=pair.first_ms, float_ms=pair.second_ms, ratio=pair.ratio, threads=usable_cores())
 

@@ -142,7 +142,7 @@ class Reference(Protocol):
             target: The target.
             form: The form of the artifact.
             path: Where, without a suffix; its folder is made.
-            calibration: The photos and what was learnt of them, for int8.
+            calibration: The photos and what was learnt of them, for int8 and w4.
             stages: Told what is done.
             logits: Leave the softmax out.
             in_float: Nodes that an int8 artifact leaves in float besides those that it always does.
@@ -280,20 +280,21 @@ class GraphReference:
     ) -> Artifact:
         """Write an artifact of the graph; as ``Reference`` says."""
         graph, plan = self.graph, None
-        if form.precision == "fp16":
+        if form.precision in ("fp16", "w4"):
             _check_half(self.source, graph)
         if form.io != "float32" or logits:
             graph = without_head(graph)
         if form.precision == "int8":
             graph, plan = calibration.quantized(graph, target, form, in_float)
+        weights = calibration.small_weights(graph) if form.precision == "w4" else None
         with stages.stage("convert") as words:
-            files = written(path, target.convert(graph, form, plan))
+            files = written(path, target.convert(graph, form, plan or weights))
             words.append(_sized(target, form, files))
         return Artifact(form=form, files=files, graph=graph, plan=plan, recipe=_graph_recipe(target, form, plan))
 
     def float_sibling(self, target: Target, form: Form, path: Path) -> Path | None:
         """Write the same model in fp32 for what is quantized and takes one photo at a time."""
-        if form.precision not in ("int8", "dynamic") or form.batch != 1:
+        if form.precision in ("fp32", "fp16") or form.batch != 1:
             return None
         return written(path, target.convert(self.graph, replace(form, precision="fp32", io="float32", pixels=None)))[0]
 
@@ -409,6 +410,10 @@ class LibraryReference:
     ) -> Artifact:
         """Have the target's library write an artifact; as ``Reference`` says."""
         del in_float
+        if form.precision == "w4":
+            raise UnsupportedError(
+                f"{self.source}: w4 is only for models in the reference graph ({self.reason}); choose dynamic or int8"
+            )
         way, quantizer = self._words(target)
         for name, asked in (
             ("io", form.io != "float32"),
@@ -697,6 +702,8 @@ def _graph_recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
         words = int8.activation_words(dynamic=dynamic, integer_sums=integer_sums)
         activations = ", ".join([str(activations), *words])
         weights = ", ".join([str(weights), *int8.weight_words(target.rules)])
+    if form.precision == "w4":
+        weights = ", ".join([str(weights), *int8.small_weight_words()])
     return Recipe(
         way="reference graph",
         activations=activations,

@@ -27,7 +27,7 @@ from xedge.vocabulary import PART, Precision
 
 # Two artifacts diverge at the first tensor whose signal-to-difference ratio in decibels is below what their precisions
 # promise.
-PARTING_DB: dict[Precision, float] = {"fp32": 60.0, "fp16": 40.0, "dynamic": 12.0, "int8": 12.0}
+PARTING_DB: dict[Precision, float] = {"fp32": 60.0, "fp16": 40.0, "dynamic": 12.0, "int8": 12.0, "w4": 12.0}
 Progress = Callable[[str], None]
 # The indices (N,) of the true classes of the photos, and the labels; None if the classes are not known.
 Truth = tuple[IntArray, tuple[str, ...]] | None

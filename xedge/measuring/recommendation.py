@@ -143,7 +143,7 @@ def _reasons(best: Row, fastest: Row, ran: list[Row], scored: list[Row], alike: 
     if best.points is not None:
         reasons.append(f"top-1 {best.points:+.2f} points against fp32: {best.accuracy}")
     elif not scored:
-        reasons.append("accuracy was not measured, so int8 and dynamic were left out")
+        reasons.append("accuracy was not measured, so int8, dynamic and w4 were left out")
     others = [row.name for row in alike if row is not best and row is not fastest]
     if others:
         reasons.append(f"these are equally fast within noise: {', '.join(others)}")

@@ -26,19 +26,26 @@ def rounded(
     noise: float,
     *,
     fit_pairs: bool = False,
+    limits: tuple[int, int] = (-WEIGHT_LIMIT, WEIGHT_LIMIT),
 ) -> Int8Array:
     """Round a kernel to integers and return them in the shape of the kernel.
 
     Args:
         kernel: The kernel (height, width, inputs, outputs).
-        scales: The scales (outputs,) of the integers.
+        scales: The scales of the integers, (outputs,), or (height * width * inputs, outputs) where inputs have scales
+            of their own.
         covariance: The covariance of the inputs from which one output is computed, a square matrix with
             height * width * inputs rows.
         noise: The variance that the quantization of the activations adds to every input.
         fit_pairs: Whether to keep the products of pairs of weights within 16 bits. The scales must leave room for this
             (``pairs.fitting_scales``).
+        limits: The lowest and the highest integer.
     """
-    steps = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64) / scales
+    rows = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64)
+    # The weights in steps of one size, where there is one; otherwise as they are, and the size of each one's step.
+    alike = scales.ndim == 1
+    steps = rows / scales if alike else rows
+    sizes = np.broadcast_to(np.float64(1.0), rows.shape) if alike else scales.astype(np.float64)
     variances = np.diag(covariance)
     order = np.argsort(-variances, kind="stable")
     damped = covariance[np.ix_(order, order)] + np.eye(len(order)) * (noise + DAMPING * variances.mean() + 1e-12)
@@ -47,9 +54,10 @@ def rounded(
         factor = np.linalg.cholesky(np.linalg.inv(damped)).T
     except np.linalg.LinAlgError:
         # If the inputs hardly vary, the covariance holds nothing but rounding errors and carries no information.
-        return np.clip(np.rint(steps), -WEIGHT_LIMIT, WEIGHT_LIMIT).reshape(kernel.shape).astype(np.int8)
+        return np.clip(np.rint(steps / sizes), *limits).reshape(kernel.shape).astype(np.int8)
     integers = np.empty(steps.shape)
-    integers[order] = _compensated(steps[order], factor, _moved(pairs.neighbours(kernel.shape), order, fit_pairs))
+    neighbours = _moved(pairs.neighbours(kernel.shape), order, fit_pairs)
+    integers[order] = _compensated(steps[order], sizes[order], factor, neighbours, limits)
     return integers.reshape(kernel.shape).astype(np.int8)
 
 
@@ -65,12 +73,16 @@ def _moved(
 
 
 def _compensated(
-    steps: npt.NDArray[np.float64], factor: npt.NDArray[np.float64], neighbours: npt.NDArray[np.int64] | None
+    steps: npt.NDArray[np.float64],
+    sizes: npt.NDArray[np.float64],
+    factor: npt.NDArray[np.float64],
+    neighbours: npt.NDArray[np.int64] | None,
+    limits: tuple[int, int],
 ) -> npt.NDArray[np.float64]:
     """Round one row (outputs,) of (inputs, outputs) after another; the following rows compensate the error."""
     # The last row stands for a neighbour that does not exist.
     steps, integers = steps.copy(), np.zeros((len(steps) + 1, steps.shape[1]))
-    lowest, highest = np.full(steps.shape[1], -WEIGHT_LIMIT), np.full(steps.shape[1], WEIGHT_LIMIT)
+    lowest, highest = (np.full(steps.shape[1], limit) for limit in limits)
     for start in range(0, len(steps), BLOCK):
         stop = min(len(steps), start + BLOCK)
         errors = np.empty((stop - start, steps.shape[1]))
@@ -78,8 +90,8 @@ def _compensated(
             if neighbours is not None:
                 # Neighbours that are not rounded yet are zero, so they do not restrict the range of this row.
                 lowest, highest = pairs.bounds(integers[neighbours[row]])
-            integers[row] = np.clip(np.rint(steps[row]), lowest, highest)
-            errors[row - start] = (steps[row] - integers[row]) / factor[row, row]
+            integers[row] = np.clip(np.rint(steps[row] / sizes[row]), lowest, highest)
+            errors[row - start] = (steps[row] - integers[row] * sizes[row]) / factor[row, row]
             steps[row + 1 : stop] -= np.outer(factor[row, row + 1 : stop], errors[row - start])
         steps[stop:] -= factor[start:stop, stop:].T @ errors
     return integers[:-1]

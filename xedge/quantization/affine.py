@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +84,35 @@ class QuantizedKernel:
     values: Int8Array
     scales: FloatArray
     bias: FloatArray
+
+    @property
+    def real(self) -> npt.NDArray[np.float64]:
+        """The real values that the integers stand for, in the shape of the kernel."""
+        return np.asarray(self.values * self.scales.astype(np.float64))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupedKernel:
+    """A kernel in integers that are unpacked to float before they are used; its groups of inputs have own scales.
+
+    Args:
+        values: The integers (height, width, inputs, outputs), or (inputs, outputs) for dense layers.
+        scales: The scales (groups, outputs), float16 or float32. Each is for inputs / groups inputs that follow each
+            other, at all positions of the kernel.
+        bits: The number of bits, 4 or 8. With 4, the integers are from -8 to 7 and their number is even.
+        bias: The bias (outputs,) float32.
+    """
+
+    values: Int8Array
+    scales: npt.NDArray[np.float16] | FloatArray
+    bits: Literal[4, 8]
+    bias: FloatArray
+
+    @property
+    def real(self) -> npt.NDArray[np.float64]:
+        """The real values that the integers stand for, in the shape of the kernel."""
+        scales = np.repeat(self.scales.astype(np.float64), self.values.shape[-2] // len(self.scales), axis=0)
+        return np.asarray(self.values * scales)
 
 
 def quantize_kernel(kernel: FloatArray, bias: FloatArray, scales: FloatArray | None = None) -> QuantizedKernel:

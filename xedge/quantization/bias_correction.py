@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from xedge.graph.ir import Conv, Depthwise, Weighted
-from xedge.quantization.affine import QuantizedKernel
+from xedge.quantization.affine import GroupedKernel, QuantizedKernel
 from xedge.types import FloatArray
 
 
-def corrected_bias(node: Weighted, quantized: QuantizedKernel, input_mean: npt.NDArray[np.float64]) -> FloatArray:
+def corrected_bias(
+    node: Weighted, quantized: QuantizedKernel | GroupedKernel, input_mean: npt.NDArray[np.float64]
+) -> FloatArray:
     """Return the bias (channels,) that preserves the mean of every output channel.
 
     Args:
@@ -22,7 +24,7 @@ def corrected_bias(node: Weighted, quantized: QuantizedKernel, input_mean: npt.N
         quantized: The integer kernel of the layer.
         input_mean: The mean (input channels,) of each input channel over the calibration photos.
     """
-    error = quantized.values * quantized.scales.astype(np.float64) - node.kernel
+    error = quantized.real - node.kernel
     if isinstance(node, Depthwise):
         multiplier = node.channels // len(input_mean)
         moved = error.sum((0, 1)) * np.repeat(input_mean, multiplier)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from xedge.graph.ir import Conv, Graph
 from xedge.graph.writing import expanded
-from xedge.quantization.affine import Affine, QuantizedKernel
+from xedge.quantization.affine import Affine, GroupedKernel, QuantizedKernel
 from xedge.types import FloatArray
 
 
@@ -26,7 +26,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """The plan of an int8 version of a graph; the graph itself is not changed.
+    """The plan of an int8 version of a graph, or of one with small weights; the graph itself is not changed.
 
     Args:
         activations: The parameters of every tensor that exists as integers, by the name of the tensor.
@@ -36,6 +36,8 @@ class Plan:
         changes: What equalization did to the channels of tensors, by the name of the tensor.
         input_shift: The shift of the integer input, which holds photo + shift; the biases of the first kernels take it
             back.
+        weights: The integer kernels that are unpacked to float, by the name of the node; its inputs and result are
+            float. Only plans without integer kernels have them.
     """
 
     activations: Mapping[str, Affine]
@@ -43,6 +45,7 @@ class Plan:
     float_nodes: frozenset[str]
     changes: Mapping[str, Change] = field(default_factory=dict)
     input_shift: float = 0.0
+    weights: Mapping[str, GroupedKernel] = field(default_factory=dict)
 
     def gives_float(self, graph: Graph, name: str) -> bool:
         """Return whether a convolution computes in integers but only float nodes read its result.

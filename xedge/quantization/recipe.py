@@ -1,4 +1,4 @@
-"""The default int8 recipe: which algorithms are applied, and in which order."""
+"""The default int8 recipe, and that of small weights: which algorithms are applied, and in which order."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from xedge.quantization.rules import Rules
 from xedge.quantization.static import Reach, float_by_default, static_int8
 from xedge.quantization.statistics import Statistics
 from xedge.quantization.streams import equalized_streams
+from xedge.quantization.weight_only import small_weights
 from xedge.types import FloatArray
 
 # A function that returns an equivalent graph and the statistics of its tensors from a graph, its statistics and the
@@ -66,6 +67,11 @@ def weight_words(rules: Rules | None = None) -> tuple[str, ...]:
     """
     pairs = ("products of pairs within 16 bits",) if rules is not None and rules.pairs else ()
     return ("adaptive rounding", "bias correction", *pairs)
+
+
+def small_weight_words() -> tuple[str, ...]:
+    """Return how weights of 4 bits are made, in words for the manifest."""
+    return ("scales of groups by least squares", "adaptive rounding", "bias correction")
 
 
 def statistics(
@@ -128,3 +134,13 @@ def int8(
     graph, seen = prepared(graph, seen, kept)
     reach: Reach = "everything" if all_integer else "sums" if rules.dynamic_branches and fixed else "products"
     return graph, static_int8(graph, seen, rules=rules, pixel=pixel, reach=reach, in_float=in_float, branches=kept)
+
+
+def w4(graph: Graph, seen: Statistics) -> Plan:
+    """Return the plan of a graph that computes in float with weights of 4 bits.
+
+    Args:
+        graph: The reference graph, with or without its softmax.
+        seen: The statistics of the reference graph.
+    """
+    return small_weights(graph, seen)

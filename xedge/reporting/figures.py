@@ -29,7 +29,7 @@ VARIABLES = {TEXT: "var(--text)", GRID: "var(--line)", ALARM: "var(--alarm)"}
 VARIABLES |= {f"#0202{place:02x}": f"var(--{target.name})" for place, target in enumerate(targets(), start=1)}
 _COLOURS = {variable: colour for colour, variable in VARIABLES.items()}
 # Runs are not distinguished by colour alone: each precision has its own marker.
-MARKERS = {"fp32": "o", "fp16": "s", "dynamic": "^", "int8": "D"}
+MARKERS = {"fp32": "o", "fp16": "s", "dynamic": "^", "int8": "D", "w4": "v"}
 WIDTH_IN = 6.4
 LAYERS = 20
 # The axis of top-1 spans at least so many points: less would make the noise of a few hundred photos a difference.

@@ -16,6 +16,10 @@ TARGET = Target(
         "fp16": ("fp16, unpacked when it is loaded", None),
         "dynamic": ("int8 per output channel, depthwise in float", "uint8 per tensor, ranges of each photo"),
         "int8": ("int8 per output channel", "uint8 per tensor"),
+        "w4": (
+            "4 bits per group, small kernels 8 bits, depthwise fp16, unpacked when it is loaded",
+            None,
+        ),
     },
     in_half=(
         "fp16",

@@ -1,4 +1,4 @@
-"""Write the reference graph as ONNX: float, fp16, dynamic range or Q/DQ int8; NCHW inside."""
+"""Write the reference graph as ONNX: float, fp16, dynamic range, Q/DQ int8, or 4-bit weights; NCHW inside."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from xedge.converters import Form
+from xedge.converters._grouped import grouped
 from xedge.converters._onnx_artifact import ArtifactWriter, HalfWriter, WholeHalfWriter
 from xedge.converters.onnx import TARGET
 from xedge.graph.ir import NO_PADDING, Activation, Conv, Dense, Fused, Graph, Input, Node, Weighted
@@ -31,8 +32,8 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
     Args:
         graph: The reference graph.
         form: The form of the artifact. ``fp16`` stores weights in half precision and computes in float; with
-            ``half`` it computes in half precision too.
-        plan: The quantization plan of this graph, for int8.
+            ``half`` it computes in half precision too. ``w4`` stores weights in 4 bits and computes in float.
+        plan: The quantization plan of this graph, for int8 and w4.
 
     Raises:
         UnsupportedError: ONNX has no such form.
@@ -43,6 +44,9 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
     if form.precision == "int8":
         assert plan is not None
         writer = _QdqWriter(graph, plan, form)
+    elif form.precision == "w4":
+        assert plan is not None
+        writer = _SmallWeightWriter(graph, plan, form)
     elif form.half:
         writer = WholeHalfWriter(graph, form)
         writer.note(*HALF_MARK)
@@ -52,6 +56,56 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
         writer.write(node)
     give_memory_back()
     return {".onnx": serialized(writer.finished(form.batch))}
+
+
+class _SmallWeightWriter(HalfWriter):
+    """Unpack weights from 4 or 8 bits to float, of constants alone, so that ONNX Runtime does it once, when it loads.
+
+    Two integers of 4 bits are in one byte, and operations of the opset that all artifacts have take them apart.
+    ONNX' own type int4 needs ONNX Runtime 1.18, whose DequantizeLinear unpacks it again for every photo. ONNX Runtime
+    keeps every step until all are done, so the integers stay bytes as long as they can.
+    """
+
+    def __init__(self, graph: Graph, plan: Plan, form: Form) -> None:
+        super().__init__(graph, form)
+        self._kernels = plan.weights
+
+    def kernel_and_bias(self, node: Weighted) -> tuple[str, str]:
+        if node.name not in self._kernels:
+            return super().kernel_and_bias(node)
+        kernel, name = self._kernels[node.name], f"{node.name}#kernel"
+        laid_out = kernel_layout(node, kernel.values)
+        groups = grouped(node, kernel, laid_out)
+        scales = self.constant(f"{name}#scales", groups.scales)
+        if groups.scales.dtype == np.float16:
+            scales = self.emit("Cast", [scales], f"{name}#unpacked_scales", to=TensorProto.FLOAT)
+        if kernel.bits == 4:
+            integers = self._reshaped(self._high_bits(name, groups.values), groups.values.shape, f"{name}#grouped")
+            sixteenth = self.constant(f"{name}#sixteenth", np.float32(1 / 16).reshape(()))
+            scales = self.emit("Mul", [scales, sixteenth], f"{name}#scales_of_bytes")
+        else:
+            integers = self.constant(f"{name}#integers", groups.values)
+        steps = self.emit("Cast", [integers], f"{name}#steps", to=TensorProto.FLOAT)
+        scaled = self.emit("Mul", [steps, scales], f"{name}#scaled")
+        return self._reshaped(scaled, laid_out.shape, name), self.constant(f"{node.name}#bias", kernel.bias)
+
+    def _high_bits(self, name: str, values: np.ndarray) -> str:
+        """Store integers from -8 to 7 in halves of bytes, and return 16 times each of them, as flat int8.
+
+        The first half of the integers is in the low bits. In the high bits of a byte, 4 bits are 16 times an integer,
+        the sign included.
+        """
+        low, high = np.split(values.reshape(-1).view(np.uint8) & 15, 2)
+        stored = self.constant(f"{name}#integers", low | high << 4)
+        shift = self.constant(f"{name}#shift", np.uint8(4).reshape(()))
+        first = self.emit("BitShift", [stored, shift], f"{name}#first", direction="LEFT")
+        lowered = self.emit("BitShift", [stored, shift], f"{name}#lowered", direction="RIGHT")
+        second = self.emit("BitShift", [lowered, shift], f"{name}#second", direction="LEFT")
+        both = self.emit("Concat", [first, second], f"{name}#bytes", axis=0)
+        return self.emit("Cast", [both], f"{name}#signed", to=TensorProto.INT8)
+
+    def _reshaped(self, source: str, shape: tuple[int, ...], output: str) -> str:
+        return self.emit("Reshape", [source, self.constant(f"{output}#shape", np.array(shape, np.int64))], output)
 
 
 class _DynamicWriter(ArtifactWriter):

@@ -16,6 +16,10 @@ TARGET = Target(
         "fp16": ("fp16, unpacked when it is compiled", None),
         "dynamic": ("int8 per output channel, unpacked when it is compiled", None),
         "int8": ("int8 per output channel", "uint8 per tensor"),
+        "w4": (
+            "4 bits per group, small kernels 8 bits, depthwise fp16, unpacked when it is compiled",
+            None,
+        ),
     },
     ends=("uint8",),
     batches=True,

@@ -1,4 +1,4 @@
-"""Write the reference graph as an OpenVINO IR (.xml and .bin): float, fp16, int8, or with int8 weights; NCHW inside."""
+"""Write the reference graph as an OpenVINO IR (.xml and .bin): float, int8, or with small weights; NCHW inside."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from xedge.converters import Form, Pixels
+from xedge.converters._grouped import grouped
 from xedge.converters._pixels import factors
 from xedge.converters.openvino import TARGET
 from xedge.graph.ir import (
@@ -45,10 +46,10 @@ from xedge.graph.ir import (
     transposition,
 )
 from xedge.graph.writing import writer_of, writes
-from xedge.quantization.affine import STEPS, QuantizedKernel, quantize_kernel
+from xedge.quantization.affine import STEPS, GroupedKernel, QuantizedKernel, quantize_kernel
 from xedge.quantization.front import front
 from xedge.quantization.plan import Plan, fitted
-from xedge.types import Tensor
+from xedge.types import Int8Array, Tensor
 from xedge.vocabulary import PART, Batch
 
 # What keeps a layer of the IR in the precision that it has.
@@ -85,17 +86,18 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
 
     Args:
         graph: The reference graph.
-        form: The form of the artifact. ``fp16`` stores weights in half precision and ``dynamic`` stores them in int8;
-            both compute in the precision that the device prefers.
-        plan: The quantization plan of this graph, for int8.
+        form: The form of the artifact. ``fp16`` stores weights in half precision, ``dynamic`` in int8 and ``w4`` in 4
+            bits; all compute in the precision that the device prefers.
+        plan: The quantization plan of this graph, for int8 and w4.
 
     Raises:
         UnsupportedError: The IR has no such form.
     """
     TARGET.check(form)
-    kept = front(graph) & plan.float_nodes if plan is not None else frozenset[str]()
+    kept = front(graph) & plan.float_nodes if plan is not None and form.precision == "int8" else frozenset[str]()
     graph, plan = fitted("openvino", graph, plan)
-    assert (form.precision == "int8") == (plan is not None), "a plan goes with int8, and int8 with a plan"
+    planned = form.precision in ("int8", "w4")
+    assert planned == (plan is not None), "a plan goes with int8 and w4, and these with a plan"
     model = Writer(graph, form, plan).model(form.batch)
     with tempfile.TemporaryDirectory(prefix="xedge-") as scratch:
         files = [Path(scratch) / f"model{suffix}" for suffix in (".xml", ".bin")]
@@ -241,6 +243,9 @@ class Writer:
 
     def kernel_and_bias(self, node: Weighted) -> tuple[Any, np.ndarray]:
         """Return the kernel's node, float or unpacked from integers, and the bias."""
+        if self.plan is not None and node.name in self.plan.weights:
+            kernel = self.plan.weights[node.name]
+            return self._unpacked(node, kernel), kernel.bias
         name, quantized = f"{node.name}#kernel", self._quantized(node)
         if quantized is None:
             return self.weight(name, self._layout(node, node.kernel)), node.bias
@@ -249,6 +254,22 @@ class Writer:
         per_channel = quantized.scales.reshape((1,) * (node.kernel.ndim - 1) + (-1,))
         scales = self.constant(f"{name}#scales", self._layout(node, per_channel))
         return ops.multiply(values, scales, name=name), quantized.bias
+
+    def _unpacked(self, node: Weighted, kernel: GroupedKernel) -> Any:
+        """Return the node of a kernel that is unpacked from 4 or 8 bits to float at compilation."""
+        name, laid_out = f"{node.name}#kernel", self._layout(node, kernel.values)
+        groups = grouped(node, kernel, laid_out)
+        if kernel.bits == 4:
+            integers = _four_bit_constant(f"{name}#integers", groups.values)
+        else:
+            integers = self.constant(f"{name}#integers", groups.values)
+        values = ops.convert(integers, np.float32, name=f"{name}#values")
+        scales = self.constant(f"{name}#scales", groups.scales)
+        if groups.scales.dtype == np.float16:
+            scales = ops.convert(scales, np.float32, name=f"{name}#unpacked_scales")
+        scaled = ops.multiply(values, scales, name=f"{name}#scaled")
+        wanted = self.constant(f"{name}#shape", np.array(laid_out.shape, np.int64))
+        return ops.reshape(scaled, wanted, False, name=name)
 
     def _quantized(self, node: Weighted) -> QuantizedKernel | None:
         if self.plan is not None and self.plan.is_integer(node.name):
@@ -270,6 +291,17 @@ class Writer:
         kernel = np.asarray(kernel.transpose(3, 2, 0, 1))
         groups = node.groups if isinstance(node, Conv) else 1
         return kernel if groups == 1 else kernel.reshape(groups, -1, *kernel.shape[1:])
+
+
+def _four_bit_constant(name: str, values: Int8Array) -> Any:
+    """Add integers from -8 to 7 as OpenVINO's i4, two in a byte, the first in the low bits."""
+    tensor = ov.Tensor(ov.Type.i4, ov.Shape(values.shape))
+    bits = values.reshape(-1).view(np.uint8) & 15
+    packed = tensor.data.reshape(-1).view(np.uint8)
+    packed[:] = bits[::2] | bits[1::2] << 4
+    constant = ov.op.Constant(tensor, shared_memory=False)
+    constant.set_friendly_name(name)
+    return constant
 
 
 @writes("openvino", Conv, Depthwise)

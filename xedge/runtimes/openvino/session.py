@@ -28,7 +28,7 @@ PROFILED = 10
 WEIGHTED = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul")
 UNPACKING = ("Convert", "Subtract", "Multiply", "Reshape", "Transpose", "FakeQuantize", "Squeeze", "Unsqueeze")
 MOVING = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Pad", "MaxPool", "Convert", "Multiply", "Subtract")
-STORED: dict[str, Precision] = {"f16": "fp16", "bf16": "fp16", "f32": "fp32", "f64": "fp32"}
+STORED: dict[str, Precision] = {"f16": "fp16", "bf16": "fp16", "f32": "fp32", "f64": "fp32", "i4": "w4", "u4": "w4"}
 # How OpenVINO's Model API writes that something is so.
 YES = ("True", "true", "YES", "Yes", "yes", "1")
 NO_WORK = ("Const", "Input", "Output", "Parameter", "Result")
