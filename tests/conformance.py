@@ -184,8 +184,8 @@ def _largest_products(size: int, inputs: int) -> tuple[Graph, Statistics]:
 def check_preprocessing_inside(target: str, precision: Precision, one: Subject, folder: Path) -> None:
     """Pixels that the artifact scales itself give what photos give that were scaled before.
 
-    Without padding at the first convolution the pixels are its integers; with padding they are scaled first. The last
-    bit of a scaled pixel may differ, and with it, where activations are rounded, an integer.
+    Where the first convolution computes in integers, the pixels are its integers; elsewhere they are scaled first. The
+    last bit of a scaled pixel may differ, and with it, where activations are rounded, an integer.
     """
     pixels = Pixels(scale=(1 / 127.5,), offset=(-1.0,))
     whole = np.rint((one.photos + 1) * 127.5).astype(np.uint8)

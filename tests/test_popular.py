@@ -18,16 +18,20 @@ from xedge.types import FloatArray
 
 # No size of a tensor: Keras takes a sum for that of a bias where the number of photos is that of the rows.
 PHOTOS = 15
+# The side of a patch of one colour: neighbouring pixels are alike, as in photos.
+COARSE = 4
 # The share of probability that int8 may move between classes, on average; the networks are small and untrained.
 MOVED = 0.05
 
 
 def photos_for(name: str, shape: tuple[int, ...]) -> FloatArray:
-    """Noise with a few shades, as pixels for models that scale them and as [-1, 1] for others."""
+    """Coarse noise with a few shades, as pixels for models that scale them and as [-1, 1] for others."""
     rng = np.random.default_rng(5)
     low, high = (0, 255) if name.startswith("preprocessing") else (-1, 1)
     shades = rng.uniform(low, high, (PHOTOS, 1, 1, shape[-1]))
-    noise = rng.uniform(low, high, (PHOTOS, *shape))
+    height, width, channels = shape
+    coarse = rng.uniform(low, high, (PHOTOS, -(-height // COARSE), -(-width // COARSE), channels))
+    noise = coarse.repeat(COARSE, axis=1).repeat(COARSE, axis=2)[:, :height, :width]
     return ((shades + noise) / 2).astype(np.float32)
 
 

@@ -670,7 +670,8 @@ def arrays(place: Place, draw: random.Random) -> Trial:
     """Calibration photos in an array that is damaged, of another shape or type, or far too large."""
     path = place.work / draw.choice(("photos.npy", "photos.npz"))
     shape = (10, SIZE, SIZE, 3)
-    good = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    coarse = np.random.default_rng(1).integers(0, 256, (10, SIZE // 4 + 1, SIZE // 4 + 1, 3)).astype(np.uint8)
+    good = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, :SIZE, :SIZE]
     array: Any = draw.choice(
         (
             *(good, good[0], good[:, :5], good[..., :1], good[:0], good.astype(np.float32), good.astype(np.float64)),
