@@ -64,7 +64,7 @@ def test_the_front_of_a_mobile_network_stays_in_float(*, scaled: bool, sum_besid
 
 
 def test_a_front_with_most_of_the_arithmetic_computes_in_integers() -> None:
-    assert not front(mobile(scaled=True, wide=1))
+    assert front(mobile(scaled=True, wide=1)) == {"scaling"}
 
 
 def test_a_normalization_of_the_photo_is_a_front_of_its_own() -> None:

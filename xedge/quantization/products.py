@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ STEPS = ROOT_OF_STEPS**2
 ROWS = 128
 
 
-class Products:
+class Products(ABC):
     """The running second moments of the inputs from which one output of a convolution is computed.
 
     Args:
@@ -37,16 +38,16 @@ class Products:
     def __init__(self, reader: Conv | Depthwise, positions: npt.NDArray[np.int64], *, inside: bool = False) -> None:
         self.reader, self._conv, self._positions, self._inside = reader.name, reader, positions, inside
 
+    @abstractmethod
     def add(self, patches: FloatArray) -> None:
         """Add the patches (inputs, positions) of one photo.
 
         The inputs are in the order of the kernel: height, width, channel.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def covariance(self) -> FloatArray:
         """Return the covariance of the patches that were added."""
-        raise NotImplementedError
 
     @property
     def padding(self) -> Padding:
