@@ -43,7 +43,8 @@ This page was written by `XEDGE_SHARED=DIR python benchmarks/calibration_sets.py
 full-size Xception with float on the {photos} photos of the test and validation splits. Agreement (the share of photos
 with the same first class as float) and total variation (tv) are percentages. The second column gives the percentage of
 values outside the calibrated ranges, first for 16 of the scored photos and then for the calibration photos. `convert`
-warns you where the ranges do not fit. The broken photo is full-contrast noise whose values were multiplied by ten.
+warns you where the ranges do not fit, and refuses noise. The broken photo is full-contrast noise whose values were
+multiplied by ten.
 
 | calibration photos | outside the ranges: scored / calibration photos, % | ranges fit | {targets} |
 |---|---|---|{lines}|"""
