@@ -288,11 +288,19 @@ def test_depthwise_rounding_beats_the_nearest_where_neighbours_are_alike() -> No
     assert noise(adapted) < 0.1 * noise(nearest)
 
 
-def test_depthwise_rounding_of_channels_that_are_always_zero() -> None:
-    kernel = np.random.default_rng(0).normal(size=(3, 3, 2)).astype(np.float32)
-    nearest = quantize_kernel(kernel, np.zeros(2, np.float32))
-    adapted = depthwise_rounding.rounded(kernel, nearest.bias, nearest.scales, np.zeros((2, 9, 9)), 0.0)
-    assert np.abs(adapted.values * adapted.scales - kernel).max() <= adapted.scales.max()
+def test_depthwise_rounding_of_channels_that_hardly_vary() -> None:
+    """One is always zero, and the covariance of the others holds nothing but rounding errors."""
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(3, 3, 12)).astype(np.float32)
+    covariance = 1e-6 * rng.normal(size=(12, 9, 9))
+    covariance = covariance + covariance.transpose(0, 2, 1)
+    covariance[0] = 0
+    nearest = quantize_kernel(kernel, np.zeros(12, np.float32))
+    adapted = depthwise_rounding.rounded(kernel, nearest.bias, nearest.scales, covariance, 0.0)
+    assert np.abs(adapted.values).max() <= 127
+    assert np.isfinite(adapted.scales).all()
+    first = adapted.values[..., 0] * adapted.scales[0] - kernel[..., 0]
+    assert np.abs(first).max() <= adapted.scales[0]
 
 
 def pair_sums(values: np.ndarray) -> np.ndarray:

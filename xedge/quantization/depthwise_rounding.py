@@ -37,10 +37,7 @@ def rounded(
     """
     outputs = kernel.shape[-1]
     weights = kernel.reshape(-1, outputs).T.astype(np.float64)
-    variance = np.diagonal(covariance, axis1=1, axis2=2).mean(1)
-    eye = np.eye(weights.shape[1])
-    damped = covariance + eye * (noise + DAMPING * variance + 1e-12)[:, None, None]
-    damped = np.repeat(damped, outputs // len(covariance), axis=0)
+    damped = np.repeat(_damped(covariance, noise), outputs // len(covariance), axis=0)
     factor = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
     best = np.full(outputs, np.inf)
     values, chosen = np.zeros(weights.shape), scales.astype(np.float32)
@@ -52,6 +49,17 @@ def rounded(
         better = error < best
         best[better], values[better], chosen[better] = error[better], integers[better], scale[better]
     return QuantizedKernel(values=values.T.reshape(kernel.shape).astype(np.int8), scales=chosen, bias=bias)
+
+
+def _damped(covariance: Matrix, noise: float) -> Matrix:
+    """Return positive definite matrices (channels, taps, taps) with the variance of noise added.
+
+    Rounding errors may leave small negative variances in a covariance, if values hardly vary around a large mean.
+    """
+    variances, directions = np.linalg.eigh(covariance)
+    variances = np.maximum(variances, 0.0)
+    variances = variances + noise + DAMPING * variances.mean(axis=1, keepdims=True) + 1e-12
+    return np.asarray((directions * variances[:, None, :]) @ directions.transpose(0, 2, 1))
 
 
 def _compensated(steps: Matrix, factor: Matrix) -> Matrix:
