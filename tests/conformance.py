@@ -29,10 +29,10 @@ from xedge.types import FloatArray, Tensor, UInt8Array
 from xedge.vocabulary import Batch, Precision
 
 # A MobileNetV2 of width 0.35 with random weights takes rounding worse: litert-quantizer's int8 has 1.04 on it.
-# In w4 such networks have 0.36 to 0.43, and the noise of 4 bits drowns the answers of the deepest one: it has 2.2 there,
+# In w4 such networks have 0.36 to 0.43, and the noise of 4 bits drowns the answers of the deepest one: it has 2.2,
 # and 0.06 if all of its kernels have 8 bits.
 HARDER: dict[str, dict[Precision, float]] = {
-    "transfer": {"dynamic": 0.55, "int8": 0.75, "w4": 0.5},
+    "transfer": {"dynamic": 0.55, "int8": 0.8, "w4": 0.5},
     "activations": {"w4": 0.5},
     "resnet50": {"w4": 0.5},
     "inception_v3": {"w4": 3.0},

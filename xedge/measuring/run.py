@@ -33,7 +33,7 @@ from xedge.measuring.verdict import judge
 from xedge.metrics import Accuracy, Answers, Confusion, accuracy, confusion
 from xedge.photos.sets import PhotoSet
 from xedge.photos.truth import truth_of
-from xedge.runtimes.classifier import Classifier
+from xedge.runtimes.classifier import Classifier, try_bundle
 from xedge.types import FloatArray, IntArray, UInt8Array
 
 Progress = Callable[[str], None]
@@ -70,12 +70,13 @@ def run_bundle(
         check_streams(bundle, options.streams)
     if photos is not None and photos.labelled:
         bundle_truth(bundle, photos)  # refuses other classes before anything is measured
+    elsewhere_s = try_bundle(other, options.settings(other)) if other is not None else 0.0
     system = system or System()
     board = read_board(system)
     cooled_s = cool_down(options.cooldown, system) if options.cooldown is not None else None
     idle = idle_watts(system)
     pixels = bundle.golden().pixels
-    started = start(bundle, pixels[0], options, clock)
+    started = start(bundle, pixels[0], options, clock, elsewhere_s=elsewhere_s)
     classifier = started.classifier
     progress("self-test with the golden photos")
     self_test = check_golden(bundle, [started.first, *(classifier.classify(one) for one in pixels[1:])])

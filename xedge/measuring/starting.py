@@ -85,7 +85,9 @@ class Started:
     start_to_first_result_ms: float
 
 
-def start(bundle: Bundle, pixels: UInt8Array, options: RunOptions, clock: Clock) -> Started:
+def start(
+    bundle: Bundle, pixels: UInt8Array, options: RunOptions, clock: Clock, *, elsewhere_s: float = 0.0
+) -> Started:
     """Import the runtime, load the artifact and classify one photo; each step is timed separately.
 
     Args:
@@ -93,6 +95,7 @@ def start(bundle: Bundle, pixels: UInt8Array, options: RunOptions, clock: Clock)
         pixels: The pixels (H, W, C) of a photo.
         options: The threads, the runtime and the provider.
         clock: A function that returns the time in nanoseconds.
+        elsewhere_s: The seconds that this process spent on trying other bundles.
     """
     begin = clock()
     choose_runtime(bundle.artifact, options.runtime).load()
@@ -106,5 +109,5 @@ def start(bundle: Bundle, pixels: UInt8Array, options: RunOptions, clock: Clock)
         import_ms=(imported - begin) / 1e6,
         load_ms=(loaded - imported) / 1e6 - 1000 * tried_s,
         first_ms=(clock() - loaded) / 1e6,
-        start_to_first_result_ms=age_ms() - 1000 * tried_s,
+        start_to_first_result_ms=age_ms() - 1000 * (tried_s + elsewhere_s),
     )

@@ -143,14 +143,25 @@ def open_bundle_classifier(bundle: Bundle, settings: Settings, runtime: str | No
         MissingRuntimeError: No runtime for the artifact is installed.
         BundleError: The runtime does not take the artifact, or crashes on it.
     """
-    chosen, manifest = choose_runtime(bundle.artifact, runtime), bundle.manifest
+    chosen = choose_runtime(bundle.artifact, runtime)
     chosen.load()
+    seconds = try_bundle(bundle, settings, runtime)
+    return open_classifier(bundle.artifact, bundle.manifest, settings, chosen), seconds
+
+
+def try_bundle(bundle: Bundle, settings: Settings, runtime: str | None = None) -> float:
+    """Try a bundle's artifact in a process of its own if it is new on this machine; return the seconds that it took.
+
+    Once a runtime has started its threads, nothing can be tried any more. A program that opens several bundles
+    therefore tries all of them first. Arguments and errors are those of ``open_bundle_classifier``.
+    """
+    chosen, manifest = choose_runtime(bundle.artifact, runtime), bundle.manifest
     photo = manifest.preprocessing
     pixels = np.zeros((photo.height, photo.width, photo.channels), np.uint8)
 
-    def opened() -> Classifier:
-        return open_classifier(bundle.artifact, manifest, settings, chosen)
+    def attempt() -> None:
+        chosen.load()
+        open_classifier(bundle.artifact, manifest, settings, chosen).classify(pixels)
 
     contents = " ".join(f"{name} {digest}" for name, digest in sorted(manifest.files.items()))
-    seconds = tried(bundle.artifact, contents, chosen, settings, lambda: opened().classify(pixels))
-    return opened(), seconds
+    return tried(bundle.artifact, contents, chosen, settings, attempt)
