@@ -20,7 +20,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As commands do: waiting threads of one worker's linear algebra would take the cores from the other workers.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -233,11 +232,9 @@ def int8_bundle(bundles: Path) -> Bundle:
 @pytest.fixture(scope="session")
 def pixels() -> UInt8Array:
     """(8, 128, 128, 3) uint8, real photos of different classes."""
-    photos = embedded.test_photos()
-    from PIL import Image
+    from tests.networks import real_photos
 
-    files = photos.files[:: len(photos.files) // 8][:8]
-    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+    return real_photos(8)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import numpy as np
 from keras import layers
 
 from xedge.graph.ir import Graph
+from xedge.models.compact import embedded
 from xedge.models.xception import XceptionConfig, xception
 from xedge.sources.keras.layers import read_keras
 from xedge.types import FloatArray, UInt8Array
@@ -202,6 +203,14 @@ def known(name: str) -> tuple[Any, Graph]:
     """Return a network and its graph, which are built once for tests that leave them as they are."""
     model = network(name)
     return model, read_keras(model)
+
+
+def real_photos(count: int) -> UInt8Array:
+    """Embedded photos (count, 128, 128, 3) uint8, of different classes."""
+    from PIL import Image
+
+    files = embedded.test_photos().files
+    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files[:: len(files) // count][:count]])
 
 
 def photos_for(model: Any, pixels: UInt8Array) -> FloatArray:
