@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 
 from tests.campaign import hostile
+from tests.campaign.material import mend
 from tests.conftest import Command
 from xedge.api.documents import read_document
 from xedge.bundle import manifest as manifests
@@ -176,6 +177,32 @@ except XedgeError as error:
     assert kind in done.stdout
     assert words in done.stdout
     assert not list(tmp_path.rglob("opened/*"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "{good}", "--against", "{bad}", "--no-accuracy", "--runs", "3"),
+        ("verify", "{good}", "{bad}"),
+        ("evaluate", "{good}", "{bad}", "--data", "{photos}", "--workers", "1", "--output", "{out}"),
+        ("demo", "{good}", "{bad}", "--data", "{photos}"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_second_of_two_bundles_crashes_no_command(
+    words: tuple[str, ...], bundles: Path, few_photos: Path, tmp_path: Path
+) -> None:
+    """It is tried before the first one is opened, because nothing can be tried once a runtime has threads."""
+    bad = Path(shutil.copytree(bundles / "tflite_int8", tmp_path / "bad"))
+    (artifact,) = bad.glob("*.tflite")
+    shutil.copy(Path(__file__).parent / "data" / "crashing.tflite", artifact)
+    mend(bad)
+    places = {"good": bundles / "onnx_fp32", "bad": bad, "photos": few_photos, "out": tmp_path / "out"}
+    command = [sys.executable, "-m", "xedge", *(word.format(**places) for word in words)]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    assert done.returncode == BundleError.exit_code, done.stderr
+    assert f"{artifact.name}: ai-edge-litert " in done.stderr
 
 
 def test_an_artifact_is_tried_once(bundles: Path, tmp_path: Path) -> None:

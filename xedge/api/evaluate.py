@@ -17,7 +17,7 @@ from xedge.measuring.starting import RunOptions
 from xedge.photos.reading import address_of, read_photos
 from xedge.photos.stored import EXTRA, is_remote
 from xedge.quantization.gate import Budget
-from xedge.runtimes.classifier import open_bundle_classifier
+from xedge.runtimes.classifier import open_bundle_classifier, try_bundle
 
 Report = Callable[[str], None]
 Pathlike = str | Path
@@ -79,6 +79,8 @@ def evaluate(
         members = [stack.enter_context(opened(Path(bundle))) for bundle in bundles]
         for one in members if scheduler is None else ():
             # In a fork of this process, which still has one thread: a damaged artifact would crash each worker.
+            try_bundle(one, RunOptions(threads=1).settings(one), runtime)
+        for one in members if scheduler is None else ():
             open_bundle_classifier(one, RunOptions(threads=1).settings(one), runtime)
         # Workers of another's cluster have other working folders.
         photos = read_photos(data if scheduler is None else _absolute(data), truth)

@@ -19,6 +19,7 @@ from xedge.measuring.rounds import Plan, measure_in_rounds
 from xedge.measuring.run import bundle_truth
 from xedge.measuring.starting import RunOptions
 from xedge.metrics import Accuracy, accuracy
+from xedge.runtimes.classifier import try_bundle
 
 Report = Callable[[str], None]
 Pathlike = str | Path
@@ -119,6 +120,8 @@ def _closeness(bundle: Bundle, other: Bundle, plan: Plan, progress: Report) -> t
     options = RunOptions(threads=plan.threads, runtime=plan.runtime, provider=plan.provider)
     pixels = [bundle.manifest.preprocessing.pixels(file) for file in photos.files]
     progress(f"two bundles on {len(pixels)} photos")
+    for one in (bundle, other):
+        try_bundle(one, options.settings(one), options.runtime)
     rows, floats = (BundleMember(str(one.source), one, options).probabilities(pixels) for one in (bundle, other))
     truth = np.asarray(bundle_truth(bundle, photos))
     return accuracy(rows, truth), closeness(rows, floats, truth)

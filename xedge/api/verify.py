@@ -27,6 +27,7 @@ from xedge.inspection.verification import (
 from xedge.inspection.verification import verify as compare_members
 from xedge.measuring.run import bundle_truth
 from xedge.measuring.starting import RunOptions
+from xedge.runtimes.classifier import try_bundle
 from xedge.types import UInt8Array
 
 Report = Callable[[str], None]
@@ -80,8 +81,10 @@ def verify(
         open_ones = [stack.enter_context(opened(Path(path))) for path in bundles]
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
         same_model(open_ones)
-        original = _original(open_ones, None if model is None else Path(model), scratch, report)
         options = RunOptions(threads=threads, provider=provider)
+        for one in open_ones:
+            try_bundle(one, options.settings(one), options.runtime)
+        original = _original(open_ones, None if model is None else Path(model), scratch, report)
         named = zip(names_of(open_ones), open_ones, strict=True)
         members = [*original, *(BundleMember(name, bundle, options) for name, bundle in named)]
         given = {"only_float": only_float or None, "min_agreement": min_agreement, "max_difference": max_difference}

@@ -12,6 +12,7 @@ from xedge.cli.options import chosen
 from xedge.conversion.options import ConvertOptions
 from xedge.conversion.pipeline import Converted, bundle_document
 from xedge.converters import find_target
+from xedge.vocabulary import BY_NAME_ONLY
 
 
 def main(options: argparse.Namespace) -> int:
@@ -54,7 +55,9 @@ def _pay(made: list[Converted]) -> str:
     lines = []
     for one in made:
         speed = one.manifest.speed
-        if speed is not None and not speed.pays:
+        # What is made for size need not be faster.
+        equally_fast = speed is not None and speed.pays is None and one.manifest.precision in BY_NAME_ONLY
+        if speed is not None and not speed.pays and not equally_fast:
             ratio, low, high = speed.ratio
             word = "does not pay here" if speed.pays is False else "may not pay here"
             lines.append(

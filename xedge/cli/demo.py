@@ -22,6 +22,7 @@ from xedge.device.board import read_board
 from xedge.errors import UsageError, parameter
 from xedge.measuring.starting import RunOptions
 from xedge.photos.camera import open_camera
+from xedge.runtimes.classifier import try_bundle
 
 # Slow enough to look at each photo. A camera and a video are not slowed down.
 PHOTOS_PER_SECOND = 1.0
@@ -35,6 +36,8 @@ def main(options: argparse.Namespace) -> int:
         _check_classes(bundles)
         with _source(options, bundles[0]) as source:
             chosen = RunOptions(threads=options.threads, runtime=options.runtime, provider=options.provider)
+            for bundle in bundles:
+                try_bundle(bundle, chosen.settings(bundle), chosen.runtime)
             loaded = [LoadedBundle(bundle, chosen) for bundle in bundles]
             rate = options.rate or (PHOTOS_PER_SECOND if source.total is not None else None)
             show = Show(

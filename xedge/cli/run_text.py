@@ -7,6 +7,7 @@ import textwrap
 from xedge.cli.console import fields, megabytes, milliseconds, percent, table
 from xedge.measuring.report import RunReport
 from xedge.metrics import Confusion
+from xedge.vocabulary import BY_NAME_ONLY
 
 # From so many stretches of time on, their course is shown.
 LONG = 20
@@ -34,6 +35,8 @@ def _against(report: RunReport) -> list[str]:
         return []
     ratio, low, high = against.speed.ratio
     pays = {True: "pays here", False: "does not pay here: it is slower", None: "may not pay here: the turns disagree"}
+    if report.precision in BY_NAME_ONLY:
+        pays[None] = "is made for size, and is neither faster nor slower for sure"
     lines = [
         ("against", f"{against.other} ({against.precision}), {against.speed.float_ms:.2f} ms"),
         ("ratio", f"{ratio:.2f} [{low:.2f}, {high:.2f}]: {report.precision} {pays[against.speed.pays]}"),
