@@ -64,13 +64,7 @@ def run_bundle(
         CheckError: The outputs for the golden photos differ from those on the host.
         InputError: The classes of the photos do not match those of the bundle, or the other bundle is of another model.
     """
-    if other is not None:
-        check_same_model(bundle, other)
-    if options.streams is not None:
-        check_streams(bundle, options.streams)
-    if photos is not None and photos.labelled:
-        bundle_truth(bundle, photos)  # refuses other classes before anything is measured
-    elsewhere_s = try_bundle(other, options.settings(other)) if other is not None else 0.0
+    elsewhere_s = _checked(bundle, photos, options, other)
     system = system or System()
     board = read_board(system)
     cooled_s = cool_down(options.cooldown, system) if options.cooldown is not None else None
@@ -124,6 +118,20 @@ def run_bundle(
         against=against,
         verdict=judge(timing.latency, board, timing.readings, timing.contention, options.thread_count()),
     )
+
+
+def _checked(bundle: Bundle, photos: PhotoSet | None, options: RunOptions, other: Bundle | None) -> float:
+    """Refuse what does not fit the bundle before anything is measured; return the seconds that trying the other took.
+
+    Arguments and errors are those of ``run_bundle``.
+    """
+    if other is not None:
+        check_same_model(bundle, other)
+    if options.streams is not None:
+        check_streams(bundle, options.streams)
+    if photos is not None and photos.labelled:
+        bundle_truth(bundle, photos)  # refuses other classes
+    return try_bundle(other, options.settings(other)) if other is not None else 0.0
 
 
 def _extras(

@@ -43,6 +43,8 @@ RangeRule = Callable[[TensorStatistics], tuple[float, float]]
 # (last average, dense layer, softmax) stay in float, where they keep their resolution. With "sums", only the tail does.
 # With "everything", nothing is left in float that can compute in int8.
 Reach = Literal["products", "sums", "everything"]
+# Less than this share of a pixel is a rounding error of float32.
+NO_STEP = 1e-3
 
 
 def static_int8(
@@ -83,11 +85,7 @@ def static_int8(
         float_nodes = _with_movers(graph, float_nodes)
     dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
     activations = _symmetric(graph, statistics) if rules.symmetric else _activations(graph, statistics, range_rule)
-    shift = 0.0
-    in_integers = not any(reader.name in float_nodes for reader in graph.consumers(graph.input.name))
-    if pixel is not None and in_integers:
-        exact = exact_pixels(graph, pixel, symmetric=rules.symmetric)
-        activations[graph.input.name], shift = exact or (activations[graph.input.name], shift)
+    shift = _take_exact_pixels(graph, activations, float_nodes, pixel, rules)
     rounding = _Rounding(adapt=adapt_rounding, correct=correct_bias, clip=clip_weights, fit_pairs=rules.pairs)
     kernels = {
         node.name: _kernel(graph, node, statistics, activations, shift, rounding)
@@ -212,6 +210,22 @@ def _tied_to_concatenations(graph: Graph, activations: dict[str, Affine]) -> dic
     return activations
 
 
+def _take_exact_pixels(
+    graph: Graph,
+    activations: dict[str, Affine],
+    float_nodes: Collection[str],
+    pixel: tuple[float, float] | None,
+    rules: Rules,
+) -> float:
+    """Give the input the parameters with which it holds pixels exactly, if that can be; return the shift for it."""
+    in_float = any(reader.name in float_nodes for reader in graph.consumers(graph.input.name))
+    exact = exact_pixels(graph, pixel, symmetric=rules.symmetric) if pixel is not None and not in_float else None
+    if exact is None:
+        return 0.0
+    activations[graph.input.name], shift = exact
+    return shift
+
+
 def exact_pixels(graph: Graph, pixel: tuple[float, float], *, symmetric: bool = False) -> tuple[Affine, float] | None:
     """Return the parameters of an input whose integer is pixel - 128, and the shift that it needs for that.
 
@@ -235,9 +249,9 @@ def exact_pixels(graph: Graph, pixel: tuple[float, float], *, symmetric: bool = 
     scale, offset = float(np.float32(pixel[0])), pixel[1]
     padded = any(isinstance(node, Conv) and node.padding != NO_PADDING for node in readers)
     # If two pixels are equally near, this is the higher one, so that the integer 0 stands for it.
-    zero = -LOWEST if symmetric else round(-offset / scale + 1e-3) if padded else 0
+    zero = -LOWEST if symmetric else round(-offset / scale + NO_STEP) if padded else 0
     shift = -offset - zero * scale
-    if padded and not (LOWEST <= zero + LOWEST <= HIGHEST and abs(shift) <= 0.501 * scale):
+    if padded and not (LOWEST <= zero + LOWEST <= HIGHEST and abs(shift) <= (0.5 + NO_STEP) * scale):
         return None
     return Affine(scale=scale, zero_point=zero + LOWEST), shift
 
