@@ -29,7 +29,7 @@ from xedge.conversion.reference import graph_of
 from xedge.conversion.request import resolved
 from xedge.conversion.stages import Stages
 from xedge.conversion.subject import read_subject
-from xedge.converters import Form, find_target
+from xedge.converters import Form, find_target, target_names
 from xedge.graph.fold import without_head
 from xedge.graph.ir import Graph
 from xedge.metrics import agreement, softmax
@@ -46,6 +46,7 @@ from xedge.quantization.ranges import (
     percentile_range,
 )
 from xedge.quantization.rules import Rules
+from xedge.quantization.simulator import rounded_tensors, simulator
 from xedge.quantization.splitting import split_outliers
 from xedge.quantization.static import RangeRule, Reach, float_by_default, static_int8
 from xedge.quantization.statistics import Statistics
@@ -56,6 +57,7 @@ from xedge.types import FloatArray
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 Step = Callable[[Graph, Statistics], tuple[Graph, Plan]]
 PAIRS = Rules(pairs=True)
+TARGETS = target_names("all")
 
 
 def main() -> int:
@@ -102,30 +104,72 @@ def tables(model: Path, train: Path, count: int) -> list[str]:
             equal, plan = step(before, statistic)
             seconds = time.process_time() - start
             lines.append(row(name, answers(equal, plan, photos), reference, f"{seconds:.1f}"))
-        return [*lines, BRANCHES, *branches(graph, seen, pixel, photos, reference)]
+        lines.append(row(UNROUNDED, with_float_kernels(equal_and_plan(graph, seen, pixel), photos), reference, "-"))
+        lines += [BRANCHES, *branches(graph, seen, pixel, photos, reference)]
+        if front(graph):
+            lines += [FRONT, f"| {' | '.join(front_ratio(graph, seen, pixel, photos, name) for name in TARGETS)} |"]
+        return lines
+
+
+def equal_and_plan(graph: Graph, seen: Statistics, pixel: tuple[float, float] | None) -> tuple[Graph, Plan]:
+    """Return the graph and the plan of the recipe for ONNX."""
+    return recipe.int8(graph, seen, pixel=pixel, rules=PAIRS)
+
+
+def with_float_kernels(made: tuple[Graph, Plan], photos: list[FloatArray]) -> FloatArray:
+    """Return the logits (N, classes) if all activations are rounded as in the artifact, and no kernel is."""
+    graph, plan = made
+    tensors = [name for name in rounded_tensors(graph, plan) if not plan.gives_float(graph, name)]
+    session = simulator(graph, plan, tensors, ())
+    return np.concatenate([session.output(photo[None]) for photo in photos])
 
 
 def branches(
     graph: Graph, seen: Statistics, pixel: tuple[float, float] | None, photos: list[FloatArray], reference: FloatArray
 ) -> list[str]:
     """Return the lines of the second table, with the latencies measured in turns."""
+    rules = Rules(dynamic_branches=True)
+    forms = {"fixed ranges everywhere": True, "ranges of each photo between sums": False}
+    plans = [recipe.int8(graph, seen, pixel=pixel, rules=rules, fixed=fixed) for fixed in forms.values()]
+    outputs, ratio = in_turns(plans, "tflite", photos)
+    ends = ("1.00", f"{ratio:.2f}")
+    return [row(form, rows, reference, end) for form, rows, end in zip(forms, outputs, ends, strict=True)]
+
+
+def front_ratio(
+    graph: Graph, seen: Statistics, pixel: tuple[float, float] | None, photos: list[FloatArray], name: str
+) -> str:
+    """Return the latency with the front in float, as a ratio to that with the front in integers."""
+    rules = find_target(name).rules
+    kept = recipe.branches(graph) if rules.dynamic_branches else frozenset[str]()
+    equal, statistic = recipe.prepared(graph, seen, kept)
+    others = float_by_default(equal) - front(equal)
+    without = static_int8(equal, statistic, rules=rules, pixel=pixel, reach="sums", in_float=others, branches=kept)
+    plans = [(equal, without), recipe.int8(graph, seen, rules=rules, pixel=pixel)]
+    return f"{in_turns(plans, name, photos)[1]:.2f}"
+
+
+def in_turns(plans: list[tuple[Graph, Plan]], name: str, photos: list[FloatArray]) -> tuple[list[FloatArray], float]:
+    """Return the logits (N, classes) of two int8 artifacts, and the second's median latency over the first's."""
+    target = find_target(name)
+    outputs: list[list[FloatArray]] = [[], []]
+    times: list[list[float]] = [[], []]
     with tempfile.TemporaryDirectory() as folder:
         sessions = []
-        for form, dynamic in (("fixed ranges everywhere", False), ("ranges of each photo between sums", True)):
-            plan = recipe.int8(graph, seen, pixel=pixel, rules=Rules(dynamic_branches=True), fixed=not dynamic)
-            artifact = Path(folder) / f"{dynamic}.tflite"
-            artifact.write_bytes(find_target("tflite").convert(plan[0], Form(precision="int8"), plan[1])[".tflite"])
-            sessions.append((form, choose_runtime(artifact).open(artifact, Settings(threads=1))))
-        rows: dict[str, list[FloatArray]] = {form: [] for form, _ in sessions}
-        times: dict[str, list[float]] = {form: [] for form, _ in sessions}
+        for number, (graph, plan) in enumerate(plans):
+            paths = []
+            for suffix, data in target.convert(graph, Form(precision="int8"), plan).items():
+                paths.append(Path(folder) / f"{number}{suffix}")
+                paths[-1].write_bytes(data)
+            sessions.append(choose_runtime(paths[0]).open(paths[0], Settings(threads=1)))
         for photo in photos:
-            for form, session in sessions:
+            fed = photo[None] if target.layout == "NHWC" else np.ascontiguousarray(photo.transpose(2, 0, 1)[None])
+            for session, rows, taken in zip(sessions, outputs, times, strict=True):
                 start = time.perf_counter()
-                rows[form].append(session.run(photo[None]))
-                times[form].append(time.perf_counter() - start)
-    base = statistics.median(times[sessions[0][0]])
-    ratio = {form: f"{statistics.median(times[form]) / base:.2f}" for form, _ in sessions}
-    return [row(form, np.concatenate(rows[form]), reference, ratio[form]) for form, _ in sessions]
+                rows.append(session.run(fed))
+                taken.append(time.perf_counter() - start)
+    first, second = (statistics.median(taken) for taken in times)
+    return [np.concatenate(rows) for rows in outputs], second / first
 
 
 def row(name: str, logits: FloatArray, reference: FloatArray, last: str) -> str:
@@ -153,13 +197,20 @@ photos with the same first class as float, tv the total variation, dB the signal
 and s the seconds of processor time that it takes to make the plan, without calibration.
 
 Below it, a second table shows the recipe on TFLite, where ranges may be those of each photo. Its last column is the
-median latency with one thread, measured in turns, as a ratio to that with fixed ranges."""
+median latency with one thread, measured in turns, as a ratio to that with fixed ranges. If the network has a front, a
+third table shows what it costs in float, in the same way."""
 
 
 STEPS = """| step | agreement, % | tv, % | dB | s |
 |---|---|---|---|---|"""
 
 
+UNROUNDED = "variant: kernels that are not rounded, simulated"
+FRONT = """
+The front in float, as a ratio to the latency with the front in integers:
+
+| tflite | onnx | openvino |
+|---|---|---|"""
 BRANCHES = """
 | activations | agreement, % | tv, % | dB | latency |
 |---|---|---|---|---|"""
@@ -216,7 +267,7 @@ def steps(pixel: tuple[float, float] | None) -> list[tuple[str, Step]]:
         ("equalized streams", partial(equal, streams=True)),
         ("adaptive rounding", partial(recipe.int8, pixel=pixel)),
         ("variant: weights clipped", clipped),
-        ("pairs of weights within 16 bits (the recipe)", partial(recipe.int8, pixel=pixel, rules=PAIRS)),
+        ("pairs of weights within 16 bits (the recipe)", partial(equal_and_plan, pixel=pixel)),
     ]
 
 

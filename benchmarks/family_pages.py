@@ -79,9 +79,7 @@ EfficientNet-Lite0 has them here; the peers get a copy with the same weights and
 
 The recipes of ONNX Runtime quantize per channel, with uint8 activations and int8 weights in QDQ form, after
 `quant_pre_process`. {range_words} Percentile and Entropy take {stride} photos at a time (`CalibStridedMinMax`), because
-their histograms otherwise keep every tensor of all photos in memory. For the MobileNet with random weights, this
-changes the tv by -0.2 and +0.1 points (measured with a script that was not kept). NNCF takes all 100 photos
-(`subset_size`).
+their histograms otherwise keep every tensor of all photos in memory. NNCF takes all 100 photos (`subset_size`).
 
 The versions are {versions}.
 """
