@@ -91,6 +91,19 @@ def test_truncated_zip_is_refused(copy: Path, tmp_path: Path) -> None:
         open_bundle(whole, tmp_path)
 
 
+def test_what_is_told_of_a_damaged_zip_does_not_quote_all_of_it(copy: Path, tmp_path: Path) -> None:
+    """A header that says that a name is 60,000 bytes long makes zipfile quote as many bytes of the archive."""
+    whole = Path(shutil.make_archive(str(tmp_path / "whole"), "zip", copy.parent, "bundle"))
+    with zipfile.ZipFile(whole) as archive:
+        header = archive.getinfo(f"bundle/{MANIFEST}").header_offset
+    data = bytearray(whole.read_bytes())
+    data[header + 26 : header + 28] = (60000).to_bytes(2, "little")
+    whole.write_bytes(data)
+    with pytest.raises(BundleError, match=r"whole\.zip: the zip is damaged \(File name in directory") as error:
+        open_bundle(whole, tmp_path)
+    assert len(str(error.value)) < 500
+
+
 def test_another_folder_is_not_overwritten(here: Command, few_photos: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
@@ -120,6 +133,25 @@ def test_interruption_leaves_nothing(tmp_path: Path, number: signal.Signals) -> 
     assert process.returncode == 130
     assert without_progress(errors) == ["xedge: error: interrupted; nothing half-made was left"]
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_that_a_library_turns_into_its_own_error_is_told_as_one(tmp_path: Path) -> None:
+    """NumPy raises ImportError for whatever comes while it is imported, for example."""
+    script = (
+        "import os, signal, sys\n"
+        "from xedge.cli import info, main\n"
+        "def command(options):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    except BaseException:\n"
+        "        raise ImportError('the library was not imported') from None\n"
+        "info.main = command\n"
+        "sys.argv[1:] = ['info', 'bundle']\n"
+        "sys.exit(main.program())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert without_progress(done.stderr) == ["xedge: error: interrupted; nothing half-made was left"]
 
 
 @pytest.fixture

@@ -236,7 +236,7 @@ def _unpacked(path: Path, scratch: Path | None) -> Path:
     except XedgeError:
         raise
     except Exception as error:  # zipfile raises many kinds for damaged, encrypted and odd archives
-        words = str(error) or type(error).__name__
+        words = (str(error) or type(error).__name__)[:200]  # they may quote the archive
         raise BundleError(f"{path}: the zip is damaged ({words}); copy it again or convert again") from error
     folders = [entry for entry in scratch.iterdir() if (entry / MANIFEST).is_file()]
     if len(folders) != 1:

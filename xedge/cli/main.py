@@ -159,7 +159,9 @@ def _flush() -> None:
 
 def _failed(error: BaseException, arguments: Sequence[str]) -> int:
     """Say in one line what went wrong, and return the exit code."""
-    message, code = _explained(error, _command(arguments))
+    # Libraries turn an interruption into errors of their own, for example when it meets them while they are imported.
+    cause = error if _Interruption.first is None else KeyboardInterrupt()
+    message, code = _explained(cause, _command(arguments))
     if code == INTERNAL:
         last_error.keep(error, arguments)
     with suppress(OSError, ValueError):  # Nobody may be listening.
