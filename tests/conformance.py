@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -49,25 +49,19 @@ class Subject:
         self.statistics = recipe.statistics(self.graph, self.photos)
         self._quantized: dict[tuple[bool, Rules], tuple[Graph, Plan]] = {}
 
-    @cached_property
-    def small_weights(self) -> Plan:
-        """The plan of weights of 4 bits."""
-        return recipe.w4(self.graph, self.statistics)
+    @cache  # noqa: B019 - subjects live as long as the tests
+    def small_weights(self, target: str) -> Plan:
+        """Return a target's plan of weights of 4 bits."""
+        return recipe.w4(self.graph, self.statistics, find_target(target).rules)
 
-    def expected_in(self, precision: Precision) -> FloatArray:
+    def expected_in(self, target: str, precision: Precision) -> FloatArray:
         """Return what artifacts are held against: the outputs in float, in w4 with the weights that it rounds to.
 
         Four bits drown the answers of a deep network with random weights, so that its own outputs would hide faults.
         """
         if precision != "w4":
             return self.expected
-        kernels = self.small_weights.weights
-        changed = {
-            node.name: replace(node, kernel=kernels[node.name].real.astype(np.float32), bias=kernels[node.name].bias)
-            for node in self.graph
-            if isinstance(node, Weighted) and node.name in kernels
-        }
-        return Evaluator(self.graph.rewritten(changed)).output(self.photos)
+        return Evaluator(with_rounded_weights(self.graph, self.small_weights(target))).output(self.photos)
 
     def quantized(self, *, all_integer: bool = False, rules: Rules | None = None) -> tuple[Graph, Plan]:
         """Return the graph made ready for int8, and its plan; those of the same rules are made once."""
@@ -96,11 +90,22 @@ class Subject:
         elif form.precision == "int8":
             graph, plan = self.quantized(all_integer=all_integer, rules=found.rules)
         elif form.precision == "w4":
-            plan = self.small_weights
+            plan = self.small_weights(target)
         files = dict(found.convert(graph, form, plan))
         assert next(iter(files)) == found.suffix
         assert all(files.values())
         return files
+
+
+def with_rounded_weights(graph: Graph, plan: Plan) -> Graph:
+    """Return a graph with the weights and biases that a plan of weights of 4 bits rounds to."""
+    kernels = plan.weights
+    changed = {
+        node.name: replace(node, kernel=kernels[node.name].real.astype(np.float32), bias=kernels[node.name].bias)
+        for node in graph
+        if isinstance(node, Weighted) and node.name in kernels
+    }
+    return graph.rewritten(changed)
 
 
 def runs_here(target: str) -> bool:
@@ -147,7 +152,7 @@ def check_outputs(target: str, precision: Precision, one: Subject, folder: Path,
     session = opened(files, folder)
     got = np.concatenate([session.run(fed(photo, target)) for photo in one.photos])
     allowed = HARDER.get(one.name, {}).get(precision, find_target(target).conformance_noise(precision))
-    assert noise(got, one.expected_in(precision)) <= allowed
+    assert noise(got, one.expected_in(target, precision)) <= allowed
 
 
 def check_integer_ends(target: str, one: Subject, folder: Path) -> None:
@@ -177,7 +182,7 @@ def check_largest_products(target: str, precision: Precision, size: int, inputs:
         graph, plan = recipe.int8(graph, statistics, rules=found.rules)
         assert plan.kernels
     if precision == "w4":
-        plan = recipe.w4(graph, statistics)
+        plan = recipe.w4(graph, statistics, found.rules)
     files = found.convert(graph, Form(precision=precision), plan)
     if not runs_here(target):
         return

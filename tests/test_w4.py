@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,14 +14,17 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
+from tests.conformance import noise, opened, with_rounded_weights
 from tests.conftest import Command
 from tests.networks import network, photos_for
 from xedge import convert
 from xedge.bundle.reading import open_bundle
 from xedge.converters import Form, find_target
 from xedge.errors import UnsupportedError
+from xedge.graph.evaluate import Evaluator
 from xedge.graph.ir import Conv, Dense, Graph
 from xedge.quantization import adaptive_rounding, recipe
 from xedge.quantization.affine import GroupedKernel
@@ -30,9 +34,11 @@ from xedge.quantization.weight_only import SHARE_IN_EIGHT_BITS, group_size, smal
 from xedge.sources.keras.layers import read_keras
 from xedge.types import FloatArray, UInt8Array
 
-TARGETS = ("onnx", "openvino")
-# The compact default has 95.2 % and 0.042. Its total variation is 0.068 with the nearest integers in place of adaptive
-# rounding, 0.064 without bias correction, and 0.059 if no kernel has 8 bits.
+UNPACKING, TARGETS = ("onnx", "openvino"), ("tflite", "onnx", "openvino")
+BLOCKS = find_target("tflite").rules
+# The compact default has 95.2 % and 0.042 where weights are unpacked, and 94.9 % and 0.043 on TFLite. Its total
+# variation is 0.068 with the nearest integers in place of adaptive rounding, 0.064 without bias correction, and 0.059
+# if no kernel has 8 bits.
 AGREEMENT, TOTAL_VARIATION = 0.935, 0.05
 
 
@@ -47,13 +53,21 @@ def _with_dense(inputs: int = 64) -> keras.Model:
     return keras.Model(photo, layers.Dense(7, activation="softmax")(x))
 
 
+PHOTOS = np.random.default_rng(0).uniform(-1, 1, (24, 12, 12, 3)).astype(np.float32)
+
+
 @cache
 def _planned() -> tuple[Graph, Statistics, Plan]:
     keras.utils.set_random_seed(0)
     graph = read_keras(_with_dense())
-    photos = np.random.default_rng(0).uniform(-1, 1, (24, 12, 12, 3)).astype(np.float32)
-    seen = recipe.statistics(graph, photos)
+    seen = recipe.statistics(graph, PHOTOS)
     return graph, seen, small_weights(graph, seen)
+
+
+def _pointwise(inputs: int, **options: Any) -> Conv:
+    """Return a pointwise convolution, or one with other options."""
+    kernel, bias = np.ones((1, 1, inputs, 64), np.float32), np.zeros(64, np.float32)
+    return replace(Conv(name="conv", inputs=("photo",), kernel=kernel, bias=bias), **options)
 
 
 def test_integers_scales_and_bits() -> None:
@@ -75,8 +89,69 @@ def test_integers_scales_and_bits() -> None:
 
 
 def test_groups_divide_the_inputs_of_a_filter() -> None:
-    assert [group_size(728, 1), group_size(1024, 1), group_size(7, 1), group_size(67, 1)] == [91, 64, 7, 67]
-    assert [group_size(96, 9), group_size(3, 49)] == [8, 1]
+    assert [group_size(_pointwise(inputs)) for inputs in (728, 1024, 7, 67)] == [91, 64, 7, 67]
+    ones = np.ones((3, 3, 96, 4), np.float32), np.ones((7, 7, 3, 4), np.float32)
+    assert [group_size(_pointwise(3, kernel=kernel)) for kernel in ones] == [8, 1]
+
+
+def test_blocks_take_least_to_store() -> None:
+    """728 inputs take 6 blocks of 128 (3,168 bits), 8 of 96 (3,200), 12 of 64 (3,264), or 23 of 32 (3,312)."""
+    sizes = {728: 128, 1024: 128, 1536: 128, 192: 96, 96: 96, 33: None, 40: 64, 20: 32, 18: None, 16: None}
+    assert {inputs: group_size(_pointwise(inputs), 32) for inputs in sizes} == sizes
+    assert group_size(_pointwise(64, strides=(2, 2)), 32) == 64
+    several = np.ones((3, 3, 64, 4), np.float32)
+    for other in ({"kernel": several}, {"groups": 2}, {"padding": ((1, 1), (1, 1))}):
+        assert group_size(_pointwise(64, **other), 32) is None
+
+
+def test_layers_of_the_photo_stay_in_float_where_activations_are_rounded() -> None:
+    graph, seen, plan = _planned()
+    blocks = small_weights(graph, seen, BLOCKS)
+    (first,) = graph.consumers(graph.input.name)
+    assert plan.weights.keys() - blocks.weights.keys() == {first.name}
+    for one in blocks.weights.values():
+        assert one.bits == 8 or (one.size % 32 == 0 and one.scales.dtype == np.float16)
+    assert {one.bits for one in blocks.weights.values()} == {4, 8}
+
+
+def test_scales_that_half_precision_does_not_hold_give_8_bits() -> None:
+    graph, seen, _ = _planned()
+    node = next(node for node in graph if isinstance(node, Conv) and node.kernel.shape[-1] == 130)
+    assert small_weights(graph, seen, BLOCKS).weights[node.name].bits == 4
+    kernel = node.kernel.copy()
+    kernel[..., 3] *= 1e-7
+    nodes = tuple(replace(node, kernel=kernel) if one.name == node.name else one for one in graph)
+    found = small_weights(Graph(name="g", nodes=nodes, output=graph.output, output_name="o"), seen, BLOCKS)
+    assert found.weights[node.name].bits == 8
+
+
+def test_blocks_are_multiplied_by_xnnpack_as_by_the_built_in_kernels(tmp_path: Path) -> None:
+    """There is a stride, blocks that the inputs do not fill, a stored activation, and a dense layer."""
+    keras.utils.set_random_seed(0)
+    photo = keras.Input((12, 12, 3))
+    x = layers.Conv2D(40, 3, activation="relu6")(photo)
+    x = layers.Conv2D(200, 1, activation="relu")(x)
+    x = layers.Conv2D(80, 1, strides=2)(x)
+    x = layers.Dense(300, activation="relu")(layers.GlobalAveragePooling2D()(x))
+    graph = read_keras(keras.Model(photo, layers.Dense(7)(x)))
+    plan = small_weights(graph, recipe.statistics(graph, PHOTOS), BLOCKS)
+    four = {name: one for name, one in plan.weights.items() if one.bits == 4}
+    assert [one.values.shape for one in four.values()] == [(1, 1, 40, 200), (1, 1, 200, 80), (80, 300)]
+    expected = Evaluator(with_rounded_weights(graph, plan)).output(PHOTOS)
+    files = find_target("tflite").convert(graph, Form(precision="w4"), plan)
+    session = opened(files, tmp_path)
+    assert noise(np.concatenate([session.run(one[None]) for one in PHOTOS]), expected) < 0.05
+    assert session.execution().partitions == 1
+    built_in = Interpreter(
+        model_content=files[".tflite"], experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    built_in.allocate_tensors()
+    rows = []
+    for one in PHOTOS:
+        built_in.set_tensor(built_in.get_input_details()[0]["index"], one[None])
+        built_in.invoke()
+        rows.append(built_in.get_tensor(built_in.get_output_details()[0]["index"]))
+    assert noise(np.concatenate(rows), expected) < 0.05
 
 
 def test_scales_of_inputs_round_as_one_scale_does_if_they_are_equal() -> None:
@@ -141,7 +216,7 @@ def _openvino_kernels(files: dict[str, bytes], names: list[str], folder: Path) -
     return {name: results[i] for i, name in enumerate(names)}
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", UNPACKING)
 def test_runtimes_unpack_exactly_what_the_plan_holds(target: str, tmp_path: Path) -> None:
     graph, _, plan = _planned()
     files = dict(find_target(target).convert(graph, Form(precision="w4"), plan))
@@ -173,26 +248,25 @@ def test_the_compact_default_keeps_its_answers(target: str, xedge: Command, tmp_
     bundle = open_bundle(out)
     manifest = bundle.manifest
     assert "4 bits per group" in str(manifest.recipe.weights)
-    assert manifest.recipe.activations is None
+    assert (manifest.recipe.activations is None) == (target in UNPACKING)
     assert manifest.calibration is not None
     assert manifest.speed is not None
     assert manifest.accuracy is not None
     assert manifest.accuracy.agreement is not None
     assert manifest.accuracy.agreement.agreement >= AGREEMENT
     assert manifest.accuracy.agreement.total_variation <= TOTAL_VARIATION
-    size = sum(file.stat().st_size for file in out.iterdir() if file.suffix in (".onnx", ".bin"))
+    size = sum(file.stat().st_size for file in out.iterdir() if file.suffix in (".tflite", ".onnx", ".bin"))
     assert size <= 0.68 * manifest.model.parameters
     assert "4 bits per group" in xedge("info", out).stdout
-    for command in (("run", out, "--runs", 3), ("verify", out), ("explain", out)):
+    for command in (("run", out, "--runs", 3), ("verify", out, "--min-agreement", 93), ("explain", out)):
         got = xedge(*command)
         assert got.returncode == 0, got.stderr
 
 
-@pytest.mark.parametrize("target", ["tflite", "tensorrt"])
-def test_targets_without_it_say_what_they_have(target: str, xedge: Command, tmp_path: Path) -> None:
-    done = xedge("convert", "--target", target, "--precision", "w4", "--output", tmp_path / "out")
+def test_targets_without_it_say_what_they_have(xedge: Command, tmp_path: Path) -> None:
+    done = xedge("convert", "--target", "tensorrt", "--precision", "w4", "--output", tmp_path / "out")
     assert done.returncode == UnsupportedError.exit_code
-    assert f"{target} has no w4; it has fp32, fp16" in done.stderr
+    assert "tensorrt has no w4; it has fp32, fp16" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

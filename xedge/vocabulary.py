@@ -22,6 +22,8 @@ CropChoice = Literal["none", "center", "scale"]
 Resize = Literal["pillow", "keras"]
 # What a model's output holds: a value for each class, or one value for the second of two classes.
 OutputKind = Literal["probabilities", "logits", "probability", "logit"]
+# What has a scale of its own in the integer weights of a product.
+ScaleKind = Literal["per group", "per channel", "per tensor"]
 # Where the ranges of int8 activations come from: from each photo at run time, or from the calibration photos.
 Ranges = Literal["photo", "fixed"]
 RANGES: tuple[Ranges, ...] = ("photo", "fixed")
@@ -32,7 +34,7 @@ OUTPUT_KINDS: tuple[OutputKind, ...] = ("probabilities", "logits", "probability"
 
 # Stands in artifacts between the name of a node of the reference graph and what is only a part of it.
 PART = "#"
-# The precisions that ``all`` stands for. Those that are made by name only are smaller and no faster, and some targets
+# The precisions that ``all`` stands for. Those that are made by name only lose more accuracy than int8, and some targets
 # lack them.
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "dynamic", "int8")
 BY_NAME_ONLY: tuple[Precision, ...] = ("w4",)

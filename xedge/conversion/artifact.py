@@ -42,7 +42,7 @@ class Calibration(Protocol):
     def quantized(self, graph: Graph, target: Target, form: Form, in_float: tuple[str, ...]) -> tuple[Graph, Plan]:
         """Return an equal graph that quantizes well, and its plan."""
 
-    def small_weights(self, graph: Graph) -> Plan:
+    def small_weights(self, graph: Graph, target: Target) -> Plan:
         """Return the plan of a graph with weights of 4 bits."""
 
     def inputs(self) -> Iterator[FloatArray]:

@@ -62,7 +62,7 @@ class Calibrated:
     def __init__(self, subject: Subject, stages: Stages) -> None:
         self.subject, self.stages = subject, stages
         self._plans: dict[tuple[IoType, Rules, bool], tuple[Graph, Plan]] = {}
-        self._small_weights: Plan | None = None
+        self._small_weights: dict[int | None, Plan] = {}
 
     @cached_property
     def photos(self) -> CalibrationSet:
@@ -318,14 +318,15 @@ class Calibrated:
             self._plans[kind] = made
         return made
 
-    def small_weights(self, graph: Graph) -> Plan:
-        """Return the plan of a graph with weights of 4 bits; all targets share it."""
-        if self._small_weights is None:
+    def small_weights(self, graph: Graph, target: Target) -> Plan:
+        """Return the plan of a graph with weights of 4 bits; targets with the same groups share it."""
+        kind = target.rules.blocks
+        if kind not in self._small_weights:
             seen = self.statistics
             with self.stages.stage("quantize") as words:
                 words.append(f"weights of 4 bits; {', '.join(recipe.small_weight_words())}")
-                self._small_weights = recipe.w4(graph, seen)
-        return self._small_weights
+                self._small_weights[kind] = recipe.w4(graph, seen, target.rules)
+        return self._small_weights[kind]
 
     def coverage(self, made: Artifact) -> Coverage | None:
         """Return how an int8 artifact's ranges fit the photos that accuracy is measured on, and tell a misfit."""
@@ -351,7 +352,7 @@ class Calibrated:
     def forget(self) -> None:
         """Let go of what only converting needs, the largest things in memory."""
         self._plans.clear()
-        self._small_weights = None
+        self._small_weights.clear()
         for name in ("statistics", "_evaluated"):
             self.__dict__.pop(name, None)
 

@@ -232,7 +232,7 @@ class ConvertOptions(Callbacks, CalibrationOptions, ModelOptions):
     )
     precision: Any = option(
         "The precision, several with commas (in Python also a sequence), or all. There are {precisions}; all leaves "
-        "out w4, whose weights of 4 bits make artifacts smaller and no faster.",
+        "out w4, whose weights of 4 bits make the smallest artifacts.",
         default="fp32",
         kind="precision_names",
         metavar="PRECISION",

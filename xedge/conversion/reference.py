@@ -286,7 +286,7 @@ class GraphReference:
             graph = without_head(graph)
         if form.precision == "int8":
             graph, plan = calibration.quantized(graph, target, form, in_float)
-        weights = calibration.small_weights(graph) if form.precision == "w4" else None
+        weights = calibration.small_weights(graph, target) if form.precision == "w4" else None
         with stages.stage("convert") as words:
             files = written(path, target.convert(graph, form, plan or weights))
             words.append(_sized(target, form, files))

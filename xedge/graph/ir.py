@@ -177,6 +177,11 @@ class Conv(_Windowed):
 
     groups: int = 1
 
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each output is a product of the kernel with all channels at one position of the input."""
+        return self.window == (1, 1) and self.groups == 1 and self.padding == NO_PADDING
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Depthwise(_Windowed):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from xedge.errors import UnsupportedError
 from xedge.runtimes import Role, Session, TimedOperation
 from xedge.types import Tensor
-from xedge.vocabulary import PART
+from xedge.vocabulary import PART, ScaleKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class OperationTime:
     threads: int = 1
     delegated: bool | None = None
     rank: int | None = None
-    weights: Literal["per channel", "per tensor"] | None = None
+    weights: ScaleKind | None = None
 
     @property
     def is_depthwise(self) -> bool:

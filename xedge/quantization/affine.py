@@ -93,26 +93,38 @@ class QuantizedKernel:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GroupedKernel:
-    """A kernel in integers that are unpacked to float before they are used; its groups of inputs have own scales.
+    """A kernel in integers whose groups of inputs have own scales, for products with inputs in float.
 
     Args:
         values: The integers (height, width, inputs, outputs), or (inputs, outputs) for dense layers.
-        scales: The scales (groups, outputs), float16 or float32. Each is for inputs / groups inputs that follow each
-            other, at all positions of the kernel.
+        scales: The scales (groups, outputs), float16 or float32. Each is for inputs that follow each other, at all
+            positions of the kernel.
+        size: The number of inputs of a group; the last one may have fewer.
         bits: The number of bits, 4 or 8. With 4, the integers are from -8 to 7 and their number is even.
         bias: The bias (outputs,) float32.
     """
 
     values: Int8Array
     scales: npt.NDArray[np.float16] | FloatArray
+    size: int
     bits: Literal[4, 8]
     bias: FloatArray
 
     @property
     def real(self) -> npt.NDArray[np.float64]:
         """The real values that the integers stand for, in the shape of the kernel."""
-        scales = np.repeat(self.scales.astype(np.float64), self.values.shape[-2] // len(self.scales), axis=0)
-        return np.asarray(self.values * scales)
+        return np.asarray(self.values * of_inputs(self.scales, self.size, self.values.shape[-2]).astype(np.float64))
+
+
+def of_inputs(scales: npt.NDArray[np.float16] | FloatArray, size: int, inputs: int) -> FloatArray:
+    """Return the scales (inputs, outputs) float32 of all inputs.
+
+    Args:
+        scales: The scales (groups, outputs).
+        size: The number of inputs of a group; the last one may have fewer.
+        inputs: The number of inputs.
+    """
+    return np.repeat(scales.astype(np.float32), size, axis=0)[:inputs]
 
 
 def quantize_kernel(kernel: FloatArray, bias: FloatArray, scales: FloatArray | None = None) -> QuantizedKernel:

@@ -136,11 +136,12 @@ def int8(
     return graph, static_int8(graph, seen, rules=rules, pixel=pixel, reach=reach, in_float=in_float, branches=kept)
 
 
-def w4(graph: Graph, seen: Statistics) -> Plan:
+def w4(graph: Graph, seen: Statistics, rules: Rules | None = None) -> Plan:
     """Return the plan of a graph that computes in float with weights of 4 bits.
 
     Args:
         graph: The reference graph, with or without its softmax.
         seen: The statistics of the reference graph.
+        rules: The rules of the target; None has no special rules.
     """
-    return small_weights(graph, seen)
+    return small_weights(graph, seen, rules)

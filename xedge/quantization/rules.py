@@ -16,8 +16,12 @@ class Rules:
         symmetric: Whether activations have no zero points.
         pairs: Whether weights are kept so small that the sum of two products fits into 16 bits, for runtimes whose
             kernels add pairs of products in 16 bits on some processors (``pairs.py``).
+        blocks: For runtimes that multiply weights of 4 bits as they are stored: such weights have groups of this many
+            inputs or of a multiple of it, and only kernels of one position have them. None is for runtimes that unpack
+            the weights of any kernel and of groups of any size.
     """
 
     dynamic_branches: bool = False
     symmetric: bool = False
     pairs: bool = False
+    blocks: int | None = None

@@ -28,7 +28,7 @@ from xedge.errors import (
 )
 from xedge.native_log import native_log
 from xedge.plugins import parts
-from xedge.vocabulary import Precision
+from xedge.vocabulary import Precision, ScaleKind
 
 if TYPE_CHECKING:
     from xedge.types import FloatArray, Tensor
@@ -160,8 +160,8 @@ class Operation:
         multiply_accumulates: The multiply-accumulates of a product, for one photo; None where the runtime does not tell
             shapes.
         rank: The largest number of dimensions of its tensors; None where the runtime does not tell shapes.
-        weights: Whether the integer weights of a product have one scale, or one for each channel of the result; None
-            for float weights, and where the runtime does not tell.
+        weights: Whether the integer weights of a product have one scale, or one for each channel of the result, or one
+            for each group of inputs of a channel; None for float weights, and where the runtime does not tell.
     """
 
     kind: str
@@ -170,7 +170,7 @@ class Operation:
     product: bool
     multiply_accumulates: int | None = None
     rank: int | None = None
-    weights: Literal["per channel", "per tensor"] | None = None
+    weights: ScaleKind | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

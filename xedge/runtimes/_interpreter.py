@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from xedge.native_log import native_log
 from xedge.runtimes import Contents, End, Execution, Operation, Settings, TimedOperation, chosen_output
 from xedge.runtimes._tflite_metadata import read_metadata
 from xedge.types import FloatArray, Tensor
-from xedge.vocabulary import Precision
+from xedge.vocabulary import Precision, ScaleKind
 
 # The name and value of an entry in a file's metadata, without which XNNPACK computes in fp32 even if the processor has
 # half-precision arithmetic (tensorflow/lite/tools/optimize/reduced_precision_metadata.h).
@@ -136,13 +136,20 @@ def operation_of(op: Any, tensors: dict[int, Any]) -> Operation | None:
     return made(precision=str(output), role="float")
 
 
-def _scales(op: Any, tensors: dict[int, Any]) -> Literal["per channel", "per tensor"] | None:
-    """Return whether a product's integer weights have a scale for each channel; None for weights in float."""
+def _scales(op: Any, tensors: dict[int, Any]) -> ScaleKind | None:
+    """Return for what a product's integer weights have scales; None for weights in float."""
     kernel = tensors[int(op["inputs"][1])]
     if np.dtype(kernel["dtype"]) not in INTEGERS:
         return None
+    if _has_blocks(kernel):
+        return "per group"
     outputs = kernel["shape"][-1 if op["op_name"] == "DEPTHWISE_CONV_2D" else 0]
     return "per channel" if len(kernel["quantization_parameters"]["scales"]) == outputs else "per tensor"
+
+
+def _has_blocks(kernel: Any) -> bool:
+    """Whether a kernel has a scale for each block of inputs, as those of 4 bits have."""
+    return bool(kernel["quantization_parameters"].get("block_size"))
 
 
 def _multiply_accumulates(op: Any, tensors: dict[int, Any]) -> int:
@@ -205,6 +212,8 @@ def _weights(interpreter: Any) -> dict[Precision, int]:
         precision: Precision = "fp16" if stored["dtype"] == np.float16 else "dynamic" if integers else "fp32"
         if stored is kernel and integers and np.issubdtype(photo["dtype"], np.integer):
             precision = "int8"
+        if _has_blocks(stored):
+            precision = "w4"
         counts[precision] += prod(int(size) for size in stored["shape"])
     return dict(counts)
 

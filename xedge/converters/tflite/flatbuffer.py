@@ -20,6 +20,8 @@ TYPES = {
 }
 # The largest vector kernels load 16 bytes at a time; the schema asks for this alignment, the Python packer ignores it.
 BUFFER_ALIGNMENT = 16
+# Constants of more bytes than this have buffers of their own.
+LARGEST_SHARED = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +64,7 @@ class TfliteBuilder:
         self._metadata: list[Any] = []
         self._codes: dict[tuple[int, int], int] = {}
         self._shapes: list[tuple[int, ...]] = []
+        self._shared: dict[bytes, int] = {}
         self._bytes = 0
 
     def tensor(
@@ -77,16 +80,46 @@ class TfliteBuilder:
         tensor.name, tensor.shape, tensor.type = name, np.array(shape, np.int32), TYPES[np.dtype(dtype)]
         tensor.buffer = 0
         if data is not None:
-            buffer = _AlignedBuffer()
-            buffer.data = np.ascontiguousarray(data, dtype)
-            tensor.buffer = len(self._buffers)
-            self._buffers.append(buffer)
-            self._bytes += data.nbytes
+            tensor.buffer = self._buffer(np.ascontiguousarray(data, dtype))
         if quantization is not None:
             tensor.quantization = _parameters(quantization)
         self._subgraph.tensors.append(tensor)
         self._shapes.append(shape)
         return len(self._shapes) - 1
+
+    def _buffer(self, data: np.ndarray) -> int:
+        """Return the index of the buffer with these bytes; constants that are equal, such as biases of 0, share one."""
+        key = data.tobytes() if data.nbytes <= LARGEST_SHARED else None
+        if key is not None and key in self._shared:
+            return self._shared[key]
+        buffer = _AlignedBuffer()
+        buffer.data = data
+        self._buffers.append(buffer)
+        self._bytes += data.nbytes
+        if key is not None:
+            self._shared[key] = len(self._buffers) - 1
+        return len(self._buffers) - 1
+
+    def four_bit_kernel(self, name: str, values: np.ndarray, scales: np.ndarray) -> int:
+        """Add a constant of 4-bit integers with a scale for each block of inputs, and return its index.
+
+        Args:
+            name: The name of the tensor.
+            values: The integers (outputs, inputs) from -8 to 7, int8. The number of inputs is even.
+            scales: The scales (outputs, blocks) float16, each for the same number of inputs that follow each other.
+        """
+        outputs, inputs = values.shape
+        halves = values.astype(np.uint8).reshape(outputs, -1, 2) & 0xF
+        packed = halves[..., 0] | halves[..., 1] << 4
+        details = schema.BlockwiseQuantizationT()
+        details.scales = self.tensor(f"{name}#scales", scales.shape, np.float16, data=scales)
+        details.blockSize, details.zeroPoints = inputs // scales.shape[1], -1
+        kernel = self.tensor(name, (outputs, inputs), np.uint8, data=packed)
+        stored = self._subgraph.tensors[kernel]
+        stored.type, stored.quantization = schema.TensorType.INT4, schema.QuantizationParametersT()
+        stored.quantization.detailsType = schema.QuantizationDetails.BlockwiseQuantization
+        stored.quantization.details = details
+        return kernel
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """Return a tensor's shape, batch included."""

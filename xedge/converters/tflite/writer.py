@@ -1,4 +1,4 @@
-"""TFLite: write the reference graph straight into a flatbuffer, as float, fp16, dynamic-range or int8."""
+"""TFLite: write the reference graph straight into a flatbuffer, as float, fp16, dynamic-range, int8 or w4."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from xedge.graph.ir import (
     same_padding,
 )
 from xedge.graph.writing import writer_of, writes
-from xedge.quantization.affine import LOWEST, Affine, QuantizedKernel, bias_steps, quantize_kernel
+from xedge.quantization.affine import LOWEST, Affine, GroupedKernel, QuantizedKernel, bias_steps, quantize_kernel
 from xedge.quantization.plan import Plan, fitted
 from xedge.runtimes._interpreter import HALF_MARK
 
@@ -135,6 +135,8 @@ TRANSPOSE = Operator("TRANSPOSE", int8_version=None, options=schema.TransposeOpt
 TRANSPOSE_CONV = Operator("TRANSPOSE_CONV", int8_version=None, options=schema.TransposeConvOptionsT)
 # A convolution of float ends with an integer kernel that has a scale for each output channel.
 PER_CHANNEL_DYNAMIC_CONV_VERSION = 5
+# A product of float ends with a kernel of 4 bits, which runtimes refuse that know no such kernels.
+FOUR_BIT_VERSION = 13
 
 
 def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, bytes]:
@@ -143,14 +145,15 @@ def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, byt
     Args:
         graph: The reference graph.
         form: How weights, activations, input and output are stored.
-        plan: The quantization plan of this graph, for int8.
+        plan: The quantization plan of this graph, for int8 and w4.
 
     Raises:
         UnsupportedError: TFLite has no form for an operation.
     """
     TARGET.check(form)
     graph, plan = fitted("tflite", graph, plan)
-    assert (form.precision == "int8") == (plan is not None), "a plan goes with int8, and int8 with a plan"
+    planned = form.precision in ("int8", "w4")
+    assert planned == (plan is not None), "a plan goes with int8 and w4, and these with a plan"
     return {".tflite": Writer(graph, form, plan).write()}
 
 
@@ -260,7 +263,7 @@ class Writer:
         return Value(self.builder.tensor(name, data.shape, data.dtype, quantization, data))
 
     def weight(self, name: str, data: np.ndarray) -> Value:
-        """Add a float weight; at fp16, and in the float tail of int8, it is kept as fp16 and unpacked at load."""
+        """Add a float weight; at fp16, and where int8 and w4 have floats, it is kept as fp16 and unpacked at load."""
         if self.precision in ("fp32", "dynamic"):
             return self.constant(name, data.astype(np.float32))
         half = self.constant(f"{name}#fp16", data.astype(np.float16))
@@ -344,10 +347,17 @@ class Writer:
     def _hybrid_kernel(self, node: Weighted) -> QuantizedKernel | None:
         """The integer kernel of a node with float ends, for which the runtime finds the range of each photo."""
         if self.plan is not None:
+            if (small := self.plan.weights.get(node.name)) is not None:
+                return QuantizedKernel(values=small.values, scales=small.scales[0].astype(np.float32), bias=small.bias)
             return self.plan.kernels[node.name] if self.plan.is_dynamic(node.name) else None
         if self.precision == "dynamic" and not isinstance(node, Depthwise):
             return quantize_kernel(node.kernel, node.bias)
         return None
+
+    def four_bits(self, node: Node) -> GroupedKernel | None:
+        """Return the kernel of a node if it has 4 bits."""
+        kernel = None if self.plan is None else self.plan.weights.get(node.name)
+        return kernel if kernel is not None and kernel.bits == 4 else None
 
     def _integer_kernel(self, node: Weighted, kernel: QuantizedKernel) -> Value:
         scales = _per_channel(kernel.scales, 3 if isinstance(node, Depthwise) else 0)
@@ -393,6 +403,10 @@ class Writer:
 
 @writes("tflite", Conv, Depthwise)
 def _convolution(writer: Writer, node: Conv | Depthwise, inputs: list[Value], held: Held) -> None:
+    if (small := writer.four_bits(node)) is not None:
+        assert isinstance(node, Conv), "depthwise kernels have no 4 bits"
+        _product_of_four_bits(writer, node, small, _strided(writer, node, inputs[0]))
+        return
     source, padding = writer.padded(node, node.padding, node.window, node.strides, inputs[0])
     kernel, bias, version = writer.kernel_and_bias(node, held)
     options = {
@@ -409,9 +423,48 @@ def _convolution(writer: Writer, node: Conv | Depthwise, inputs: list[Value], he
     writer.emit(operator, [source, kernel, bias], writer.result(node, held), version=version, **options)
 
 
+def _strided(writer: Writer, node: Conv, source: Value) -> Value:
+    """Return what a pointwise convolution reads: all positions, or every second one and so on."""
+    if node.strides == (1, 1):
+        return source
+    channels = writer.graph.shape(node.inputs[0])[-1]
+    ones = writer.constant(f"{node.name}#ones", np.ones((1, 1, 1, channels), np.float32))
+    zeros = writer.constant(f"{node.name}#zeros", np.zeros(channels, np.float32))
+    read = writer.new(f"{node.name}#read", (*writer.graph.shape(node.name)[:-1], channels))
+    options = {"padding": schema.Padding.VALID, "strideH": node.strides[0], "strideW": node.strides[1]}
+    return writer.emit(DEPTHWISE_CONV, [source, ones, zeros], read, depthMultiplier=1, **options)
+
+
+def _product_of_four_bits(writer: Writer, node: Conv | Dense, kernel: GroupedKernel, source: Value) -> None:
+    """Write a product of all positions; zeros fill the inputs up to full blocks.
+
+    The activation is an operator of its own, because the built-in kernel for blocks leaves out a fused one. XNNPACK
+    fuses them.
+    """
+    shape = writer.graph.shape(node.name)[:-1]
+    values = kernel.values.reshape(-1, node.channels).T
+    inputs = values.shape[1]
+    missing = len(kernel.scales) * kernel.size - inputs
+    if missing:
+        amounts = writer.constant(f"{node.name}#pads", np.array([(0, 0)] * (len(shape) + 1) + [(0, missing)], np.int32))
+        whole = writer.new(f"{node.name}#blocks", (*shape, inputs + missing))
+        source = writer.emit(PAD, [source, amounts], whole)
+    filled = np.pad(values, ((0, 0), (0, missing)))
+    index = writer.builder.four_bit_kernel(f"{node.name}#kernel", filled, np.ascontiguousarray(kernel.scales.T))
+    bias = writer.constant(f"{node.name}#bias", kernel.bias)
+    activation = None if node.activation == "none" else ACTIVATIONS[node.activation]
+    product = writer.result(node) if activation is None else writer.new(f"{node.name}#product", (*shape, node.channels))
+    writer.emit(FULLY_CONNECTED, [source, Value(index), bias], product, version=FOUR_BIT_VERSION, keepNumDims=True)
+    if activation is not None:
+        writer.emit(activation, [product], writer.result(node))
+
+
 @writes("tflite", Dense)
 def _dense(writer: Writer, node: Dense, inputs: list[Value], held: Held) -> None:
-    if held.affine is not None or writer.precision == "dynamic":
+    if (small := writer.four_bits(node)) is not None:
+        _product_of_four_bits(writer, node, small, inputs[0])
+        return
+    if held.affine is not None or writer.precision in ("dynamic", "w4"):
         _dense_as_convolution(writer, node, inputs[0], held)
         return
     kernel = writer.weight(f"{node.name}#kernel", node.kernel.T)
