@@ -28,6 +28,7 @@ from xedge.quantization.branches import dynamic_branches
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.concatenations import concatenated_streams
 from xedge.quantization.equalization import candidates, equalized
+from xedge.quantization.front import front
 from xedge.quantization.plan import Plan
 from xedge.quantization.products import POSITIONS
 from xedge.quantization.ranges import (
@@ -445,7 +446,7 @@ def test_moving_averages_depend_on_the_order(graph: Graph, photos: np.ndarray, s
 
 
 def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(branches_module, "INTENSITY", 0)
+    monkeypatch.setattr(branches_module, "INTENSITY", 0)  # the network is small
     graph = without_head(known("xception")[1])
     in_float = float_by_default(graph)
     branches = dynamic_branches(graph, in_float)
@@ -454,11 +455,33 @@ def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> Non
     for name in branches:
         assert all(source in branches | in_float for source in graph[name].inputs), name
         assert all(reader.name in branches | in_float for reader in graph.consumers(name)), name
-    plain = without_head(known("one_channel")[1])
-    assert not dynamic_branches(plain, float_by_default(plain))
 
 
-def test_concatenations_are_streams_where_every_reader_normalizes_them_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def _chain(*, depthwise: bool, activation: str = "relu") -> Graph:
+    """Return a network without sums: convolutions of little arithmetic from the photo on."""
+    x = source = keras.Input((32, 32, 3))
+    for _ in range(3):
+        x = layers.Activation(activation)(layers.Conv2D(16, 3, padding="same")(x))
+        x = layers.Activation(activation)(layers.DepthwiseConv2D(3, padding="same")(x)) if depthwise else x
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(24, 1, name="last")(x))
+    return without_head(read_keras(keras.Model(source, layers.Dense(3)(x))))
+
+
+def test_convolutions_without_depthwise_ones_between_them_are_a_branch_from_the_photo_on() -> None:
+    graph = _chain(depthwise=False)
+    assert {node.name for node in graph if isinstance(node, Conv)} <= recipe.branches(graph)
+
+
+def test_depthwise_convolutions_end_a_branch_that_begins_at_the_photo_unless_its_activations_are_slow() -> None:
+    assert not [name for name in recipe.branches(_chain(depthwise=True)) if name != "last"]
+    graph = _chain(depthwise=True, activation="hard_silu")
+    behind = {node.name for node in graph if isinstance(node, Conv)} - front(graph)
+    assert front(graph)
+    assert behind <= recipe.branches(graph)
+    assert not front(graph) & recipe.branches(graph)
+
+
+def test_concatenations_are_streams_where_every_reader_normalizes_them_first() -> None:
     """As in DenseNet; those of Inception are read by products, which take integers."""
     x = source = keras.Input((16, 16, 3))
     x = layers.Conv2D(8, 3, padding="same")(x)
@@ -472,7 +495,6 @@ def test_concatenations_are_streams_where_every_reader_normalizes_them_first(mon
     assert concatenated_streams(graph) == {"stream0", "stream1"}
     assert {"stream0", "stream1"} <= float_by_default(graph)
     assert not {"stream0", "stream1"} & float_by_default(graph, "sums")
-    monkeypatch.setattr(branches_module, "INTENSITY", 0)
     branches = dynamic_branches(graph, float_by_default(graph))
     added = graph["stream1"].inputs[1]
     (normalized,) = graph[added].inputs

@@ -11,34 +11,33 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from xedge.graph.cost import multiply_accumulates, values
-from xedge.graph.ir import Activation, Conv, Graph, Input, Node
+from xedge.graph.ir import Activation, Conv, Depthwise, Graph, Node
 
-# The least number of multiply-accumulates of a branch for each element that its products read. Below it, moving the
-# floats costs more than it brings: with 100 in place of 200, EfficientNet-Lite0 takes 18 % more time and has a total
-# variation of 2.0 % in place of 2.2 %.
+# The least number of multiply-accumulates of a branch with depthwise convolutions for each element that its products
+# read. Below it, moving the floats through them costs more than it brings: with 100 in place of 200, EfficientNet-Lite0
+# takes 18 % more time and has a total variation of 2.0 % in place of 2.2 %.
 INTENSITY = 200
-# The same for branches with an activation whose integer kernel TFLite's delegate does not have: with 200,
-# MobileNetV3Large would take twice the time.
-INTENSITY_WITH_SLOW_ACTIVATIONS = 100
+# Activations whose integer kernel TFLite's delegate does not have.
 SLOW_IN_INTEGERS = ("hard_silu",)
 
 
 def dynamic_branches(graph: Graph, float_nodes: Collection[str]) -> frozenset[str]:
-    """Return the nodes of all branches that begin and end at float nodes and have enough products to be worth it.
+    """Return the nodes of all branches that begin and end in float and are worth it; one may begin at the photo.
 
     Args:
         graph: The reference graph.
         float_nodes: The names of the nodes that compute in float.
     """
-    between = _ends_in_float(graph, _begins_in_float(graph, float_nodes), float_nodes)
-    return frozenset(name for branch in _connected(graph, between) if _intense(graph, branch) for name in branch)
+    ends = {*float_nodes, graph.input.name}
+    between = _ends_in_float(graph, _begins_in_float(graph, ends), ends)
+    return frozenset(name for branch in _connected(graph, between) if _is_worth_it(graph, branch) for name in branch)
 
 
 def _begins_in_float(graph: Graph, float_nodes: Collection[str]) -> set[str]:
     found: set[str] = set()
     for node in graph:
-        outside = node.name in float_nodes or isinstance(node, Input)
-        if not outside and _computes_in_float(node) and all(i in float_nodes or i in found for i in node.inputs):
+        inside = node.name not in float_nodes and _computes_in_float(node)
+        if inside and all(i in float_nodes or i in found for i in node.inputs):
             found.add(node.name)
     return found
 
@@ -73,14 +72,18 @@ def _connected(graph: Graph, names: set[str]) -> list[list[str]]:
     return list({id(branch): branch for branch in group.values()}.values())
 
 
-def _intense(graph: Graph, branch: list[str]) -> bool:
-    """Return whether the products outweigh the moving of floats, which a lone convolution needs in any case."""
+def _is_worth_it(graph: Graph, branch: list[str]) -> bool:
+    """Return whether a branch has products, and gains more than it costs to move floats.
+
+    Convolutions alone, with what is between them, take no more time with ranges of each photo, and activations that are
+    slow in integers take less. Depthwise convolutions in float take more, unless the products outweigh them. Behind the
+    front, which is in float in any case, they never do.
+    """
     products = [name for name in branch if isinstance(graph[name], Conv)]
-    if products == branch:
-        return True
+    kinds = {node.kind for name in branch if isinstance(node := graph[name], Activation)}
+    moving = any(isinstance(node := graph[name], Depthwise) and node.window != (1, 1) for name in branch)
+    if not products or not moving or not kinds.isdisjoint(SLOW_IN_INTEGERS):
+        return bool(products)
     read = sum(values(graph, graph[name].inputs[0]) for name in products)
     done = sum(multiply_accumulates(graph, name) for name in products)
-    activations = {node.kind for name in branch if isinstance(node := graph[name], Activation)}
-    slow = not activations.isdisjoint(SLOW_IN_INTEGERS)
-    least = INTENSITY_WITH_SLOW_ACTIVATIONS if slow else INTENSITY
-    return bool(products) and done >= least * read
+    return done >= INTENSITY * read and not any(graph.input.name in graph[name].inputs for name in branch)

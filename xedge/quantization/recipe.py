@@ -89,8 +89,8 @@ def statistics(
 
 def branches(graph: Graph) -> frozenset[str]:
     """Return the names of the nodes that take their ranges from each photo on targets where that costs little."""
-    # The front is no beginning of a branch: what is behind it takes more time with ranges of each photo.
-    return dynamic_branches(graph, float_by_default(graph) - front(graph))
+    kept = front(graph)
+    return dynamic_branches(graph, float_by_default(graph) - kept) - kept
 
 
 def prepared(graph: Graph, seen: Statistics, kept: Collection[str] = ()) -> tuple[Graph, Statistics]:
