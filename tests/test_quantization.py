@@ -467,8 +467,13 @@ def _chain(*, depthwise: bool, activation: str = "relu") -> Graph:
     return without_head(read_keras(keras.Model(source, layers.Dense(3)(x))))
 
 
-def test_convolutions_without_depthwise_ones_between_them_are_a_branch_from_the_photo_on() -> None:
-    graph = _chain(depthwise=False)
+def test_convolutions_are_a_branch_from_the_photo_on_unless_they_are_a_chain() -> None:
+    assert not [name for name in recipe.branches(_chain(depthwise=False)) if name != "last"]
+    x = source = keras.Input((32, 32, 3))
+    x = layers.Conv2D(16, 3, activation="relu")(x)
+    x = layers.Concatenate()([layers.Conv2D(8, 1)(x), layers.Conv2D(8, 3, padding="same")(x)])
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(24, 3)(x))
+    graph = without_head(read_keras(keras.Model(source, layers.Dense(3)(x))))
     assert {node.name for node in graph if isinstance(node, Conv)} <= recipe.branches(graph)
 
 

@@ -34,8 +34,8 @@ OUTPUT_KINDS: tuple[OutputKind, ...] = ("probabilities", "logits", "probability"
 
 # Stands in artifacts between the name of a node of the reference graph and what is only a part of it.
 PART = "#"
-# The precisions that ``all`` stands for. Those that are made by name only lose more accuracy than int8, and TensorRT has
-# none of them.
+# The precisions that ``all`` stands for. Those that are made by name only lose more accuracy than int8, and not every
+# target has them.
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "dynamic", "int8")
 BY_NAME_ONLY: tuple[Precision, ...] = ("w4",)
 # The precisions that need calibration photos.

@@ -75,15 +75,18 @@ def _connected(graph: Graph, names: set[str]) -> list[list[str]]:
 def _is_worth_it(graph: Graph, branch: list[str]) -> bool:
     """Return whether a branch has products, and gains more than it costs to move floats.
 
-    Convolutions alone, with what is between them, take no more time with ranges of each photo, and activations that are
-    slow in integers take less. Depthwise convolutions in float take more, unless the products outweigh them. Behind the
-    front, which is in float in any case, they never do.
+    Activations that are slow in integers take less time in float. Convolutions and what is between them take no more
+    time with ranges of each photo, unless they are a chain from the photo on, as VGG's, in which no sum or
+    concatenation brings integers to a common range. Depthwise convolutions take more time in float, unless the products
+    outweigh them. Behind the front, which is in float in any case, they never do.
     """
     products = [name for name in branch if isinstance(graph[name], Conv)]
     kinds = {node.kind for name in branch if isinstance(node := graph[name], Activation)}
-    moving = any(isinstance(node := graph[name], Depthwise) and node.window != (1, 1) for name in branch)
-    if not products or not moving or not kinds.isdisjoint(SLOW_IN_INTEGERS):
+    if not products or not kinds.isdisjoint(SLOW_IN_INTEGERS):
         return bool(products)
+    of_photo = any(graph.input.name in graph[name].inputs for name in branch)
+    if not any(isinstance(node := graph[name], Depthwise) and node.window != (1, 1) for name in branch):
+        return not of_photo or any(len(graph.consumers(name)) > 1 for name in branch)
     read = sum(values(graph, graph[name].inputs[0]) for name in products)
     done = sum(multiply_accumulates(graph, name) for name in products)
-    return done >= INTENSITY * read and not any(graph.input.name in graph[name].inputs for name in branch)
+    return done >= INTENSITY * read and not of_photo
