@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
@@ -139,6 +140,7 @@ def test_blocks_are_multiplied_by_xnnpack_as_by_the_built_in_kernels(tmp_path: P
     assert [one.values.shape for one in four.values()] == [(1, 1, 40, 200), (1, 1, 200, 80), (80, 300)]
     expected = Evaluator(with_rounded_weights(graph, plan)).output(PHOTOS)
     files = find_target("tflite").convert(graph, Form(precision="w4"), plan)
+    assert max(code.version for code in schema.ModelT.InitFromPackedBuf(files[".tflite"], 0).operatorCodes) == 14
     session = opened(files, tmp_path)
     assert noise(np.concatenate([session.run(one[None]) for one in PHOTOS]), expected) < 0.05
     assert session.execution().partitions == 1

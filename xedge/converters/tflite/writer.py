@@ -135,8 +135,9 @@ TRANSPOSE = Operator("TRANSPOSE", int8_version=None, options=schema.TransposeOpt
 TRANSPOSE_CONV = Operator("TRANSPOSE_CONV", int8_version=None, options=schema.TransposeConvOptionsT)
 # A convolution of float ends with an integer kernel that has a scale for each output channel.
 PER_CHANNEL_DYNAMIC_CONV_VERSION = 5
-# A product of float ends with a kernel of 4 bits, which runtimes refuse that know no such kernels.
-FOUR_BIT_VERSION = 13
+# A product of float ends with a kernel of 4 bits. ai-edge-litert knows this version of the operator from 2.1 on; older
+# releases would compute wrong numbers with such a kernel, and refuse the file for the version.
+FOUR_BIT_VERSION = 14
 
 
 def convert(graph: Graph, form: Form, plan: Plan | None = None) -> dict[str, bytes]:
