@@ -137,6 +137,7 @@ def test_w4_keeps_the_accuracy_in_12_megabytes(target: str, small: Path) -> None
     accuracy: dict[str, Any] = json.loads((bundle / "manifest.json").read_text())["accuracy"]
     files = [file for file in bundle.iterdir() if file.suffix in (".tflite", ".onnx", ".xml", ".bin")]
     assert sum(file.stat().st_size for file in files) <= 12_000_000
-    assert accuracy["artifact"]["top1"] >= FLOAT_TOP1 - 0.006  # two photos
+    # On TFLite, which rounds activations too, two of the 372 photos are lost.
+    assert accuracy["artifact"]["top1"] >= FLOAT_TOP1 - (0.006 if target == "tflite" else 0.005)
     assert accuracy["agreement"]["agreement"] >= 0.965
     assert accuracy["agreement"]["total_variation"] <= 0.031

@@ -260,9 +260,12 @@ def test_the_compact_default_keeps_its_answers(target: str, xedge: Command, tmp_
     size = sum(file.stat().st_size for file in out.iterdir() if file.suffix in (".tflite", ".onnx", ".bin"))
     assert size <= 0.68 * manifest.model.parameters
     assert "4 bits per group" in xedge("info", out).stdout
-    for command in (("run", out, "--runs", 3), ("verify", out, "--min-agreement", 93), ("explain", out)):
+    demanded = ("--min-agreement", 93) if target == "tflite" else ()  # it has 94.9 %, the others 95.2 %
+    for command in (("run", out, "--runs", 3), ("verify", out, *demanded), ("explain", out)):
         got = xedge(*command)
         assert got.returncode == 0, got.stderr
+        assert "weights with one scale" not in got.stdout
+        assert "computed in float" not in got.stdout
 
 
 def test_targets_without_it_say_what_they_have(xedge: Command, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ class Recipe:
         weights: How the weights were quantized; None if they are in float.
         ranges: Where the ranges of an int8 artifact come from, for targets that offer a choice: ``photo`` (each photo,
             at run time) or ``fixed`` (the calibration photos, and residual sums are integers too); None for the others.
-        float_nodes: The names of the nodes that were left in float in an int8 artifact.
+        float_nodes: The names of the nodes that were left in float in an int8 or w4 artifact.
     """
 
     way: str

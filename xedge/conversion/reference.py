@@ -286,11 +286,12 @@ class GraphReference:
             graph = without_head(graph)
         if form.precision == "int8":
             graph, plan = calibration.quantized(graph, target, form, in_float)
-        weights = calibration.small_weights(graph, target) if form.precision == "w4" else None
+        small = calibration.small_weights(graph, target) if form.precision == "w4" else None
         with stages.stage("convert") as words:
-            files = written(path, target.convert(graph, form, plan or weights))
+            files = written(path, target.convert(graph, form, plan or small))
             words.append(_sized(target, form, files))
-        return Artifact(form=form, files=files, graph=graph, plan=plan, recipe=_graph_recipe(target, form, plan))
+        made = _graph_recipe(target, form, plan or small)
+        return Artifact(form=form, files=files, graph=graph, plan=plan, recipe=made)
 
     def float_sibling(self, target: Target, form: Form, path: Path) -> Path | None:
         """Write the same model in fp32 for what is quantized and takes one photo at a time."""
@@ -696,7 +697,7 @@ def _multi_label(source: Source, width: int) -> UnsupportedError:
 def _graph_recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
     """Return how an artifact was made of the reference graph."""
     weights, activations = target.kept(form)
-    if plan is not None:
+    if plan is not None and form.precision == "int8":
         dynamic = any(plan.is_dynamic(name) for name in plan.kernels)
         integer_sums = form.ranges == "fixed" or form.io != "float32"
         words = int8.activation_words(dynamic=dynamic, integer_sums=integer_sums)
@@ -709,7 +710,7 @@ def _graph_recipe(target: Target, form: Form, plan: Plan | None) -> Recipe:
         activations=activations,
         weights=weights,
         ranges=form.ranges,
-        float_nodes=tuple(sorted(plan.float_nodes - set(plan.kernels))) if plan is not None else (),
+        float_nodes=() if plan is None else tuple(sorted(plan.float_nodes - {*plan.kernels, *plan.weights})),
     )
 
 

@@ -218,7 +218,7 @@ def _before(graph: Graph, node: Node) -> Conv | None:
 
 
 def _is_pointwise(node: Conv) -> bool:
-    return node.kernel.shape[:2] == (1, 1) and node.groups == 1 and tuple(node.strides) == (1, 1)
+    return node.is_pointwise and node.strides == (1, 1)
 
 
 def _pair(graph: Graph, depthwise: Depthwise, pointwise: Conv, *, pointwise_first: bool) -> Separable:

@@ -425,7 +425,7 @@ def _convolution(writer: Writer, node: Conv | Depthwise, inputs: list[Value], he
 
 
 def _strided(writer: Writer, node: Conv, source: Value) -> Value:
-    """Return what a pointwise convolution reads: all positions, or every second one and so on."""
+    """Return the positions that a pointwise convolution reads: all of them, or those that its strides choose."""
     if node.strides == (1, 1):
         return source
     channels = writer.graph.shape(node.inputs[0])[-1]
