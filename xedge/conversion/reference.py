@@ -493,7 +493,11 @@ def read_reference(
             return _library_reference(source, FileRoute(file=file), seen, file.original)
         assert source.kind.library is not None
         original = TensorFlowModel(source.kind.library, source, allow_code=allow_code)
-        integers = original.export(scratch / tensorflow.SAVED_MODEL)
+        try:
+            integers = original.export(scratch / tensorflow.SAVED_MODEL)
+        except MissingRuntimeError as missing:
+            # The reason why TensorFlow is needed at all tells more than that it is not there.
+            raise MissingRuntimeError(f"{seen.worded(parameter)}; otherwise {missing}") from error
         tensorflow.prepare(source, scratch, precisions)
         if integers:
             seen.scheme = "raw", "the model takes integers"
