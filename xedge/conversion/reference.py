@@ -496,8 +496,8 @@ def read_reference(
         try:
             integers = original.export(scratch / tensorflow.SAVED_MODEL)
         except MissingRuntimeError as missing:
-            # The reason why TensorFlow is needed at all tells more than that it is not there.
-            raise MissingRuntimeError(f"{seen.worded(parameter)}; otherwise {missing}") from error
+            # What stands in the way of the reference graph may be all that has to be changed.
+            raise MissingRuntimeError(f"{missing}; it is needed because {seen.worded(parameter)}") from error
         tensorflow.prepare(source, scratch, precisions)
         if integers:
             seen.scheme = "raw", "the model takes integers"
