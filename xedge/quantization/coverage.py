@@ -38,7 +38,7 @@ MOVED_FACTOR, MOVED_POINTS = 1.5, 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """How much fixed ranges leave out.
+    """How well fixed ranges fit other photos than those of calibration.
 
     All figures are from 0 to 1. The values are weighted by their energy in the nodes that read them.
 
