@@ -5,7 +5,7 @@
 
 The models take photos in [-1, 1]. Their artifacts are calibrated on 100 photos of the folder TRAIN and measured on
 other photos of that folder, which are chosen with seed 0. The script takes about ten minutes for the full-size Xception
-on two cores, and two for a MobileNet.
+on two cores, and two for a MobileNet, and learning with gradients takes up to half an hour more.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from learned_rounding import BATCH, BATCH_OF_LARGE, learned
+from learned_rounding import STEPS as LEARNING_STEPS
 
 from xedge.conversion.calibrated import Calibrated
 from xedge.conversion.options import ConvertOptions
@@ -67,7 +69,7 @@ def main() -> int:
     parser.add_argument("models", type=Path, nargs="+", help="the Keras models")
     parser.add_argument("--photos", type=int, default=300, help="the number of photos to measure on (300)")
     options = parser.parse_args()
-    lines = [HEADER.format(photos=options.photos)]
+    lines = [HEADER.format(photos=options.photos, steps=LEARNING_STEPS, batch=BATCH, few=BATCH_OF_LARGE)]
     for model in options.models:
         print(model.name, flush=True)
         lines += [f"\n## {title(model)}\n", *tables(model, options.train, options.photos)]
@@ -104,6 +106,11 @@ def tables(model: Path, train: Path, count: int) -> list[str]:
             equal, plan = step(before, statistic)
             seconds = time.process_time() - start
             lines.append(row(name, answers(equal, plan, photos), reference, f"{seconds:.1f}"))
+        start = time.process_time()
+        equal, plan = recipe.int8(graph, seen, pixel=pixel)
+        plan = learned(equal, plan, list(calibrated.inputs()))
+        seconds = time.process_time() - start
+        lines.append(row(LEARNED, answers(equal, plan, photos), reference, f"{seconds:.0f}"))
         lines.append(row(UNROUNDED, with_float_kernels(equal_and_plan(graph, seen, pixel), photos), reference, "-"))
         lines += [BRANCHES, *branches(graph, seen, pixel, photos, reference)]
         if front(graph):
@@ -192,9 +199,11 @@ This page was written by `python benchmarks/ablation.py TRAIN MODEL...`. It show
 calibrated on 100 clothing photos and measured on {photos} others. ONNX Runtime computes the integers in float here, so
 the processor makes no difference to the answers. Each row adds one step to the rows above it, with two exceptions. Rows
 that begin with "instead" replace the ranges of the first row; the last of them, least-squares ranges, is kept in the
-rows below. Rows that begin with "variant" show a change that is not part of the recipe. Agreement is the share of
-photos with the same first class as float, tv the total variation, dB the signal-to-noise ratio of the centred logits,
-and s the seconds of processor time that it takes to make the plan, without calibration.
+rows below. Rows that begin with "variant" show a change that is not part of the recipe. One of them goes on from
+adaptive rounding and learns kernels and biases with gradients (`benchmarks/learned_rounding.py`), from the float
+network's answers to the calibration photos, in {steps} steps of {batch} photos, or of {few} for the Xception. Agreement
+is the share of photos with the same first class as float, tv the total variation, dB the signal-to-noise ratio of the
+centred logits, and s the seconds of processor time that it takes to make the plan, without calibration.
 
 Below it, a second table shows the recipe on TFLite, where ranges may be those of each photo. Its last column is the
 median latency with one thread, measured in turns, as a ratio to that with fixed ranges. If the network has a front, a
@@ -205,6 +214,7 @@ STEPS = """| step | agreement, % | tv, % | dB | s |
 |---|---|---|---|---|"""
 
 
+LEARNED = "variant: adaptive rounding, then learned with gradients"
 UNROUNDED = "variant: kernels that are not rounded, simulated"
 FRONT = """
 The front in float, as a ratio to the latency with the front in integers:

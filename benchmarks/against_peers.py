@@ -5,8 +5,7 @@
 
 The artifacts are kept in FOLDER; those that are already there are not made again. The script takes about 20 minutes on
 two idle cores, and the other tools need 6 GB of memory to make their ONNX artifacts. It writes the figures and the
-versions to docs/peers.json and the tables to docs/peers.md. Both have one part for each kind of processor. A new
-measurement replaces an older one on the same kind of processor.
+versions to docs/peers.json and the tables to docs/peers.md.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from family_figures import EVERY_FAMILY, section
+from family_figures import EVERY_FAMILY, WITHOUT_VNNI, section
 
 from xedge.converters import find_target, target_names
 from xedge.vocabulary import PRECISIONS
@@ -50,22 +49,23 @@ BEST_INT8 = {
 }
 INTRODUCTION = """# Comparison with other tools
 
-This page was written by `XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER`, except the section on [every
-family](#every-family). It shows the full-size Xception (84 MB in Keras), calibrated on 100 photos. Agreement (the share
-of photos with the same first class as float) and total variation (tv, the mean total variation distance between the
-probabilities of the artifact and those of float) were measured on the 713 photos of the test and validation splits, and
-top-1 on the 372 photos of the test split. For each processor, all artifacts were measured in one run with interleaved
-timings. The last two columns give the ratio of the latency to that of the best int8 artifact of another tool for the
-same target, which is set in bold.
-
-The two processors differ in a feature that is decisive for int8. Without VNNI, products of uint8 and int8 are added in
-pairs in 16 bits, and what does not fit is cut off ([how xedge avoids this](quantization.md)).
+This page has a section on each of three comparisons: the full-size Xception with latencies, the compact default on
+[processors without VNNI](#processors-without-vnni), and [every family](#every-family) of networks. Agreement is the
+share of photos with the same first class as float, and total variation (tv) the mean total variation distance between
+the probabilities of the artifact and those of float.
 
 What artifacts for TFLite cost on the processors of Raspberry Pis [was counted
 too](raspberry-pi.md#what-an-inference-costs), and so was [a file of ncnn](raspberry-pi.md#ncnn).
 """
-# The kinds of processor, which differ in what int8 kernels can use.
-KINDS = {"vnni": "A processor with VNNI", "none": "A processor without VNNI"}
+ABOUT = """## The full-size Xception
+
+    XEDGE_SHARED=DIR python benchmarks/against_peers.py FOLDER
+
+This section was written by the command above. It shows the full-size Xception (84 MB in Keras), calibrated on 100
+photos. Agreement and tv were measured on the 713 photos of the test and validation splits, and top-1 on the 372 photos
+of the test split. All artifacts were measured in one run with interleaved timings. The last two columns give the ratio
+of the latency to that of the best int8 artifact of another tool for the same target, which is set in bold.
+"""
 HEADER = "| artifact | top-1, % | agreement, % | tv, % | MB | ms, 1 thread | ms, 2 threads |"
 HEADER += " ratio, 1 thread | ratio, 2 threads |"
 PACKAGES = (
@@ -82,13 +82,11 @@ def main() -> int:
     parser.add_argument("--measured", type=Path, help="use this JSON file of an earlier run instead of measuring")
     options = parser.parse_args()
     rows = json.loads((options.measured or measured(options.folder, options.blocks)).read_text())
-    name, kind = processor()
-    part = {"kind": kind, "processor": name, "versions": versions(), "rows": [named(row) for row in rows]}
-    kept = [one for one in json.loads((DOCS / "peers.json").read_text()) if one["kind"] != kind]
-    parts = sorted([*kept, part], key=lambda one: list(KINDS).index(one["kind"]))
-    (DOCS / "peers.json").write_text(json.dumps(parts, indent=1) + "\n")
+    found = {"processor": processor()[0], "versions": versions(), "rows": [named(row) for row in rows]}
+    (DOCS / "peers.json").write_text(json.dumps(found, indent=1) + "\n")
     page = DOCS / "peers.md"
-    page.write_text("\n".join([INTRODUCTION, *map(markdown, parts), section(EVERY_FAMILY, page)]))
+    others = [section(mark, page) for mark in (WITHOUT_VNNI, EVERY_FAMILY)]
+    page.write_text("\n".join([INTRODUCTION, markdown(found), *others]))
     return 0
 
 
@@ -147,14 +145,12 @@ def processor() -> tuple[str, str]:
     return f"{name}, {os.cpu_count()} cores, {' '.join(has)}", "vnni" if any("vnni" in flag for flag in has) else "none"
 
 
-def markdown(part: dict[str, Any]) -> str:
-    """Return the tables of one processor, one for each target."""
-    tools = ", ".join(f"{name} {version}" for name, version in part["versions"].items())
-    parts = [f"## {KINDS[part['kind']]}\n", f"{part['processor']}. {tools}.\n"]
-    if "remark" in part:
-        parts.append(f"{part['remark']}\n")
+def markdown(found: dict[str, Any]) -> str:
+    """Return the tables of what was measured, one for each target."""
+    tools = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    parts = [ABOUT, f"Measured on {found['processor']}. {tools}.\n"]
     for target in TARGETS:
-        rows = [row for row in part["rows"] if row["target"] == target]
+        rows = [row for row in found["rows"] if row["target"] == target]
         base = next(row for row in rows if row["file"] == BEST_INT8[target])["median_ms"]
         parts.append(f"### {target}\n")
         parts.append(HEADER)

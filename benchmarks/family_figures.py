@@ -18,8 +18,9 @@ from xedge.types import FloatArray, UInt8Array
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = DOCS / "models.md"
-# The section of docs/peers.md that benchmarks/families.py writes; the rest is of benchmarks/against_peers.py.
-EVERY_FAMILY = "every-family"
+# The sections of docs/peers.md that benchmarks/without_vnni.py and benchmarks/families.py write; the rest is of
+# benchmarks/against_peers.py.
+WITHOUT_VNNI, EVERY_FAMILY = "without-vnni", "every-family"
 # Every third of the embedded test photos is measured; the heads of the families were fitted to the others.
 MEASURED = range(0, 372, 3)
 # The photos on which the float reference is held against the original model.

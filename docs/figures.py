@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Draw the pictures of how int8 is made and of the lecture notes, from what is measured and from the page's own table.
+"""Draw the pictures of the docs, from what is measured and from what the pages themselves say.
 
     python docs/figures.py [--output DIR]
 
 The ranges, the noise and the histogram are those of the compact default, calibrated on the photos that come with it;
-the network is read and measured anew. The pictures are written as SVG files to docs/images, and the numbers in them to
-figures.json beside them. It takes about half a minute.
+the network is read and measured anew. The int8 artifacts of the full-size Xception are those of docs/peers.json, and
+the networks of the lecture notes those of their page. The pictures are written as SVG files to docs/images, and the
+numbers in them to figures.json beside them. It takes about half a minute.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from xedge.conversion.reference import graph_of
 from xedge.conversion.request import resolved
 from xedge.conversion.stages import Stages
 from xedge.conversion.subject import read_subject
+from xedge.converters import find_target
 from xedge.quantization import recipe
 from xedge.quantization.equalization import candidates
 from xedge.quantization.ranges import least_squares_range
@@ -74,6 +76,7 @@ def main() -> int:
         "noise": (noise(), draw_noise),
         "histogram": (histogram(before), draw_histogram),
         "cost": (cost(), draw_cost),
+        "peers": (peers(json.loads((DOCS / "peers.json").read_text())), draw_peers),
         "variants": (variants((DOCS / "lecture-notes.md").read_text()), draw_variants),
     }
     for name, (numbers, draw) in pictures.items():
@@ -169,6 +172,20 @@ def cost() -> dict[str, Any]:
     return numbers
 
 
+def peers(measured: dict[str, Any]) -> dict[str, Any]:
+    """Return the tv in percent and the time against fp32 of each int8 artifact of the comparison, by target.
+
+    The time is that with two threads, over the time of xedge's fp32 artifact for the same target.
+    """
+    units = {row["target"]: row["median_ms"]["2"] for row in measured["rows"] if row["artifact"] == "xedge fp32"}
+    numbers: dict[str, Any] = {target: {} for target in units}
+    for row in measured["rows"]:
+        if "int8" in row["artifact"]:
+            time = rounded(row["median_ms"]["2"] / units[row["target"]], 3)
+            numbers[row["target"]][row["artifact"]] = {"tv": row["tv_percent"], "time": time}
+    return numbers
+
+
 def variants(page: str) -> dict[str, Any]:
     """Return the networks, their points against the first with intervals, and their costs, of the page's own table."""
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in page.splitlines()]
@@ -250,6 +267,28 @@ def draw_cost(numbers: dict[str, Any]) -> None:
     axes.set_xlabel("output channels N")
     axes.set_ylabel("multiply-accumulates,\nseparable over ordinary")
     axes.legend(fontsize=10, loc="lower left")
+
+
+def draw_peers(numbers: dict[str, Any]) -> None:
+    """Draw the tv of the int8 artifacts over their time."""
+    _, axes = plt.subplots(figsize=(WIDTH, 4.2))
+    for (target, artifacts), colour in zip(numbers.items(), (BLUE, ORANGE, PURPLE), strict=True):
+        for name, one in artifacts.items():
+            maker, _, how = name.partition(", ")
+            words = f"{maker.rsplit(' ', 1)[0]}{f',{chr(10)}{how}' if how else ''}"
+            mark, fill, side = "o", "white", 1
+            if maker == "xedge int8":
+                words = f"xedge, {find_target(target).title}"
+                mark, fill, side = "D", colour, -1 if target == "onnx" else 1  # its right side is taken
+            axes.plot(one["time"], one["tv"], mark, color=colour, ms=9, mfc=fill)
+            at, align = (one["time"], one["tv"]), "left" if side > 0 else "right"
+            axes.annotate(words, at, (9 * side, 0), textcoords="offset points", ha=align, va="center", fontsize=10)
+    axes.set_yscale("log")
+    axes.set_ylim(0.4, 100)
+    axes.set_yticks([0.5, 1, 2, 5, 10, 20, 50, 100], ["0.5", "1", "2", "5", "10", "20", "50", "100"])
+    axes.set_xlim(0.15, 1.2)
+    axes.set_xlabel("time of an inference, fp32 = 1")
+    axes.set_ylabel("total variation from fp32, %")
 
 
 def draw_variants(numbers: dict[str, Any]) -> None:

@@ -175,9 +175,9 @@ def check_integer_ends(target: str, one: Subject, folder: Path) -> None:
 def check_largest_products(target: str, precision: Precision, size: int, inputs: int, folder: Path) -> None:
     """Every activation and every weight is the largest of its tensor, which sums in 16 bits hold least.
 
-    Processors with VNNI, and Arm, have no such sums and pass in any case; ``pairs`` has its own tests.
+    Processors with VNNI, and Arm, have no such sums and pass in any case; tests/test_without_vnni.py emulates others.
     """
-    (graph, statistics), plan, found = _largest_products(size, inputs), None, find_target(target)
+    (graph, statistics), plan, found = largest_products(size, inputs), None, find_target(target)
     if precision == "int8":
         graph, plan = recipe.int8(graph, statistics, rules=found.rules)
         assert plan.kernels
@@ -191,7 +191,7 @@ def check_largest_products(target: str, precision: Precision, size: int, inputs:
 
 
 @cache
-def _largest_products(size: int, inputs: int) -> tuple[Graph, Statistics]:
+def largest_products(size: int, inputs: int) -> tuple[Graph, Statistics]:
     """A convolution whose weights are one, and what photos of ones show of it."""
     layers = keras.layers
     model = keras.Sequential(

@@ -47,6 +47,15 @@ def test_the_picture_of_the_variants_has_the_numbers_of_the_page(shown: dict[str
     assert shown["variants"] != figures["variants"](page.replace("| 237 |", "| 238 |"))
 
 
+def test_the_picture_of_other_tools_has_the_numbers_of_the_comparison(shown: dict[str, Any]) -> None:
+    measured = json.loads((DOCS / "peers.json").read_text())
+    figures = runpy.run_path(str(DOCS / "figures.py"))
+    assert shown["peers"] == figures["peers"](measured)
+    assert sum(len(artifacts) for artifacts in shown["peers"].values()) == 8
+    measured["rows"][3]["tv_percent"] += 1
+    assert shown["peers"] != figures["peers"](measured)
+
+
 def test_the_page_says_what_the_pictures_of_int8_show(shown: dict[str, Any]) -> None:
     page = (DOCS / "quantization.md").read_text()
     chosen, extremes = shown["histogram"]["chosen"], shown["histogram"]["extremes"]

@@ -67,3 +67,18 @@ def test_a_saved_model_names_what_to_install(host: Path, tmp_path: Path) -> None
     assert done.returncode == MissingRuntimeError.exit_code
     assert "pip install 'xedge[tensorflow]'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_layer_outside_the_set_is_named_with_what_to_install(host: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys, keras\n"
+        "layers = keras.layers\n"
+        "rows = [layers.Input((8, 8, 3)), layers.Reshape((8, 24)), layers.LSTM(4, name='memory')]\n"
+        "keras.Sequential([*rows, layers.Dense(3, activation='softmax')]).save(sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "rows.keras"], check=True, capture_output=True)
+    done = xedge(host, "convert", tmp_path / "rows.keras", "--target", "tflite", cwd=tmp_path)
+    assert done.returncode == MissingRuntimeError.exit_code
+    assert "memory" in done.stderr
+    assert "pip install 'xedge[tensorflow]'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

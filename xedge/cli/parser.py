@@ -136,7 +136,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _plain(words: list[str]) -> list[str]:
-    """Return a command line with the words that other programs take for help and version as options."""
+    """Return a command line with options for what other programs take as words, and ``--verbose`` after its command."""
     match words:
         case []:
             return ["--help"]
@@ -144,6 +144,8 @@ def _plain(words: list[str]) -> list[str]:
             return [*command[:1], "--help"]
         case ["version"]:
             return ["--version"]
+        case ["--verbose", command, *rest]:
+            return [command, "--verbose", *rest]
         case _:
             return words
 

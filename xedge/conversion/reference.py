@@ -493,7 +493,11 @@ def read_reference(
             return _library_reference(source, FileRoute(file=file), seen, file.original)
         assert source.kind.library is not None
         original = TensorFlowModel(source.kind.library, source, allow_code=allow_code)
-        integers = original.export(scratch / tensorflow.SAVED_MODEL)
+        try:
+            integers = original.export(scratch / tensorflow.SAVED_MODEL)
+        except MissingRuntimeError as missing:
+            # What stands in the way of the reference graph may be all that has to be changed.
+            raise MissingRuntimeError(f"{missing}; it is needed because {seen.worded(parameter)}") from error
         tensorflow.prepare(source, scratch, precisions)
         if integers:
             seen.scheme = "raw", "the model takes integers"
