@@ -27,6 +27,7 @@ from xedge.quantization.bias_correction import corrected_bias
 from xedge.quantization.branches import dynamic_branches
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.concatenations import concatenated_streams
+from xedge.quantization.coverage import LEAST, coverage
 from xedge.quantization.equalization import candidates, equalized
 from xedge.quantization.front import front
 from xedge.quantization.plan import Plan
@@ -639,3 +640,52 @@ def test_several_broken_photos_are_not_counted_where_there_are_many_others(pixel
                 assert (found.channel_reach <= np.abs([seen[name].low, seen[name].high]).max() + 1e-6).all(), name
     four = recipe.statistics(graph, [*photos, *photos[:4] * 50])
     assert not np.array_equal(four[graph.input.name].counts, seen[graph.input.name].counts)
+
+
+def _photos_of(classes: tuple[int, ...], count: int) -> list[FloatArray]:
+    """Photos in red and green; those of class 1 have one blue pixel."""
+    rng, photos = np.random.default_rng(0), []
+    for index in range(count):
+        photo = rng.uniform(0, 1, (32, 32, 3)).astype(np.float32)
+        photo[..., 2] = 0
+        photo[index % 32, 3, 2] = classes[index % len(classes)]
+        photos.append(photo)
+    return photos
+
+
+def test_ranges_of_one_class_do_not_fit_another_whose_channel_they_clip() -> None:
+    """Too few values lie outside the ranges to tell, but the class is told by them."""
+    rng = np.random.default_rng(1)
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(64, 1, activation="relu"),
+            layers.Conv2D(64, 1, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2),
+        ]
+    )
+    first, second, _, dense = model.layers
+    mixing = rng.normal(0, 0.5, (1, 1, 3, 64))
+    mixing[0, 0, :, 0], mixing[0, 0, 2, 1:] = (0, 0, 16), 0
+    first.set_weights([mixing, np.zeros(64)])
+    second.set_weights([np.eye(64)[None, None], np.zeros(64)])
+    dense.set_weights([np.eye(64)[:, :2] * [[-256, 0]], np.array([2, 0])])
+    graph = read_keras(model)
+    others = _photos_of((0, 1), 16)
+    for classes, fits in (((0, 1), True), ((0,), False)):
+        seen = recipe.statistics(graph, _photos_of(classes, 60))
+        equal, plan = recipe.int8(graph, seen)
+        found = coverage(
+            equal,
+            plan,
+            seen,
+            calibrate(graph, others, products=False),
+            others,
+            reference=graph,
+            rules=Rules(),
+            kind="logits",
+        )
+        assert found is not None
+        assert found.evaluated <= LEAST, classes
+        assert found.fits == fits, (classes, found)

@@ -31,6 +31,13 @@ RANGES: tuple[Ranges, ...] = ("photo", "fixed")
 # Raspberry Pis have to move through slow memory (docs/choosing.md).
 BOARD_RANGES: dict[str, Ranges] = {"pi3": "fixed", "pi4": "fixed", "pi5": "fixed", "jetson": "fixed", "x86": "photo"}
 OUTPUT_KINDS: tuple[OutputKind, ...] = ("probabilities", "logits", "probability", "logit")
+# What is left of an output without its softmax or sigmoid.
+BARE: dict[OutputKind, OutputKind] = {
+    "probabilities": "logits",
+    "logits": "logits",
+    "probability": "logit",
+    "logit": "logit",
+}
 
 # Stands in artifacts between the name of a node of the reference graph and what is only a part of it.
 PART = "#"

@@ -17,7 +17,7 @@ from xedge.conversion.stages import Stages
 from xedge.conversion.subject import Subject
 from xedge.converters import Form, Target
 from xedge.errors import InputError, UnsupportedError, parameter
-from xedge.graph.fold import is_last_softmax
+from xedge.graph.fold import is_last_softmax, without_head
 from xedge.graph.ir import Graph
 from xedge.memory import give_memory_back
 from xedge.metrics import agreement, drop, wilson
@@ -34,7 +34,7 @@ from xedge.quantization.plan import Plan
 from xedge.quantization.rules import Rules
 from xedge.quantization.statistics import Statistics
 from xedge.types import FloatArray, IntArray
-from xedge.vocabulary import IoType
+from xedge.vocabulary import BARE, IoType
 
 # So many of the labelled photos show whether the calibrated ranges fit them.
 COVERAGE_PHOTOS = 16
@@ -239,12 +239,16 @@ class Calibrated:
             )
 
     @cached_property
+    def _few(self) -> list[FloatArray]:
+        """A few of the labelled photos, preprocessed (H, W, C) each."""
+        assert self.subject.photos is not None, "asked for without labelled photos"
+        few = self.subject.photos.sample(COVERAGE_PHOTOS, self.subject.request.options.seed)
+        return [self.subject.preprocessing.photo(file) for file in few.files]
+
+    @cached_property
     def _evaluated(self) -> Statistics:
-        """What a few of the labelled photos show of every tensor."""
-        photos, graph = self.subject.photos, graph_of(self.subject.reference, "coverage")
-        assert photos is not None, "asked for without labelled photos"
-        few = photos.sample(COVERAGE_PHOTOS, self.subject.request.options.seed)
-        return calibrate(graph, [self.subject.preprocessing.photo(file) for file in few.files], products=False)
+        """What these photos show of every tensor."""
+        return calibrate(graph_of(self.subject.reference, "coverage"), self._few, products=False)
 
     @cached_property
     def own_size(self) -> OwnSize | None:
@@ -328,18 +332,32 @@ class Calibrated:
                 self._small_weights[kind] = recipe.w4(graph, seen, target.rules)
         return self._small_weights[kind]
 
-    def coverage(self, made: Artifact) -> Coverage | None:
+    def coverage(self, target: Target, made: Artifact) -> Coverage | None:
         """Return how an int8 artifact's ranges fit the photos that accuracy is measured on, and tell a misfit."""
-        photos = self.subject.photos
+        photos, reference = self.subject.photos, self.subject.reference
         if photos is None or made.plan is None or made.graph is None:
             return None
-        found = coverage(made.graph, made.plan, self.statistics, self._evaluated)
+        graph = graph_of(reference, "coverage")
+        bare = made.graph.output != graph.output
+        found = coverage(
+            made.graph,
+            made.plan,
+            self.statistics,
+            self._evaluated,
+            self._few,
+            reference=without_head(graph) if bare else graph,
+            rules=target.rules,
+            kind=BARE[reference.output_kind] if bare else reference.output_kind,
+        )
         if found is not None and not found.fits:
             self.stages.note(
                 f"the calibration photos do not fit {photos.root}: {100 * found.evaluated:.2f} % of its values lie "
-                f"beyond the ranges, {100 * found.calibrated:.2f} % in calibration (most in {found.worst}); calibrate "
-                "on photos like those that the model will see"
+                f"beyond the ranges, {100 * found.calibrated:.2f} % in calibration (most in {found.worst}), and "
+                f"rounding moves its probabilities by {100 * found.moved:.1f} %, where its own ranges would move them "
+                f"by {100 * found.moved_by_own:.1f} %; calibrate on photos of every class like those that the model "
+                "will see"
             )
+        give_memory_back()
         return found
 
     def noise_photos(self, count: int) -> FloatArray:
@@ -353,7 +371,7 @@ class Calibrated:
         """Let go of what only converting needs, the largest things in memory."""
         self._plans.clear()
         self._small_weights.clear()
-        for name in ("statistics", "_evaluated"):
+        for name in ("statistics", "_evaluated", "_few"):
             self.__dict__.pop(name, None)
 
 

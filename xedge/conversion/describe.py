@@ -29,15 +29,8 @@ from xedge.quantization.coverage import Coverage
 from xedge.quantization.gate import Budget, Climb, Made
 from xedge.quantization.plan import Plan
 from xedge.sources import Source
-from xedge.vocabulary import CALIBRATED, OutputKind
+from xedge.vocabulary import BARE, CALIBRATED
 
-# What is left of an output without its softmax or sigmoid.
-BARE: dict[OutputKind, OutputKind] = {
-    "probabilities": "logits",
-    "logits": "logits",
-    "probability": "logit",
-    "logit": "logit",
-}
 TOOLS = (
     "numpy",
     "pillow",

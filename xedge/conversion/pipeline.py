@@ -158,7 +158,7 @@ def _make(calibrated: Calibrated, target: Target, form: Form, ladder: Ladder, *,
         made = subject.reference.artifact(target, form, Path(scratch) / stem, calibrated, stages, logits=logits)
         if form.precision == "int8" and subject.request.budget.demands:
             made, gate = ladder.within_budget(target, made, Path(scratch) / "rungs")
-        made = replace(made, coverage=calibrated.coverage(made))
+        made = replace(made, coverage=calibrated.coverage(target, made))
         form, files = made.form, made.files
         manifest = replace(manifest_of(calibrated, target, made), gate=gate, making=making)
         changes = {name: (c.scale, c.shift) for name, c in made.plan.changes.items()} if made.plan is not None else {}

@@ -84,7 +84,7 @@ def static_int8(
     if reach != "everything":
         float_nodes = _with_movers(graph, float_nodes)
     dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
-    activations = _symmetric(graph, statistics) if rules.symmetric else _activations(graph, statistics, range_rule)
+    activations = ranges_of(graph, statistics, rules, range_rule)
     shift = _take_exact_pixels(graph, activations, float_nodes, pixel, rules)
     rounding = _Rounding(adapt=adapt_rounding, correct=correct_bias, clip=clip_weights, fit_pairs=rules.pairs)
     kernels = {
@@ -166,6 +166,20 @@ def _tail(graph: Graph) -> set[str]:
 def _is_dense(graph: Graph, node: Node) -> bool:
     """Return whether a node is a convolution of a single pixel, which is a dense layer."""
     return isinstance(node, Conv) and node.kernel.shape[:2] == (1, 1) and graph.shape(node.inputs[0])[:2] == (1, 1)
+
+
+def ranges_of(
+    graph: Graph, statistics: Statistics, rules: Rules, range_rule: RangeRule = least_squares_range
+) -> dict[str, Affine]:
+    """Return the parameters of every tensor by its name.
+
+    Args:
+        graph: The graph.
+        statistics: The statistics of its tensors.
+        rules: The rules of the target.
+        range_rule: A function that returns the range of a tensor from its statistics, for targets with zero points.
+    """
+    return _symmetric(graph, statistics) if rules.symmetric else _activations(graph, statistics, range_rule)
 
 
 def _activations(graph: Graph, statistics: Statistics, range_rule: RangeRule) -> dict[str, Affine]:
