@@ -63,6 +63,7 @@ class Calibrated:
         self.subject, self.stages = subject, stages
         self._plans: dict[tuple[IoType, Rules, bool], tuple[Graph, Plan]] = {}
         self._small_weights: dict[int | None, Plan] = {}
+        self._coverages: list[tuple[Plan, Coverage | None]] = []
 
     @cached_property
     def photos(self) -> CalibrationSet:
@@ -333,10 +334,16 @@ class Calibrated:
         return self._small_weights[kind]
 
     def coverage(self, target: Target, made: Artifact) -> Coverage | None:
-        """Return how an int8 artifact's ranges fit the photos that accuracy is measured on, and tell a misfit."""
+        """Return how an int8 artifact's ranges fit the photos that accuracy is measured on, and tell a misfit once.
+
+        Artifacts that share a plan share it.
+        """
         photos, reference = self.subject.photos, self.subject.reference
         if photos is None or made.plan is None or made.graph is None:
             return None
+        for plan, found in self._coverages:
+            if plan is made.plan:
+                return found
         graph = graph_of(reference, "coverage")
         bare = made.graph.output != graph.output
         found = coverage(
@@ -357,6 +364,7 @@ class Calibrated:
                 f"by {100 * found.moved_by_own:.1f} %; calibrate on photos of every class like those that the model "
                 "will see"
             )
+        self._coverages.append((made.plan, found))
         give_memory_back()
         return found
 
@@ -371,6 +379,7 @@ class Calibrated:
         """Let go of what only converting needs, the largest things in memory."""
         self._plans.clear()
         self._small_weights.clear()
+        self._coverages.clear()
         for name in ("statistics", "_evaluated", "_few"):
             self.__dict__.pop(name, None)
 
