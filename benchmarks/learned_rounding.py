@@ -48,14 +48,15 @@ NEAREST = 0.45
 # The loss is the divergence of the probabilities and this many times the noise of the logits over their energy.
 LOGITS = 10.0
 ACTIVATIONS = {"none": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}
-LEAST = -1e30
+# What a maximum pool is padded with.
+LOWEST_FLOAT = -1e30
 
 
 def learned(graph: Graph, plan: Plan, photos: Sequence[FloatArray]) -> Plan:
     """Return a plan whose kernels and biases were learned with gradients.
 
     Args:
-        graph: The graph of the plan; its output are the logits. It consists of convolutions, dense layers, sums, ReLUs,
+        graph: The graph of the plan; its output is the logits. It consists of convolutions, dense layers, sums, ReLUs,
             maximum pools, reshapes and global averages.
         plan: The plan of the recipe, without ranges of each photo.
         photos: The calibration photos (H, W, C) float32. Each is also seen as in a mirror.
@@ -168,7 +169,7 @@ class _Network:
         if isinstance(node, Reshape):
             return tf.reshape(inputs[0], (-1, *node.shape))
         if isinstance(node, Pool) and node.kind == "max":
-            padded = tf.pad(inputs[0], _of_batch(node.padding), constant_values=LEAST)
+            padded = tf.pad(inputs[0], _of_batch(node.padding), constant_values=LOWEST_FLOAT)
             return tf.nn.max_pool2d(padded, node.size, node.strides, "VALID")
         raise NotImplementedError(f"learned rounding has no gradient for {node.name}, a {type(node).__name__}")
 

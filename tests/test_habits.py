@@ -101,6 +101,7 @@ def test_verbose_says_where_an_error_came_from(xedge: Command, tmp_path: Path) -
     assert long.stderr.splitlines()[-1] == short.stderr.splitlines()[-1]
     before = xedge("--verbose", "run", tmp_path / "nothing")
     assert (before.returncode, before.stderr) == (long.returncode, long.stderr)
+    assert xedge("--verbose", "help", "run").stdout == xedge("run", "--help").stdout != ""
 
 
 def test_a_fault_of_its_own_is_one_line_and_can_be_reported(

@@ -144,7 +144,8 @@ def _plain(words: list[str]) -> list[str]:
             return [*command[:1], "--help"]
         case ["version"]:
             return ["--version"]
-        case ["--verbose", command, *rest]:
+        case ["--verbose", _, *_]:
+            command, *rest = _plain(words[1:])
             return [command, "--verbose", *rest]
         case _:
             return words
