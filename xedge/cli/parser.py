@@ -145,8 +145,8 @@ def _plain(words: list[str]) -> list[str]:
         case ["version"]:
             return ["--version"]
         case ["--verbose", _, *_]:
-            command, *rest = _plain(words[1:])
-            return [command, "--verbose", *rest]
+            plain = _plain(words[1:])
+            return [plain[0], "--verbose", *plain[1:]]
         case _:
             return words
 
