@@ -447,7 +447,7 @@ def test_moving_averages_depend_on_the_order(graph: Graph, photos: np.ndarray, s
 
 
 def test_branches_begin_and_end_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(branches_module, "INTENSITY", 0)  # the network is small
+    monkeypatch.setattr(branches_module, "SATURATING_RATIO", 0)  # the network is small
     graph = without_head(known("xception")[1])
     in_float = float_by_default(graph)
     branches = dynamic_branches(graph, in_float)
@@ -524,7 +524,7 @@ def test_a_convolution_in_place_of_the_dense_layer_has_integer_products_and_a_fl
 
 def test_branches_of_little_arithmetic_stay_with_fixed_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = without_head(known("xception")[1])
-    monkeypatch.setattr(branches_module, "INTENSITY", 10_000)
+    monkeypatch.setattr(branches_module, "SATURATING_RATIO", 10_000)
     left = dynamic_branches(graph, float_by_default(graph))
     assert left  # the convolutions beside the branches, which are alone
     assert all(isinstance(graph[name], Conv) for name in left)
@@ -533,7 +533,7 @@ def test_branches_of_little_arithmetic_stay_with_fixed_ranges(monkeypatch: pytes
 def test_ranges_of_each_photo_are_simulated_as_litert_takes_them(
     graph: Graph, photos: np.ndarray, statistics: Statistics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(branches_module, "INTENSITY", 0)  # the network is small
+    monkeypatch.setattr(branches_module, "SATURATING_RATIO", 0)  # the network is small
     bare = without_head(graph)
     exact = Evaluator(bare).output(photos)
     errors = {}
