@@ -5,12 +5,13 @@
 
 The families have random weights and the statistics of real photos (``tests/families.py``). The networks with trained
 weights are in XEDGE_SHARED; without it they are left out. Every artifact is made and measured in a process of its own,
-and what was measured is kept in FOLDER: it is not measured again, unless ``--again`` names it. Per network there are a
-JSON file with the figures, an .npz file with the class and the tv of each photo, and a folder with the artifacts, which
-take up to a gigabyte. The pages docs/peers.md and docs/models.md are written from all networks in FOLDER.
+in FOLDER, where the artifacts of a network take up to a gigabyte. What was measured is kept in docs/families and is not
+measured again, unless ``--again`` names it: per network, a JSON file with the figures and an .npz file with the class
+and the tv of each photo. The pages docs/peers.md and docs/models.md are written from all networks there.
 
-Latencies mean something on an idle machine alone: ``--no-times`` leaves them out, and a later call without it measures
-those that are missing. Without latencies, the smallest networks take four minutes each on two busy cores.
+Latencies mean something on an idle machine alone: ``--no-times`` leaves them out, and a later call without it and with
+the same FOLDER measures those that are missing. Without latencies, the smallest networks take four minutes each on two
+busy cores.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ from typing import Any
 import numpy as np
 import recipes
 from against_peers import processor, versions
-from family_figures import BLOCKS, COMPARED, MEASURED, RUNS, bundle_answers, fitting, megabytes
-from family_pages import METHODS, write_pages
+from family_figures import BLOCKS, COMPARED, DOCS, MEASURED, RUNS, bundle_answers, fitting, megabytes
+from family_pages import METHODS, PROVED, write_pages
 from pooling import over_photos95
 
 from tests.families import FAMILIES, network, prepared
 from xedge.bundle.opening import opened
 from xedge.conversion.reference import parity, read_reference
 from xedge.converters import find_target, target_names
-from xedge.metrics import class_probabilities, differences, drop_of_answers, wilson
+from xedge.metrics import class_probabilities, differences, drop_of_answers, photos_to_prove, wilson
 from xedge.models.compact import embedded
 from xedge.photos.preprocess import Preprocessing, scheme
 from xedge.photos.sets import read_folder
@@ -60,6 +61,7 @@ CLOTHING = 300
 # The float artifact of this target, as xedge makes it, is the reference of all artifacts.
 REFERENCE = "onnx"
 BENCHMARKS = Path(__file__).resolve().parent
+RESULTS = DOCS / "families"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,11 @@ class Network:
     def stem(self) -> str:
         """The name of the network's files in the folder."""
         return f"{self.name.partition(',')[0].replace(' ', '_')}{'_trained' if self.file else ''}"
+
+    @property
+    def results(self) -> Path:
+        """The path of the file with its figures."""
+        return RESULTS / f"{self.stem}.json"
 
     @property
     def photo_set(self) -> str:
@@ -144,7 +151,7 @@ NETWORKS = {
 def main() -> int:
     """Measure what is missing, and write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="the folder that keeps what was measured")
+    parser.add_argument("folder", type=Path, help="the folder of the artifacts")
     parser.add_argument("names", nargs="*", metavar="NAME", help="measure only these networks")
     parser.add_argument("--no-times", action="store_true", help="leave the latencies out, on a busy machine")
     parser.add_argument("--again", nargs="+", choices=METHODS, default=[], help="make and measure these artifacts anew")
@@ -164,20 +171,20 @@ def main() -> int:
     available = [one.name for one in NETWORKS.values() if one.file is None or "XEDGE_SHARED" in os.environ]
     for name in (options.names or available) if not options.table else ():
         measure(NETWORKS[name], options.folder, options.again, times=not options.no_times)
-        write_pages(kept_results(options.folder))
-    write_pages(kept_results(options.folder))
+        write_pages(kept_results())
+    write_pages(kept_results())
     return 0
 
 
-def kept_results(folder: Path) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
+def kept_results() -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
     """Return the figures of the networks that were measured, and what was kept of each photo."""
-    files = [folder / f"{one.stem}.json" for one in NETWORKS.values()]
-    return [(json.loads(file.read_text()), photos_of(file)) for file in files if file.exists()]
+    measured = [one for one in NETWORKS.values() if one.results.exists()]
+    return [(json.loads(one.results.read_text()), photos_of(one)) for one in measured]
 
 
-def photos_of(file: Path) -> dict[str, Tensor]:
+def photos_of(one: Network) -> dict[str, Tensor]:
     """Return what was kept of each photo, by name; nothing if nothing was measured."""
-    beside = file.with_suffix(".npz")
+    beside = one.results.with_suffix(".npz")
     return dict(np.load(beside)) if beside.exists() else {}
 
 
@@ -186,16 +193,16 @@ def measure(one: Network, folder: Path, again: list[str], *, times: bool) -> Non
 
     Args:
         one: The network.
-        folder: The folder that keeps what was measured.
+        folder: The folder of the artifacts.
         again: The methods that are measured again.
         times: Whether latencies are measured too.
     """
     (folder / one.stem).mkdir(parents=True, exist_ok=True)
-    file = folder / f"{one.stem}.json"
+    file = one.results
     kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"name": one.name}
     kept.pop("failed", None)
     try:
-        if "way" not in kept:
+        if "way" not in kept or (again and not answers_file(one, folder, "reference").exists()):
             kept |= begun(one, folder)
         kept.setdefault("floats", {})
         kept.setdefault("targets", {target: {} for target in TARGETS})
@@ -247,7 +254,7 @@ def begun(one: Network, folder: Path) -> dict[str, Any]:
     demanded(run_step(one, folder, "answers", str(reference), "reference"))
     compared: dict[str, Any] = json.loads((folder / one.stem / "compared.json").read_text())
     truth, answers = np.load(folder / one.stem / "truth.npy"), answers_of(one, folder, "reference")
-    keep_photos(one, folder, reference=answers.argmax(1), truth=truth)
+    keep_photos(one, reference=answers.argmax(1), truth=truth)
     return {
         "processor": processor()[0],
         "vnni": processor()[1] == "vnni",
@@ -279,7 +286,7 @@ def made_and_measured(one: Network, folder: Path, name: str, floats: dict[str, A
 
     Args:
         one: The network.
-        folder: The folder that keeps what was measured.
+        folder: The folder of the artifacts.
         name: The name of the method.
         floats: What the float artifacts of other tools cost, by target; one that is missing is made and added.
     """
@@ -338,29 +345,44 @@ def figures_of(one: Network, folder: Path, name: str) -> dict[str, Any]:
     """Return the figures of an artifact's answers, with their 95 % intervals, and keep what it made of each photo."""
     found = differences(answers_of(one, folder, name), answers_of(one, folder, "reference"))
     answered = answers_of(one, folder, name).argmax(1)
-    keep_photos(one, folder, **{f"{name}_first": answered, f"{name}_tv": found.total_variation})
+    keep_photos(one, **{f"{name}_first": answered, f"{name}_tv": found.total_variation})
     low, high = wilson(int(found.same.sum()), len(found.same))
     row: dict[str, Any] = {
         "agreement": [100 * share for share in (float(found.same.mean()), low, high)],
         "tv": [100 * value for value in over_photos95([found.total_variation[None]])],
     }
     if one.clothing:
-        kept = photos_of(folder / f"{one.stem}.json")
-        lost = drop_of_answers(answered, kept["reference"], kept["truth"])
-        row["drop"] = {"points": lost.points, "interval95": lost.interval95, "mcnemar_p": lost.mcnemar_p}
+        kept = photos_of(one)
+        row["drop"] = drop_figures(answered, kept["reference"], kept["truth"])
     return row
 
 
-def keep_photos(one: Network, folder: Path, **arrays: Tensor) -> None:
+def drop_figures(answered: IntArray, reference: IntArray, truth: IntArray) -> dict[str, Any]:
+    """Return the drop of top-1, and the photos that would prove it below ``PROVED``; each array has shape (N,)."""
+    drop = drop_of_answers(answered, reference, truth)
+    return {
+        "points": drop.points,
+        "interval95": drop.interval95,
+        "mcnemar_p": drop.mcnemar_p,
+        "photos_to_prove": photos_to_prove(drop.lost, drop.won, len(truth), PROVED),
+    }
+
+
+def keep_photos(one: Network, **arrays: Tensor) -> None:
     """Keep arrays with a value for each photo beside the figures."""
-    file = folder / f"{one.stem}.json"
-    np.savez_compressed(file.with_suffix(".npz"), allow_pickle=False, **photos_of(file) | arrays)
+    RESULTS.mkdir(exist_ok=True)
+    np.savez_compressed(one.results.with_suffix(".npz"), allow_pickle=False, **photos_of(one) | arrays)
 
 
 def answers_of(one: Network, folder: Path, name: str) -> FloatArray:
     """Return the probabilities (N, classes) that an artifact gave."""
-    answers: FloatArray = np.load(folder / one.stem / f"{name}.npy")
+    answers: FloatArray = np.load(answers_file(one, folder, name))
     return answers
+
+
+def answers_file(one: Network, folder: Path, name: str) -> Path:
+    """Return the path of the probabilities that an artifact gave."""
+    return folder / one.stem / f"{name}.npy"
 
 
 def size_mb(made: Path) -> float:
@@ -485,7 +507,7 @@ def answer(one: Network, folder: Path, made: str, name: str) -> None:
         rows = class_probabilities(rows, "probabilities")
     if not np.isfinite(rows).all():
         raise ValueError("its probabilities are not finite")
-    np.save(folder / one.stem / f"{name}.npy", rows)
+    np.save(answers_file(one, folder, name), rows)
 
 
 def take_times(one: Network, folder: Path, target: str, *methods: str) -> None:

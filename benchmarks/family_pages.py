@@ -56,8 +56,10 @@ that make int8 for the same target, on {networks}. Networks that are missing hav
 - **Agreement** is the share of photos with the same first class as float, with its 95 % Wilson interval.
 - **tv** is the mean total variation distance between the probabilities of int8 and of float, with its 95 % interval
   by bootstrap over the photos. Float is xedge's fp32 artifact for ONNX in all rows. {floats}
-- **Drop** is the lost top-1 accuracy in percentage points, with the p-value of McNemar's exact test, for the networks
-  whose outputs are the classes of the photos.
+- **Drop** is the lost top-1 accuracy in percentage points with its 95 % interval (Tango, 1998) and the p-value of
+  McNemar's exact test, for the networks whose outputs are the classes of the photos. **Photos** is how many photos
+  would prove with a chance of 80 % that the drop is below {proved} points, judging by these; there is no such number if
+  the drop that was seen is larger.
 - **MB** is the size of the artifact.
 - **s** and **peak MB** are the time and the memory that it takes to make the artifact from the Keras file, in processes
   of their own. Most recipes take two: one makes the float artifact, which the recipes of a target share here, and one
@@ -93,8 +95,8 @@ networks that were measured on it. The second one is about other networks like t
 xedge is lower.
 """
 TABLE = (
-    "| network | method | agreement, % | tv, % | drop, points | MB | s (of processors) | peak MB | latency |\n"
-    + "|---" * 9
+    "| network | method | agreement, % | tv, % | drop, points | photos | MB | s (of processors) | peak MB | latency |\n"
+    + "|---" * 10
     + "|"
 )
 POOLED_TABLE = (
@@ -108,6 +110,8 @@ SHORT = (
 GROUPS = {"All networks": "", "Networks with trained weights": "full-size clothing photos"}
 # Fewer networks than these tell nothing of other networks.
 LEAST_NETWORKS = 5
+# In percentage points.
+PROVED = 0.1
 # A reference that is further from a peer's own float artifact than this, in percent of tv, is told of.
 SAME_FLOAT = 0.05
 
@@ -139,6 +143,7 @@ def introduction(figures: list[dict[str, Any]]) -> str:
     }
     return EVERY.format(
         networks=networks,
+        proved=PROVED,
         floats=float_words(figures),
         blocks=BLOCKS,
         runs=RUNS,
@@ -190,17 +195,25 @@ def lines_of(one: dict[str, Any], target: str) -> list[str]:
 def row_cells(row: dict[str, Any], latency: str) -> list[str]:
     """Return the cells of a method."""
     if "reason" in row:
-        return [f"fails: {row['reason']}", *("-" * 6)]
-    drop = row.get("drop")
+        return [f"fails: {row['reason']}", *("-" * 7)]
     return [
         with_interval(row["agreement"], 1),
         with_interval(row["tv"], 2),
-        f"{drop['points']:+.1f} (p {drop['mcnemar_p']:.2g})" if drop else "",
+        *drop_cells(row.get("drop")),
         f"{row['mb']:.1f}",
         f"{row['seconds']:.0f} ({row['processor_seconds']:.0f})",
         f"{row['peak_mb']:.0f}",
         latency,
     ]
+
+
+def drop_cells(drop: dict[str, Any] | None) -> tuple[str, str]:
+    """Return the drop of top-1, and how many photos would prove it small; nothing without true classes."""
+    if drop is None:
+        return "", ""
+    words = f"{with_interval((drop['points'], *drop['interval95']), 1, '+')}, p {drop['mcnemar_p']:.2g}"
+    needed = drop["photos_to_prove"]
+    return words, "-" if needed is None else f"{needed:,}"
 
 
 def ratio(times: Mapping[str, list[float]], method: str) -> str:
