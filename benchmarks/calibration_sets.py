@@ -126,7 +126,6 @@ def row(
         equal, plan = recipe.int8(bare, seen, rules=target.rules, pixel=preprocessing.pixel)
         if not target.rules.dynamic_branches and not fits:
             found = coverage(equal, plan, seen, evaluated, few, reference=bare, rules=target.rules, kind="logits")
-            assert found is not None
             outside = f"{100 * found.evaluated:.3f} / {100 * found.calibrated:.3f}"
             moved = f"{100 * found.moved:.2f} / {100 * found.moved_by_own:.2f}"
             fits = f"{outside} | {moved} | {'yes' if found.fits else 'no'}"

@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 """Measure what int8 answers on a processor without VNNI, and write the table in docs/peers.md.
 
-    python benchmarks/without_vnni.py FOLDER
+    PYTHONPATH=. python benchmarks/without_vnni.py FOLDER
 
 The artifacts are those of the compact default, made by xedge and by other tools, with and without what the tools have
 for such processors. Each answers every third of the embedded test photos, on this processor and on an emulated one that
-has AVX2 and no VNNI (qemu-x86_64, of Debian's package qemu-user). Artifacts and answers are kept in FOLDER. The script
+has AVX2 and no VNNI (``tests/emulation.py``). Artifacts and answers are kept in FOLDER. The script
 takes a quarter of an hour on one core. An emulator tells nothing of latencies.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,17 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.emulation import CORE, emulated
 from xedge.runtimes import Settings, choose_runtime
 from xedge.types import FloatArray
 
 # What only ``main`` needs is imported there: under the emulator, where this file is run too, imports are slow.
 
-CORE = "EPYC-Rome"  # Zen 2
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "peers.md"
 SIZE = 128
 # The recipes of other tools, and what they have for processors without VNNI.
 PEERS = {"ort_minmax": "reduce_range", "ort_moving_average": "reduce_range", "nncf": "overflow_fix"}
-ABOUT = """    python benchmarks/without_vnni.py FOLDER
+ABOUT = """    PYTHONPATH=. python benchmarks/without_vnni.py FOLDER
 
 This section was written by the command above. Without VNNI, products of uint8 and int8 are added in pairs in 16 bits,
 and what does not fit is cut off ([how xedge avoids this](quantization.md)). The other tools have options for such
@@ -80,10 +79,10 @@ def main() -> int:
     np.save(options.folder / "NHWC.npy", photos)
     np.save(options.folder / "NCHW.npy", photos.transpose(0, 3, 1, 2))
     reference, *measured = artifacts(options.folder)
-    expected = answers(reference, options.folder, emulated=False)
+    expected = answers(reference, options.folder, vnni=True)
     rows = [ABOUT.format(photos=len(photos), core=CORE), HEADER]
     for one in measured:
-        found = [figures(answers(one, options.folder, emulated=emulated), expected) for emulated in (False, True)]
+        found = [figures(answers(one, options.folder, vnni=vnni), expected) for vnni in (True, False)]
         cells = [f"{figure['agreement']:.1f} | {figure['tv']:.2f}" for figure in found]
         rows.append(f"| {one.target} | {one.title} | {' | '.join(cells)} |")
         print(rows[-1], flush=True)
@@ -128,11 +127,12 @@ def artifacts(folder: Path) -> list[Artifact]:
     return made[:1] + sorted(made[1:], key=lambda one: one.target)
 
 
-def answers(one: Artifact, folder: Path, *, emulated: bool) -> FloatArray:
+def answers(one: Artifact, folder: Path, *, vnni: bool) -> FloatArray:
     """Return the probabilities (N, classes) of an artifact, on this processor or on one without VNNI."""
-    out = folder / f"{one.title}, {one.target}, {emulated}.npy"
+    out = folder / f"{one.title}, {one.target}, {vnni}.npy"
     if not out.exists():
-        python(__file__, folder, "--answer", one.path, folder / f"{one.layout}.npy", out, emulated=emulated)
+        run = python if vnni else emulated
+        run(__file__, folder, "--answer", one.path, folder / f"{one.layout}.npy", out)
     found: FloatArray = np.load(out)
     return found
 
@@ -149,19 +149,9 @@ def answer(artifact: Path, photos: Path, out: Path) -> None:
     np.save(out, np.concatenate([session.run(np.ascontiguousarray(one[None])) for one in np.load(photos)]))
 
 
-def python(*arguments: object, emulated: bool = False) -> None:
-    """Run this Python with arguments. A command that fails ends the benchmark.
-
-    Args:
-        arguments: The arguments.
-        emulated: Whether to run it on the emulated processor. An emulator does not find a virtual environment by the
-            link to its Python, so that it is told where the packages are.
-    """
-    program, environment = [sys.executable], dict(os.environ)
-    if emulated:
-        program = ["qemu-x86_64", "-cpu", CORE, str(Path(sys.executable).resolve())]
-        environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    subprocess.run([*program, *map(str, arguments)], check=True, env=environment)
+def python(*arguments: object) -> None:
+    """Run this Python with arguments. A command that fails ends the benchmark."""
+    subprocess.run([sys.executable, *map(str, arguments)], check=True)
 
 
 if __name__ == "__main__":

@@ -686,6 +686,5 @@ def test_ranges_of_one_class_do_not_fit_another_whose_channel_they_clip() -> Non
             rules=Rules(),
             kind="logits",
         )
-        assert found is not None
         assert found.evaluated <= LEAST, classes
         assert found.fits == fits, (classes, found)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,18 +11,18 @@ import numpy as np
 import pytest
 
 from tests import conformance
+from tests.emulation import PROGRAM, emulated
 from xedge.converters import Form, find_target, targets
 from xedge.quantization import recipe
 
-QEMU = shutil.which("qemu-x86_64")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the packages here are of another processor"),
-    pytest.mark.skipif(QEMU is None, reason="needs qemu-x86_64, of Debian's package qemu-user"),
+    pytest.mark.skipif(shutil.which(PROGRAM) is None, reason="needs qemu-x86_64, of Debian's package qemu-user"),
 ]
 TARGETS = [target.name for target in targets() if target.rules.pairs and conformance.runs_here(target.name)]
 SIZES = ((1, 64), (3, 16), (3, 5), (3, 3))
-PROGRAM = """
+SCRIPT = """
 import sys
 from pathlib import Path
 
@@ -60,10 +57,7 @@ def errors(target: str, folder: Path, *, pairs: bool) -> list[float]:
         artifacts.append(folder / f"{size}x{inputs}{found.suffix}")
         given = conformance.fed(np.ones((6, 6, inputs), np.float32), target)
         np.save(artifacts[-1].with_suffix(".given.npy"), given)
-    # An emulated Python does not find its virtual environment by the link to itself.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    python = [str(QEMU), "-cpu", "EPYC-Rome", str(Path(sys.executable).resolve())]
-    subprocess.run([*python, "-c", PROGRAM, *artifacts], check=True, env=environment, capture_output=True)
+    emulated("-c", SCRIPT, *artifacts)
     got = [np.load(artifact.with_suffix(".got.npy")) for artifact in artifacts]
     return [
         float(np.abs(row / (size * size * inputs) - 1).max()) for row, (size, inputs) in zip(got, SIZES, strict=True)

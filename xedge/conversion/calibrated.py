@@ -28,7 +28,7 @@ from xedge.photos.sets import CalibrationSet, PhotoSet
 from xedge.photos.stored import Photo, StoredPhoto
 from xedge.quantization import recipe
 from xedge.quantization.calibration import calibrate
-from xedge.quantization.coverage import Coverage, coverage
+from xedge.quantization.coverage import Coverage, coverage, fixed_tensors
 from xedge.quantization.gate import selection_photos
 from xedge.quantization.plan import Plan
 from xedge.quantization.rules import Rules
@@ -63,7 +63,7 @@ class Calibrated:
         self.subject, self.stages = subject, stages
         self._plans: dict[tuple[IoType, Rules, bool], tuple[Graph, Plan]] = {}
         self._small_weights: dict[int | None, Plan] = {}
-        self._coverages: list[tuple[Plan, Coverage | None]] = []
+        self._coverages: list[tuple[Plan, Coverage]] = []
 
     @cached_property
     def photos(self) -> CalibrationSet:
@@ -339,24 +339,29 @@ class Calibrated:
         Artifacts that share a plan share it.
         """
         photos, reference = self.subject.photos, self.subject.reference
-        if photos is None or made.plan is None or made.graph is None:
+        if photos is None or made.plan is None or made.graph is None or not fixed_tensors(made.graph, made.plan):
             return None
         for plan, found in self._coverages:
             if plan is made.plan:
                 return found
         graph = graph_of(reference, "coverage")
         bare = made.graph.output != graph.output
-        found = coverage(
-            made.graph,
-            made.plan,
-            self.statistics,
-            self._evaluated,
-            self._few,
-            reference=without_head(graph) if bare else graph,
-            rules=target.rules,
-            kind=BARE[reference.output_kind] if bare else reference.output_kind,
-        )
-        if found is not None and not found.fits:
+        with self.stages.stage("coverage") as words:
+            found = coverage(
+                made.graph,
+                made.plan,
+                self.statistics,
+                self._evaluated,
+                self._few,
+                reference=without_head(graph) if bare else graph,
+                rules=target.rules,
+                kind=BARE[reference.output_kind] if bare else reference.output_kind,
+            )
+            words.append(
+                f"the ranges move {len(self._few)} photos of {photos.root} by {100 * found.moved:.1f} %, where their "
+                f"own would move them by {100 * found.moved_by_own:.1f} %"
+            )
+        if not found.fits:
             self.stages.note(
                 f"the calibration photos do not fit {photos.root}: {100 * found.evaluated:.2f} % of its values lie "
                 f"beyond the ranges, {100 * found.calibrated:.2f} % in calibration (most in {found.worst}), and "

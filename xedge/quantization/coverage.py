@@ -66,6 +66,17 @@ class Coverage:
         return few_outside and self.moved <= max(MOVED_FACTOR * self.moved_by_own, self.moved_by_own + MOVED_POINTS)
 
 
+def fixed_tensors(graph: Graph, plan: Plan) -> tuple[str, ...]:
+    """Return the names of the tensors whose ranges a plan fixes, without the input.
+
+    Args:
+        graph: The graph of the plan.
+        plan: The plan.
+    """
+    rounded = (name for name in rounded_tensors(graph, plan) if name != graph.input.name)
+    return tuple(name for name in rounded if _is_fixed(graph, plan, name))
+
+
 def coverage(
     graph: Graph,
     plan: Plan,
@@ -76,12 +87,12 @@ def coverage(
     reference: Graph,
     rules: Rules,
     kind: OutputKind,
-) -> Coverage | None:
-    """Compare two sets of photos by what the ranges of a plan do to them; None if the plan has no fixed ranges.
+) -> Coverage:
+    """Compare two sets of photos by what the ranges of a plan do to them.
 
     Args:
         graph: The graph of the plan.
-        plan: The plan with the ranges.
+        plan: The plan, which has ``fixed_tensors``.
         calibrated: The statistics of the reference graph on the calibration photos, before any change of channels.
         evaluated: The statistics of the reference graph on the other photos, before any change of channels.
         photos: The other photos, preprocessed (H, W, C) float32.
@@ -89,10 +100,7 @@ def coverage(
         rules: The rules of the target.
         kind: What the graph's output holds.
     """
-    names = [name for name in rounded_tensors(graph, plan) if name != graph.input.name and _is_fixed(graph, plan, name)]
-    if not names:
-        return None
-    shares = {}
+    names, shares = fixed_tensors(graph, plan), {}
     for name in names:
         shares[name] = tuple(
             clipped(_as_held(graph, plan, name, seen[name]), plan.activations[name]) for seen in (calibrated, evaluated)
