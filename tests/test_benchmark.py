@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,3 +147,26 @@ def test_a_page_that_cannot_be_written_takes_no_figures_with_it(xedge: Command, 
     assert "no space left" in done.stderr
     assert "On this machine take tflite fp16" in done.stdout
     assert read_document(path).rows[0].measured is not None
+
+
+@pytest.mark.slow
+def test_options_of_the_photos_reach_every_run_and_the_command_that_makes_the_bundle(
+    xedge: Command, few_photos: Path, tmp_path: Path
+) -> None:
+    """The classes come from a file, and the photos are resized as Keras does it."""
+    photos, truth = tmp_path / "photos", tmp_path / "truth.csv"
+    photos.mkdir()
+    rows = []
+    for file in sorted(few_photos.rglob("*.jpg")):
+        shutil.copy(file, photos)
+        rows.append(f"{file.name},{file.parent.name}")
+    truth.write_text("\n".join(["file,label", *rows]) + "\n")
+    given = ("--data", photos, "--truth", truth, "--resize", "keras", "--exif")
+    turns = ("--rounds", 1, "--runs", 5)
+    found = xedge(
+        "benchmark", "--target", "tflite", "--precision", "fp32", *given, *turns, "--json", tmp_path / "b.json"
+    )
+    assert found.returncode == 0, found.stderr
+    (row,) = read_document(tmp_path / "b.json").rows
+    assert row.measured.run.accuracy.photos == len(rows)
+    assert f"--data {photos} --truth {truth} --resize keras --exif" in found.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class BenchmarkOptions(BenchmarkChoices):
     """The options of ``benchmark``: those of ``convert``, what to try, and how the bundles are measured."""
 
     plan: Plan | None = option(
-        "How the bundles are measured. The photos of the plan are also those that convert measures accuracy on.",
+        "How the bundles are measured. convert measures accuracy on the same photos: those of the plan, or of data.",
         default=None,
         flag="",
     )
@@ -40,6 +40,8 @@ def benchmark(options: BenchmarkOptions) -> BenchmarkReport:
         XedgeError: The model cannot be read at all.
     """
     plan = options.plan or Plan()
+    if plan.data is None and options.data is not None:
+        plan = replace(plan, data=Path(options.data), truth=Path(options.truth) if options.truth is not None else None)
     with ExitStack() as stack:
         kept = options.output is not None
         folder = Path(options.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))
@@ -81,7 +83,8 @@ def _converted(options: BenchmarkOptions, plan: Plan, folder: Path, size: tuple[
         # A single bundle would land in the folder itself.
         "output": folder if len(wanted) > 1 else folder / bundle_name(wanted[0][0], wanted[0][1]),
         "size": size,
-        "data": options.data if options.data is not None else plan.data,
+        "data": plan.data,
+        "truth": plan.truth,
         "failed": lambda name, precision, error: errors.update({(name, precision): error}),
     }
     try:

@@ -23,9 +23,7 @@ def main(options: argparse.Namespace) -> int:
     console = Console(options.json, options.quiet)
     if options.json == "-":
         refuse_idle(options, commands_of(parser())["benchmark"], ("markdown",), "with --json, which is printed")
-    plan = Plan(
-        rounds=options.rounds, runs=options.runs, data=options.data, limit=options.limit, threads=options.threads
-    )
+    plan = Plan(rounds=options.rounds, runs=options.runs, limit=options.limit, threads=options.threads)
     given = chosen(options, BenchmarkChoices)
     found = benchmark(**given, plan=plan, report=console.stage, progress=console.progress)
     # First what took minutes to measure; a page that cannot be written then takes nothing with it.
@@ -39,7 +37,8 @@ def main(options: argparse.Namespace) -> int:
 
 
 # Options that make the bundle and are those of convert.
-SHARED = ("weights", "calibration", "data", "labels", "preprocess", "crop", "dequantize", "allow_code")
+SHARED: tuple[str, ...] = ("weights", "calibration", "data", "truth", "labels", "preprocess", "crop", "resize", "exif")
+SHARED += ("dequantize", "allow_code")
 LEGEND = "ms: the median of single inferences; FPS: 1000 / their mean, in which slow ones count too"
 HEADER = ["format", "status", "size, MB", "top-1", "drop, points", "ms", "p90 ms", "FPS"]
 

@@ -558,8 +558,9 @@ def _add_benchmark(commands: Commands) -> None:  # type: ignore[valid-type]
     p = commands.add_parser(  # type: ignore[attr-defined]
         "benchmark", help="convert to every target and precision, measure all in turns, and say which to take here"
     )
-    only: tuple[str, ...] = ("model", "target", "precision", "output", "weights", "calibration", "data", "labels")
-    only += ("preprocess", "size", "sizes", "crop", "ranges", "board", "dequantize", "allow_code", "tolerated_points")
+    only: tuple[str, ...] = ("model", "target", "precision", "output", "weights", "calibration", "data", "truth")
+    only += ("labels", "preprocess", "size", "sizes", "crop", "resize", "exif", "ranges", "board", "dequantize")
+    only += ("allow_code", "tolerated_points")
     add_options(p, BenchmarkChoices, only)
     p.add_argument("--limit", type=positive, metavar="N", help="Score what runs on N of the photos.")
     p.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
