@@ -9,8 +9,10 @@ from keras import layers
 
 from tests.networks import NETWORKS, known, photos_for
 from xedge.errors import UnsupportedError
+from xedge.graph import fold
 from xedge.graph.evaluate import Evaluator
-from xedge.graph.ir import Activation, Conv, Graph, Input, Pad, Scale, same_padding
+from xedge.graph.fold import without_head
+from xedge.graph.ir import Activation, Conv, Dense, Graph, Input, Mean, Pad, Reshape, Scale, Softmax, same_padding
 from xedge.sources.keras.layers import read_keras
 from xedge.types import UInt8Array
 
@@ -52,6 +54,37 @@ def test_padding_folds_into_the_convolution(name: str) -> None:
     assert isinstance(first, Conv)
     assert first.padding == ((3, 3), (3, 3))
     assert not any(isinstance(node, Pad) for node in graph)
+
+
+def _classifier(classes: int, *, keepdims: bool) -> keras.Model:
+    x = source = keras.Input((16, 16, 3))
+    x = layers.Conv2D(200, 3, strides=2, activation="relu")(x)
+    x = layers.GlobalAveragePooling2D(keepdims=keepdims)(x)
+    x = layers.Flatten()(x) if keepdims else x
+    return keras.Model(source, layers.Dense(classes, activation="softmax", name="classes")(x))
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_a_large_last_dense_layer_is_a_convolution(pixels: UInt8Array, keepdims: bool) -> None:
+    model = _classifier(1000, keepdims=keepdims)
+    graph = read_keras(model)
+    average, products, flat, softmax = graph.nodes[-4:]
+    assert isinstance(average, Mean)
+    assert isinstance(products, Conv)
+    assert isinstance(flat, Reshape)
+    assert flat.name == "classes"
+    assert isinstance(softmax, Softmax)
+    photos = photos_for(model, pixels)
+    np.testing.assert_allclose(Evaluator(graph).output(photos), np.asarray(model.predict(photos)), atol=1e-6)
+    logits = without_head(graph)
+    assert logits.output == "classes"
+    assert logits.shape("classes") == (1000,)
+
+
+def test_a_small_last_dense_layer_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(read_keras(_classifier(400, keepdims=False))["classes"], Dense)
+    monkeypatch.setattr(fold, "LARGE_SHARE", 1.0)  # of all weights
+    assert isinstance(read_keras(_classifier(1000, keepdims=False))["classes"], Dense)
 
 
 def test_unsupported_layer_is_named() -> None:

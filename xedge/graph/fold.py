@@ -17,6 +17,7 @@ from xedge.graph.ir import (
     Depthwise,
     Elementwise,
     Graph,
+    Mean,
     Node,
     Pad,
     Padding,
@@ -28,18 +29,24 @@ from xedge.graph.ir import (
     replace_graph,
 )
 
+# A last dense layer is large if it has so many weights, and this share of all weights. EfficientNet-Lite0's, with 1.28
+# million or 28 %, takes 5 % of the time of int8 in float; in integers, a total variation of 1.89 becomes 1.90 % on
+# TFLite, and 2.04 becomes 2.08 % on ONNX.
+LARGE_HEAD, LARGE_SHARE = 100_000, 0.05
+
 
 def simplify(graph: Graph) -> Graph:
     """Return an equivalent graph without ``Scale``, with padding and ReLUs fused where that is exact.
 
-    Nodes on which the output does not depend are left out first, so that they keep none of the others apart.
+    A large last dense layer becomes a convolution. Nodes on which the output does not depend are left out first, so
+    that they keep none of the others apart.
     """
     graph = prune(recognize_gates(graph))
     graph = fold_scale_into_producer(graph)
     graph = fold_scale_into_consumer(graph)
     graph = replace_scales(graph)
     graph = fold_padding(graph)
-    return fuse_activations(graph)
+    return convolve_large_head(fuse_activations(graph))
 
 
 def fold_scale_into_producer(graph: Graph) -> Graph:
@@ -167,6 +174,42 @@ def fuse_activations(graph: Graph) -> Graph:
             changed[producer.name] = replace(producer, activation=node.kind)
             removed[node.name] = producer.name
     return graph.rewritten(changed, removed)
+
+
+def convolve_large_head(graph: Graph) -> Graph:
+    """Write a last dense layer as a convolution of one pixel, if an average is before it and it is large.
+
+    Both do the same in the same time, except in int8, which leaves a small dense layer behind the average in float and
+    multiplies convolutions in integers: reading a thousand classes' weights in float takes longer than that is worth.
+    """
+    head = graph[graph.output]
+    if is_last_softmax(graph, head):
+        head = graph[head.inputs[0]]
+    before = graph[head.inputs[0]] if head.inputs else head
+    if not isinstance(head, Dense) or graph.sole_consumer(before.name) is not head:
+        return graph
+    averages = isinstance(before, Mean) and not before.keepdims
+    flattens = isinstance(before, Reshape) and graph.shape(before.inputs[0]) == (1, 1, len(head.kernel))
+    large = head.kernel.size >= max(LARGE_HEAD, LARGE_SHARE * _weights(graph))
+    if not large or not (averages or flattens):
+        return graph
+    pixel = replace(before, keepdims=True) if isinstance(before, Mean) else graph[before.inputs[0]]
+    products = Conv(
+        name=f"{head.name}/products",
+        inputs=(pixel.name,),
+        kernel=head.kernel[None, None],
+        bias=head.bias,
+        activation=head.activation,
+        strides=(1, 1),
+        padding=NO_PADDING,
+    )
+    flat = Reshape(name=head.name, inputs=(products.name,), shape=(head.channels,))
+    written = {before.name: [pixel] if isinstance(before, Mean) else [], head.name: [products, flat]}
+    return replace_graph(graph, [new for node in graph for new in written.get(node.name, [node])])
+
+
+def _weights(graph: Graph) -> int:
+    return sum(node.kernel.size for node in graph if isinstance(node, Weighted))
 
 
 def prune(graph: Graph) -> Graph:
