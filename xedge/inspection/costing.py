@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from xedge.graph.cost import multiply_accumulates, values
-from xedge.graph.ir import Activation, Conv, Depthwise, Graph, Input, Node, Weighted
+from xedge.graph.ir import Activation, Conv, Depthwise, Graph, Input, Node, Reshape, Weighted
 
 FLOAT_BYTES = 4
 
@@ -66,7 +66,8 @@ class LayerCost:
         output: The shape of the output, without the batch.
         parameters: The number of weights and biases after batch normalization was folded into them.
         multiply_accumulates: The number of multiply-accumulates; 0 for what is no product of matrices.
-        traffic_bytes: The bytes of the inputs, the weights and the output in float32, each of them moved once.
+        traffic_bytes: The bytes of the inputs, the weights and the output in float32, each of them moved once; none for
+            a reshape, whose values stay where they are.
         alive_bytes: The bytes of the tensors in float32 that exist while the node is computed: its inputs, its output,
             and what later nodes read.
         separable: The separable convolution whose second part this node is; None for all other nodes.
@@ -240,7 +241,7 @@ def _pair(graph: Graph, depthwise: Depthwise, pointwise: Conv, *, pointwise_firs
 
 def _layer(graph: Graph, node: Node, pairs: dict[str, Separable], alive: dict[str, int]) -> LayerCost:
     parameters = int(node.kernel.size + node.bias.size) if isinstance(node, Weighted) else 0
-    moved = sum(values(graph, name) for name in (*node.inputs, node.name))
+    moved = 0 if isinstance(node, Reshape) else sum(values(graph, name) for name in (*node.inputs, node.name))
     return LayerCost(
         name=node.name,
         kind=type(node).__name__.lower(),
