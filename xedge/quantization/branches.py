@@ -15,9 +15,9 @@ from xedge.graph.ir import Activation, Conv, Depthwise, Graph, Node
 
 # The least number of multiply-accumulates of a branch's products for each one of its depthwise convolutions, which take
 # more time in float. Activations that do more than saturate lose more in integers, so a lower ratio is worth the time.
-# EfficientNet-Lite0 has ReLU6: its last branch alone gives a total variation of 1.89 %, in the time that no branch
-# takes; those with 5x5 windows, of ratios 15 to 19, give 1.79 % in 1.06 of the time. EfficientNetB0 and V2B0 have SiLU:
-# from 27 to 15, they gain 1.8 and 3.2 dB and take 1.04 of the time (one thread on an EPYC with VNNI).
+# EfficientNet-Lite0 has ReLU6: its last branch alone gives a total variation of 1.90 %, in the time that no branch
+# takes; with those of 5x5 windows, of ratios 15 to 19, it has 1.81 % in 1.07 of the time. EfficientNetB0 and V2B0 have
+# SiLU: from 27 to 15, they gain 1.8 and 3.2 dB and take 1.04 of the time (one thread on an EPYC with VNNI).
 SATURATING_RATIO = 27
 CURVED_RATIO = 15
 # Activations whose integer kernel TFLite's delegate does not have.
