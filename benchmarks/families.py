@@ -9,9 +9,9 @@ in FOLDER, where the artifacts of a network take up to a gigabyte. What was meas
 measured again, unless ``--again`` names it: per network, a JSON file with the figures and an .npz file with the class
 and the tv of each photo. The pages docs/peers.md and docs/models.md are written from all networks there.
 
-Latencies mean something on an idle machine alone: ``--no-times`` leaves them out, and a later call without it and with
-the same FOLDER measures those that are missing. Without latencies, the smallest networks take four minutes each on two
-busy cores.
+Latencies mean something on an idle machine alone: ``--no-times`` leaves them out, and a later call without it measures
+those that are missing. They are ratios within one run, so that all artifacts of a target have to be in the same FOLDER.
+Without latencies, the smallest networks take four minutes each on two busy cores.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from pooling import over_photos95
 from tests.families import FAMILIES, network, prepared
 from xedge.bundle.opening import opened
 from xedge.conversion.reference import parity, read_reference
-from xedge.converters import find_target, target_names
+from xedge.converters import target_names
 from xedge.metrics import class_probabilities, differences, drop_of_answers, photos_to_prove, wilson
 from xedge.models.compact import embedded
 from xedge.photos.preprocess import Preprocessing, scheme
@@ -202,15 +202,16 @@ def measure(one: Network, folder: Path, again: list[str], *, times: bool) -> Non
     kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"name": one.name}
     kept.pop("failed", None)
     try:
-        if "way" not in kept or (again and not answers_file(one, folder, "reference").exists()):
+        for part in ("floats", "times"):
+            kept.setdefault(part, {})
+        rows_of = kept.setdefault("targets", {target: {} for target in TARGETS})
+        missing = [name for name, it in METHODS.items() if it.method not in rows_of[it.target] or name in again]
+        if "way" not in kept or (missing and not answers_file(one, folder, "reference").exists()):
             kept |= begun(one, folder)
-        kept.setdefault("floats", {})
-        kept.setdefault("targets", {target: {} for target in TARGETS})
-        for name, method in METHODS.items():
-            rows = kept["targets"][method.target]
-            if method.method in rows and name not in again:
-                continue
-            kept.setdefault("times", {}).pop(method.target, None)
+        for name in missing:
+            method = METHODS[name]
+            rows = rows_of[method.target]
+            kept["times"].pop(method.target, None)
             if "reason" in kept["floats"].get(method.target, {}) and name in again:
                 del kept["floats"][method.target]
             rows[method.method] = made_and_measured(one, folder, name, kept["floats"])
@@ -291,11 +292,10 @@ def made_and_measured(one: Network, folder: Path, name: str, floats: dict[str, A
         floats: What the float artifacts of other tools cost, by target; one that is missing is made and added.
     """
     method, before = METHODS[name], None
+    made = artifact(one, folder, method.target, method.method)
     if method.recipe is None:
-        made = folder / one.stem / name
         cost = run_measured(conversion(one, folder, method.target, "int8", made))
     else:
-        made = one.job(folder).path(method.method)
         if method.recipe.of_float:
             before = kept_float(one, folder, method.target, floats)
             if "reason" in before:
@@ -311,9 +311,15 @@ def made_and_measured(one: Network, folder: Path, name: str, floats: dict[str, A
     return row | cost
 
 
+def artifact(one: Network, folder: Path, target: str, method: str) -> Path:
+    """Return the path of a method's artifact, or of xedge's bundle."""
+    return folder / one.stem / f"xedge_{target}" if method == "xedge" else one.job(folder).path(method)
+
+
 def kept_float(one: Network, folder: Path, target: str, floats: dict[str, Any]) -> dict[str, Any]:
-    """Return what another tool's float artifact cost; one that is not among those that were made is made and added."""
-    if target not in floats:
+    """Return what another tool's float artifact cost; one that is not there is made, and its cost is added."""
+    made = one.job(folder).path(f"float_{target}").exists() or "reason" in floats.get(target, {})
+    if target not in floats or not made:
         floats[target] = float_artifact(one, folder, target)
     cost: dict[str, Any] = floats[target]
     return cost
@@ -396,6 +402,9 @@ def size_mb(made: Path) -> float:
 def timed(one: Network, folder: Path, target: str, rows: dict[str, Any]) -> dict[str, list[float]]:
     """Return the median latency in milliseconds of each block of each artifact of a target, by method."""
     methods = [method for method, row in rows.items() if "reason" not in row]
+    lost = [method for method in methods if not artifact(one, folder, target, method).exists()]
+    if lost:
+        raise StepError(f"{lost[0]} for {target} is not in {folder}; make all methods of this target with --again")
     demanded(run_step(one, folder, "times", target, *methods))
     found: dict[str, list[float]] = json.loads((folder / one.stem / f"times_{target}.json").read_text())
     return found
@@ -531,12 +540,12 @@ def milliseconds(infer: Callable[[], object]) -> float:
 
 def opened_inference(one: Network, folder: Path, target: str, method: str, pixels: UInt8Array) -> Callable[[], object]:
     """Return a function that runs one inference of an artifact on one thread."""
+    path = artifact(one, folder, target, method)
     if method == "xedge":
-        with opened(folder / one.stem / f"xedge_{target}") as bundle:
+        with opened(path) as bundle:
             classifier = open_classifier(bundle.artifact, bundle.manifest, Settings(threads=1))
             given = classifier.input(pixels)
         return lambda: classifier.output(given)
-    path = folder / one.stem / f"{method}{find_target(target).suffix}"
     session, photo = choose_runtime(path).open(path, Settings(threads=1)), one.preprocessing.scaled(pixels[None])
     return lambda: session.run(photo)
 

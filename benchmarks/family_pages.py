@@ -46,8 +46,9 @@ METHODS = {
 }
 EVERY = """    XEDGE_SHARED=DIR PYTHONPATH=. python benchmarks/families.py FOLDER
 
-This section was written by the command above. It holds xedge's default int8 against every recipe of the other tools
-that make int8 for the same target, on {networks}. Networks that are missing have not been measured yet.
+This section was written by the command above, from what it keeps in `docs/families`. It holds xedge's default int8
+against every recipe of the other tools that make int8 for the same target, on {networks}. Networks that are missing
+have not been measured yet.
 
 - **Networks.** The families of Keras Applications have random weights, with heads that were fitted to photos. Another
   page says [how to read their rows](models.md). The names of trained networks say which weights they have.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+DOCS = Path(__file__).parent.parent / "docs"
+BENCHMARKS = DOCS.parent / "benchmarks"
 
 
 @pytest.fixture
@@ -90,3 +92,12 @@ def test_the_cost_of_a_process_is_its_own(tmp_path: Path) -> None:
     assert 0.3 <= cost["seconds"] < 30
     assert cost["processor_seconds"] < cost["seconds"]
     assert 80 <= cost["peak_mb"] < 200 < len(held) / 1e6
+
+
+def test_the_page_of_families_has_what_was_measured(module: Any) -> None:
+    pages, page = module("family_pages"), (DOCS / "peers.md").read_text().splitlines()
+    measured = [json.loads(file.read_text()) for file in (DOCS / "families").glob("*.json")]
+    assert measured
+    for one in measured:
+        for target in pages.TARGETS:
+            assert set(pages.lines_of(one, target)) <= set(page), one["name"]

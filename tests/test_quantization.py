@@ -487,6 +487,21 @@ def test_depthwise_convolutions_end_a_branch_that_begins_at_the_photo_unless_its
     assert not front(graph) & recipe.branches(graph)
 
 
+@pytest.mark.parametrize(("activation", "dynamic"), [("relu6", False), ("silu", True)])
+def test_a_lower_ratio_of_products_is_enough_for_activations_that_do_more_than_saturate(
+    activation: str, dynamic: bool
+) -> None:
+    """The ratio is 2 * 90 / 9 = 20 here."""
+    x = source = keras.Input((16, 16, 3))
+    x = layers.Conv2D(90, 3)(x)
+    for block in range(2):
+        y = layers.Activation(activation)(layers.Conv2D(64, 1, name=f"expand{block}")(x))
+        y = layers.Activation(activation)(layers.DepthwiseConv2D(3, padding="same")(y))
+        x = layers.Add()([x, layers.Conv2D(90, 1)(y)])
+    graph = without_head(read_keras(keras.Model(source, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))))
+    assert ("expand1" in recipe.branches(graph)) == dynamic
+
+
 def test_concatenations_are_streams_where_every_reader_normalizes_them_first() -> None:
     """As in DenseNet; those of Inception are read by products, which take integers."""
     x = source = keras.Input((16, 16, 3))

@@ -23,7 +23,8 @@ class BenchmarkOptions(BenchmarkChoices):
     """The options of ``benchmark``: those of ``convert``, what to try, and how the bundles are measured."""
 
     plan: Plan | None = option(
-        "How the bundles are measured. convert measures accuracy on the same photos: those of the plan, or of data.",
+        "How the bundles are measured. Photos that are given as data take the place of the plan's; convert measures "
+        "accuracy on the same ones.",
         default=None,
         flag="",
     )
@@ -40,8 +41,10 @@ def benchmark(options: BenchmarkOptions) -> BenchmarkReport:
         XedgeError: The model cannot be read at all.
     """
     plan = options.plan or Plan()
-    if plan.data is None and options.data is not None:
-        plan = replace(plan, data=Path(options.data), truth=Path(options.truth) if options.truth is not None else None)
+    if options.data is not None:
+        plan = replace(plan, data=Path(options.data), truth=None)
+    if options.truth is not None:
+        plan = replace(plan, truth=Path(options.truth))
     with ExitStack() as stack:
         kept = options.output is not None
         folder = Path(options.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="xedge-")))

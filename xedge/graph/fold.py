@@ -177,7 +177,7 @@ def fuse_activations(graph: Graph) -> Graph:
 
 
 def convolve_large_head(graph: Graph) -> Graph:
-    """Write a last dense layer as a convolution of one pixel, if an average is before it and it is large.
+    """Write a last dense layer as a convolution of one pixel, if it is large and reads an average or another pixel.
 
     Both do the same in the same time, except in int8, which leaves a small dense layer behind the average in float and
     multiplies convolutions in integers: reading a thousand classes' weights in float takes longer than that is worth.
