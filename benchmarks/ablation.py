@@ -84,13 +84,8 @@ def title(model: Path) -> str:
 
 def tables(model: Path, train: Path, count: int) -> list[str]:
     """Return the lines of one model's two tables."""
-    asked = ConvertOptions(
-        model=model, target="onnx", precision="int8", preprocess="tf", calibration=train, selection_count=count
-    )
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stages = Stages(report=print, progress=lambda line: None)
-        calibrated = Calibrated(read_subject(resolved(asked, stack), scratch, stages), stages)
+        calibrated = read_model(model, train, count, stack)
         preprocessing = calibrated.subject.preprocessing
         graph, seen = without_head(graph_of(calibrated.subject.reference, "ablation")), calibrated.statistics
         photos = [preprocessing.photo(file) for file in calibrated.selection.files]
@@ -116,6 +111,16 @@ def tables(model: Path, train: Path, count: int) -> list[str]:
         if front(graph):
             lines += [FRONT, f"| {' | '.join(front_ratio(graph, seen, pixel, photos, name) for name in TARGETS)} |"]
         return lines
+
+
+def read_model(model: Path, train: Path, count: int, stack: ExitStack) -> Calibrated:
+    """Return a model that is calibrated on some photos of a folder, with so many others to measure it on."""
+    asked = ConvertOptions(
+        model=model, target="onnx", precision="int8", preprocess="tf", calibration=train, selection_count=count
+    )
+    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    stages = Stages(report=print, progress=lambda line: None)
+    return Calibrated(read_subject(resolved(asked, stack), scratch, stages), stages)
 
 
 def equal_and_plan(graph: Graph, seen: Statistics, pixel: tuple[float, float] | None) -> tuple[Graph, Plan]:
