@@ -30,8 +30,8 @@ from xedge.graph.ir import (
 )
 
 # A last dense layer is large if it has so many weights, and this share of all weights. EfficientNet-Lite0's, with 1.28
-# million or 28 %, takes up to 5 % of the time of int8 in float; in integers, a total variation of 1.89 becomes 1.90 % on
-# TFLite, and 2.04 becomes 2.08 % on ONNX (benchmarks/large_head.py).
+# million or 28 %, takes up to 5 % of the time of int8 in float; in integers, a total variation of 1.89 becomes 1.90 %
+# on TFLite, and 2.04 becomes 2.08 % on ONNX (benchmarks/large_head.py).
 LARGE_HEAD, LARGE_SHARE = 100_000, 0.05
 
 
