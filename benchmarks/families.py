@@ -207,7 +207,8 @@ def measure(one: Network, folder: Path, again: list[str], *, times: bool) -> Non
         rows_of = kept.setdefault("targets", {target: {} for target in TARGETS})
         missing = [name for name, it in METHODS.items() if it.method not in rows_of[it.target] or name in again]
         if "way" not in kept or (missing and not answers_file(one, folder, "reference").exists()):
-            kept |= begun(one, folder)
+            named = {key: kept[key] for key in ("processor", "vnni") if key in kept}
+            kept |= begun(one, folder) | named
         for name in missing:
             method = METHODS[name]
             rows = rows_of[method.target]
@@ -215,6 +216,8 @@ def measure(one: Network, folder: Path, again: list[str], *, times: bool) -> Non
             if "reason" in kept["floats"].get(method.target, {}) and name in again:
                 del kept["floats"][method.target]
             rows[method.method] = made_and_measured(one, folder, name, kept["floats"])
+            if processor()[0] != kept["processor"]:
+                rows[method.method]["processor"] = processor()[0]
             print(f"{one.name}: {name} {rows[method.method].get('reason', 'measured')}", flush=True)
             write_json(file, kept)
         for target in TARGETS if times else ():

@@ -70,7 +70,7 @@ have not been measured yet.
   turns in one process, with {blocks} blocks of {runs} inferences each. Where it is empty, it has not been measured.
 - The peer in **bold** has the lowest tv of all peers for this network and target. It is chosen by the same photos on
   which it is measured, which favours it a little.
-- A method that fails has the reason in its row.
+- A method that fails has the reason in its row.{later}
 
 The recipes, with what is set otherwise than by default:
 
@@ -146,6 +146,7 @@ def introduction(figures: list[dict[str, Any]]) -> str:
         networks=networks,
         proved=PROVED,
         floats=float_words(figures),
+        later=later_words(figures),
         blocks=BLOCKS,
         runs=RUNS,
         settings="\n".join(f"- {one.title} ({one.target}): {one.settings}." for one in RECIPES.values()),
@@ -171,6 +172,19 @@ def float_words(figures: list[dict[str, Any]]) -> str:
     far = [f"{name} for {target} ({value:.2f} %)" for (name, target), value in tv.items() if value > SAME_FLOAT]
     largest = f"The tv of the other tools' own float artifacts from it is {max(tv.values(), default=0):.1g} % at most."
     return f"{largest} It is larger than {SAME_FLOAT} % for {', '.join(far)}." if far else largest
+
+
+def later_words(figures: list[dict[str, Any]]) -> str:
+    """Return a line for each processor that some rows alone were measured on, after the others of their network."""
+    rows = [
+        (row["processor"], f"{method.title} for {method.target} ({one['name']})")
+        for one in figures
+        for method in METHODS.values()
+        if "processor" in (row := one["targets"][method.target].get(method.method, {}))
+    ]
+    named = {processor: ", ".join(words for one, words in rows if one == processor) for processor, _ in rows}
+    later = "\n- Measured later, on {}, with their latencies: {}."
+    return "".join(later.format(processor, words) for processor, words in named.items())
 
 
 def best_peer(rows: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,21 @@ from xedge.errors import UnsupportedError
 from xedge.graph import fold
 from xedge.graph.evaluate import Evaluator
 from xedge.graph.fold import without_head
-from xedge.graph.ir import Activation, Conv, Dense, Graph, Input, Mean, Pad, Reshape, Scale, Softmax, same_padding
+from xedge.graph.ir import (
+    Activation,
+    Concat,
+    Conv,
+    Dense,
+    Depthwise,
+    Graph,
+    Input,
+    Mean,
+    Pad,
+    Reshape,
+    Scale,
+    Softmax,
+    same_padding,
+)
 from xedge.sources.keras.layers import read_keras
 from xedge.types import UInt8Array
 
@@ -54,6 +68,46 @@ def test_padding_folds_into_the_convolution(name: str) -> None:
     assert isinstance(first, Conv)
     assert first.padding == ((3, 3), (3, 3))
     assert not any(isinstance(node, Pad) for node in graph)
+
+
+def test_what_is_computed_twice_is_computed_once(pixels: UInt8Array) -> None:
+    """As NASNet's ReLUs are; convolutions are alike only if their weights are."""
+    source = keras.Input((16, 16, 3))
+    x = layers.Conv2D(6, 3, name="first")(source)
+    sums = [layers.Conv2D(6, 3, name=f"second{i}")(layers.ReLU(name=f"relu{i}")(x)) for i in range(2)]
+    averages = [layers.AveragePooling2D(3, strides=1, name=f"average{i}")(layers.ReLU()(x)) for i in range(2)]
+    x = layers.GlobalAveragePooling2D()(layers.Add(name="sum")([*sums, *averages]))
+    model = keras.Model(source, layers.Dense(3)(x))
+    graph = read_keras(model)
+    assert not any(isinstance(node, Activation) for node in graph)
+    first = graph["first"]
+    assert isinstance(first, Conv)
+    assert first.activation == "relu"
+    assert "second1" in graph
+    assert "average0" in graph
+    assert "average1" not in graph
+    photos = photos_for(model, pixels)
+    np.testing.assert_allclose(Evaluator(graph).output(photos), np.asarray(model.predict(photos)), atol=1e-5)
+    model.get_layer("second1").set_weights(model.get_layer("second0").get_weights())
+    assert "second1" not in read_keras(model)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_normalization_of_concatenated_convolutions_folds_into_them(pixels: UInt8Array, apart: bool) -> None:
+    source = keras.Input((16, 16, 3))
+    x = layers.Conv2D(6, 3)(source)
+    parts = [layers.Conv2D(4, 1, name="one")(x), layers.DepthwiseConv2D(1, depth_multiplier=2, name="other")(x)]
+    joined = layers.Concatenate(name="joined")(parts)
+    normalization = layers.BatchNormalization(name="normalized")
+    x = layers.ReLU(name="relu")(normalization(joined))
+    x = layers.Concatenate()([x, x] if apart else [x, joined])
+    model = keras.Model(source, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    statistics = np.random.default_rng(0).uniform(0.5, 2, (4, 16)).astype(np.float32)
+    normalization.set_weights(list(statistics))
+    graph = read_keras(model)
+    assert isinstance(graph["normalized"], Concat if apart else Depthwise)
+    photos = photos_for(model, pixels)
+    np.testing.assert_allclose(Evaluator(graph).output(photos), np.asarray(model.predict(photos)), atol=1e-5)
 
 
 def _classifier(classes: int, *, keepdims: bool) -> keras.Model:

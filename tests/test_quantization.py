@@ -495,7 +495,7 @@ def test_a_lower_ratio_of_products_is_enough_for_activations_that_do_more_than_s
     x = source = keras.Input((16, 16, 3))
     x = layers.Conv2D(90, 3)(x)
     for block in range(2):
-        y = layers.Activation(activation)(layers.Conv2D(64, 1, name=f"expand{block}")(x))
+        y = layers.Activation(activation)(layers.Conv2D(270, 1, name=f"expand{block}")(x))
         y = layers.Activation(activation)(layers.DepthwiseConv2D(3, padding="same")(y))
         x = layers.Add()([x, layers.Conv2D(90, 1)(y)])
     graph = without_head(read_keras(keras.Model(source, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))))
@@ -523,6 +523,49 @@ def test_concatenations_are_streams_where_every_reader_normalizes_them_first() -
     assert {normalized, added} <= branches
 
 
+@pytest.mark.parametrize(("width", "dynamic"), [(45, False), (180, True)])
+def test_short_branches_of_one_tensor_have_ranges_of_each_photo_unless_depthwise_work_outweighs_their_products(
+    width: int, dynamic: bool
+) -> None:
+    """As in a NASNet: the ratio is a ninth of the width; one tensor is quantized, and three results become floats."""
+    x = source = keras.Input((16, 16, 3))
+    x = layers.Conv2D(width, 3)(x)
+    x = layers.Add()([x, layers.Conv2D(width, 1)(x)])
+    read = layers.ReLU()(x)
+    apart = [layers.DepthwiseConv2D(3, padding="same", name=f"window{i}")(read) for i in range(3)]
+    x = layers.Add()([x, *(layers.Conv2D(width, 1, name=f"products{i}")(one) for i, one in enumerate(apart))])
+    graph = without_head(read_keras(keras.Model(source, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))))
+    inside = {f"{kind}{i}" for kind in ("window", "products") for i in range(3)}
+    assert (inside <= recipe.branches(graph)) == dynamic
+
+
+def test_averages_are_in_float_for_runtimes_that_are_slow_at_them_in_integers(photos: np.ndarray) -> None:
+    x = source = keras.Input(photos.shape[1:])
+    x = layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+    x = layers.Conv2D(8, 1)(layers.AveragePooling2D(2, name="average")(x))
+    graph = without_head(read_keras(keras.Model(source, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))))
+    seen = recipe.statistics(graph, photos)
+    for asked, in_float in ((Rules(), False), (Rules(float_averages=True), True)):
+        _, plan = recipe.int8(graph, seen, rules=asked)
+        assert ("average" in plan.float_nodes) == in_float
+    _, plan = recipe.int8(graph, seen, rules=Rules(float_averages=True), all_integer=True)
+    assert "average" not in plan.float_nodes
+
+
+def test_concatenated_sums_that_activations_read_and_averages_before_sums_are_in_float() -> None:
+    """As in a NASNet."""
+    x = source = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3)(x)
+    average = layers.AveragePooling2D(3, strides=1, padding="same", name="average")
+    joined = [layers.Add()([x, layers.Conv2D(8, 1)(x)]), layers.Add()([x, average(x)])]
+    x = layers.ReLU()(layers.Concatenate(name="joined")(joined))
+    x = layers.AveragePooling2D(2, name="between")(layers.Conv2D(8, 1)(x))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 1)(x))
+    in_float = float_by_default(without_head(read_keras(keras.Model(source, layers.Dense(3)(x)))))
+    assert {"joined", "average"} <= in_float
+    assert "between" not in in_float
+
+
 def test_a_convolution_in_place_of_the_dense_layer_has_integer_products_and_a_float_result() -> None:
     """As MobileNet's, behind an average that keeps height and width."""
     x = source = keras.Input((32, 32, 3))
@@ -540,6 +583,7 @@ def test_a_convolution_in_place_of_the_dense_layer_has_integer_products_and_a_fl
 def test_branches_of_little_arithmetic_stay_with_fixed_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = without_head(known("xception")[1])
     monkeypatch.setattr(branches_module, "SATURATING_RATIO", 10_000)
+    monkeypatch.setattr(branches_module, "CONVERTING_RATIO", 10_000)
     left = dynamic_branches(graph, float_by_default(graph))
     assert left  # the convolutions beside the branches, which are alone
     assert all(isinstance(graph[name], Conv) for name in left)

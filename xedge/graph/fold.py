@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Hashable
+from dataclasses import fields, replace
 from math import prod
 
 import numpy as np
@@ -12,6 +13,7 @@ from xedge.graph.ir import (
     NO_PADDING,
     Activation,
     Add,
+    Concat,
     Conv,
     Dense,
     Depthwise,
@@ -39,14 +41,69 @@ def simplify(graph: Graph) -> Graph:
     """Return an equivalent graph without ``Scale``, with padding and ReLUs fused where that is exact.
 
     A large last dense layer becomes a convolution. Nodes on which the output does not depend are left out first, so
-    that they keep none of the others apart.
+    that they keep none of the others apart, and so are those that compute what another one has computed.
     """
-    graph = prune(recognize_gates(graph))
-    graph = fold_scale_into_producer(graph)
+    graph = merge_duplicates(prune(recognize_gates(graph)))
+    graph = fold_scale_into_producer(move_scales_before_concatenations(graph))
     graph = fold_scale_into_consumer(graph)
     graph = replace_scales(graph)
     graph = fold_padding(graph)
     return convolve_large_head(fuse_activations(graph))
+
+
+def merge_duplicates(graph: Graph) -> Graph:
+    """Remove every node that computes the same as an earlier one, whose result is read instead.
+
+    NASNet, for one, has a ReLU of its own for each convolution that reads a tensor.
+    """
+    removed: dict[str, str] = {}
+    alike: dict[Hashable, list[Node]] = {}
+    for node in graph:
+        own = {field.name: getattr(node, field.name) for field in fields(node)}
+        inputs = tuple(removed.get(name, name) for name in node.inputs)
+        plain = [own[name] for name in own if name not in ("name", "inputs") and not isinstance(own[name], np.ndarray)]
+        before = alike.setdefault((type(node), inputs, *plain), [])
+        same = [other for other in before if _have_same_arrays(node, other)]
+        if same and node.name != graph.output:
+            removed[node.name] = same[0].name
+        else:
+            before.append(node)
+    return graph.rewritten({}, removed)
+
+
+def _have_same_arrays(node: Node, other: Node) -> bool:
+    pairs = [(getattr(node, field.name), getattr(other, field.name)) for field in fields(node)]
+    return all(np.array_equal(*pair) for pair in pairs if isinstance(pair[0], np.ndarray))
+
+
+def move_scales_before_concatenations(graph: Graph) -> Graph:
+    """Move a ``Scale`` that alone reads a concatenation before it, if it can be folded into each of its inputs."""
+    written: dict[str, list[Node]] = {}
+    for node in graph:
+        joined = graph[node.inputs[0]] if isinstance(node, Scale) else None
+        if not isinstance(node, Scale) or not isinstance(joined, Concat):
+            continue
+        producers = [graph[name] for name in dict.fromkeys(joined.inputs)]
+        foldable = [it for it in producers if isinstance(it, Weighted) and _takes_scale(graph, it, joined)]
+        along_channels = joined.axis % len(graph.shape(joined.name)) == len(graph.shape(joined.name)) - 1
+        if graph.sole_consumer(joined.name) is not node or not along_channels or len(foldable) != len(joined.inputs):
+            continue
+        scales, begin = list[Node](), 0
+        for producer in foldable:
+            own = slice(begin, begin + producer.channels)
+            factor, offset = (np.resize(one, graph.shape(node.name)[-1:])[own] for one in (node.factor, node.offset))
+            name = f"{node.name}/{producer.name}"
+            scales.append(Scale(name=name, inputs=(producer.name,), factor=factor, offset=offset))
+            begin = own.stop
+        written[joined.name] = scales
+        written[node.name] = [replace(joined, name=node.name, inputs=tuple(scale.name for scale in scales))]
+    return replace_graph(graph, [new for node in graph for new in written.get(node.name, [node])])
+
+
+def _takes_scale(graph: Graph, producer: Node, reader: Node) -> bool:
+    """Return whether a node is linear and nothing but one reader reads its result."""
+    linear = isinstance(producer, Weighted) and producer.activation == "none"
+    return linear and graph.sole_consumer(producer.name) is reader
 
 
 def fold_scale_into_producer(graph: Graph) -> Graph:

@@ -1,18 +1,20 @@
-"""Find the concatenations whose results every reader normalizes first, as DenseNet's do.
+"""Find the concatenations that are the streams of a network, as sums are those of a residual network.
 
-Such a concatenation is to DenseNet what a sum is to a residual network: a stream to which each block adds channels, and
-of which each block reads a batch normalization before its first product. Rounded to eight bits, the stream carries the
+Each block of a DenseNet adds channels to a stream, and reads a batch normalization of it before its first product. Each
+cell of a NASNet joins its sums, which later cells read after a ReLU. Rounded to eight bits, such a stream carries the
 noise of one range for all of its channels into every later block. In float it costs no time on x86-64: the integers
-that the products need are made after the normalization, where they were rounded anew in any case.
+that the products need are made after the normalization or the ReLU, where they were rounded anew in any case.
 """
 
 from __future__ import annotations
 
-from xedge.graph.ir import Concat, Depthwise, Graph, Node
+from xedge.graph.ir import Activation, Add, Concat, Depthwise, Graph, Node
 
 
 def concatenated_streams(graph: Graph) -> frozenset[str]:
-    """Return the names of the concatenations that only normalizations and other such concatenations read.
+    """Return the names of the concatenations whose readers round them anew.
+
+    These readers are normalizations, other such concatenations and, if a sum is concatenated, activations.
 
     Args:
         graph: The reference graph, in which a batch normalization that follows no product is a depthwise convolution
@@ -25,8 +27,11 @@ def concatenated_streams(graph: Graph) -> frozenset[str]:
 
 
 def _is_stream(graph: Graph, name: str, streams: set[str]) -> bool:
+    sums = any(isinstance(graph[source], Add) for source in graph[name].inputs)
     readers = graph.consumers(name)
-    return bool(readers) and all(reader.name in streams or _normalizes(reader) for reader in readers)
+    return bool(readers) and all(
+        reader.name in streams or _normalizes(reader) or (sums and isinstance(reader, Activation)) for reader in readers
+    )
 
 
 def _normalizes(node: Node) -> bool:

@@ -16,6 +16,8 @@ class Rules:
         symmetric: Whether activations have no zero points.
         pairs: Whether weights are kept so small that the sum of two products fits into 16 bits, for runtimes whose
             kernels add pairs of products in 16 bits on some processors (``pairs.py``).
+        float_averages: Whether averages of windows are computed in float between integers, because the runtime's fast
+            kernels for integers do not include them.
         blocks: For runtimes that multiply weights of 4 bits as they are stored: such weights have groups of this many
             inputs or of a multiple of it, and only kernels of one position have them. None is for runtimes that unpack
             the weights of any kernel and of groups of any size.
@@ -24,4 +26,5 @@ class Rules:
     dynamic_branches: bool = False
     symmetric: bool = False
     pairs: bool = False
+    float_averages: bool = False
     blocks: int | None = None

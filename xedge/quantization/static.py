@@ -82,7 +82,8 @@ def static_int8(
     float_nodes = float_by_default(graph, reach) | frozenset(in_float) | frozenset(branches)
     float_nodes = _with_maxima(graph, float_nodes)
     if reach != "everything":
-        float_nodes = _with_movers(graph, float_nodes)
+        averages = {node.name for node in graph if isinstance(node, Pool) and node.kind == "average"}
+        float_nodes = _with_movers(graph, float_nodes | averages if rules.float_averages else float_nodes)
     dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
     activations = ranges_of(graph, statistics, rules, range_rule)
     shift = _take_exact_pixels(graph, activations, float_nodes, pixel, rules)
@@ -118,7 +119,20 @@ def float_by_default(graph: Graph, reach: Reach = "products") -> frozenset[str]:
     if reach == "products":
         sums = {node.name for node in graph if isinstance(node, Add)}
         names |= front(graph) | sums | concatenated_streams(graph)
+        names |= _averages_before(graph, names)
     return frozenset(names)
+
+
+def _averages_before(graph: Graph, names: Collection[str]) -> set[str]:
+    """Return the names of the average pools that float nodes alone read, so that no average is rounded."""
+    return {
+        node.name
+        for node in graph
+        if isinstance(node, Pool)
+        and node.kind == "average"
+        and graph.consumers(node.name)
+        and all(reader.name in names for reader in graph.consumers(node.name))
+    }
 
 
 def _with_maxima(graph: Graph, names: frozenset[str]) -> frozenset[str]:

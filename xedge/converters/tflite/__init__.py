@@ -29,7 +29,7 @@ TARGET = Target(
     marks_half=True,
     freedom=0.05,  # half-precision arithmetic of Arm: 0.014 on 100 photos of the default
     noise={"w4": CONFORMANCE_NOISE["dynamic"]},  # it rounds activations, as dynamic does
-    rules=Rules(dynamic_branches=True, blocks=32),
+    rules=Rules(dynamic_branches=True, float_averages=True, blocks=32),
     convert=deferred("xedge.converters.tflite.writer:convert"),
     library="xedge.converters.tflite.library",
     colours=("#1f5fbf", "#79b0ff"),
