@@ -183,7 +183,7 @@ def later_words(figures: list[dict[str, Any]]) -> str:
         if "processor" in (row := one["targets"][method.target].get(method.method, {}))
     ]
     named = {processor: ", ".join(words for one, words in rows if one == processor) for processor, _ in rows}
-    later = "\n- Measured later, on {}, with their latencies: {}."
+    later = "\n- Measured later than the rest, on {}: {}."
     return "".join(later.format(processor, words) for processor, words in named.items())
 
 

@@ -179,6 +179,7 @@ def test_it_pauses_by_button_and_by_key_and_goes_on(browser: Any, bundles: Path)
                 tab.evaluate("document.activeElement.blur()")
             tab.keyboard.press(key)
             until(lambda: word.inner_text() == "Go on")
+            time.sleep(0.4)  # the photo that is being answered may still come
             before = place.inner_text()
             time.sleep(0.4)
             assert place.inner_text() == before

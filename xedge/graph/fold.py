@@ -72,6 +72,7 @@ def merge_duplicates(graph: Graph) -> Graph:
 
 
 def _have_same_arrays(node: Node, other: Node) -> bool:
+    """Return whether two nodes of a class have equal arrays."""
     pairs = [(getattr(node, field.name), getattr(other, field.name)) for field in fields(node)]
     return all(np.array_equal(*pair) for pair in pairs if isinstance(pair[0], np.ndarray))
 
@@ -80,20 +81,19 @@ def move_scales_before_concatenations(graph: Graph) -> Graph:
     """Move a ``Scale`` that alone reads a concatenation before it, if it can be folded into each of its inputs."""
     written: dict[str, list[Node]] = {}
     for node in graph:
-        joined = graph[node.inputs[0]] if isinstance(node, Scale) else None
-        if not isinstance(node, Scale) or not isinstance(joined, Concat):
+        if not isinstance(node, Scale) or not isinstance(joined := graph[node.inputs[0]], Concat):
             continue
-        producers = [graph[name] for name in dict.fromkeys(joined.inputs)]
+        shape, producers = graph.shape(joined.name), [graph[name] for name in joined.inputs]
         foldable = [it for it in producers if isinstance(it, Weighted) and _takes_scale(graph, it, joined)]
-        along_channels = joined.axis % len(graph.shape(joined.name)) == len(graph.shape(joined.name)) - 1
-        if graph.sole_consumer(joined.name) is not node or not along_channels or len(foldable) != len(joined.inputs):
+        along_channels = joined.axis % len(shape) == len(shape) - 1
+        if graph.sole_consumer(joined.name) is not node or not along_channels or len(foldable) != len(producers):
             continue
+        factor, offset = (np.broadcast_to(one, shape[-1:]) for one in (node.factor, node.offset))
         scales, begin = list[Node](), 0
         for producer in foldable:
             own = slice(begin, begin + producer.channels)
-            factor, offset = (np.resize(one, graph.shape(node.name)[-1:])[own] for one in (node.factor, node.offset))
             name = f"{node.name}/{producer.name}"
-            scales.append(Scale(name=name, inputs=(producer.name,), factor=factor, offset=offset))
+            scales.append(Scale(name=name, inputs=(producer.name,), factor=factor[own], offset=offset[own]))
             begin = own.stop
         written[joined.name] = scales
         written[node.name] = [replace(joined, name=node.name, inputs=tuple(scale.name for scale in scales))]
