@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -66,6 +67,8 @@ def test_a_processor_without_dot_products_is_named(
     options = RunOptions(threads=1, schedule=Schedule(runs=3))
     found = explain_bundle(int8_bundle, options, system=System(root=tmp_path))
     assert any(cause.kind == "no dot product" for cause in found.causes) == named
+    elsewhere = dataclasses.replace(found, causes=tuple(it for it in found.causes if it.kind == "no dot product"))
+    assert elsewhere.healthy, "no change of the bundle gives a processor instructions"
 
 
 def test_the_command_says_where_the_time_goes(xedge: Command, bundles: Path, tmp_path: Path) -> None:

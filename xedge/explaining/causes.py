@@ -50,6 +50,8 @@ Kind = Literal[
     "preparing the photo",
     "machine",
 ]
+# What no change of the bundle could mend.
+OF_MACHINE: tuple[Kind, ...] = ("no dot product", "machine")
 
 
 @dataclass(frozen=True, kw_only=True)

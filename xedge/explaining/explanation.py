@@ -12,7 +12,7 @@ from xedge.bundle.reading import Bundle
 from xedge.device.processor import has_dot_product, has_half_arithmetic
 from xedge.device.system import System
 from xedge.errors import UnsupportedError, XedgeError
-from xedge.explaining.causes import Cause, causes_in
+from xedge.explaining.causes import OF_MACHINE, Cause, causes_in
 from xedge.explaining.evidence import Evidence
 from xedge.measuring.latency import in_turns
 from xedge.measuring.paying import unpaid
@@ -63,7 +63,7 @@ class Explanation:
     @property
     def healthy(self) -> bool:
         """Whether there is nothing to mend but the machine that it runs on."""
-        return all(cause.kind == "machine" for cause in self.causes)
+        return all(cause.kind in OF_MACHINE for cause in self.causes)
 
 
 def explain_bundle(
