@@ -45,15 +45,15 @@ def test_a_family_takes_the_reference_graph(name: str) -> None:
     assert parity(Evaluator(read_keras(model)).output(photos[:4]), expected, "probabilities") < 1
 
 
-# The largest total variation between int8 and float on any target: 1.3 times what was measured, on a processor with
-# VNNI and on photos to which the head was fitted.
+# The largest total variation between int8 and float on any target: 1.3 times what was measured, on photos to which the
+# head was fitted and on a processor with VNNI, or on one without it (EfficientNetV2B0) where that is more.
 BOUNDS = {
     "MobileNet": 0.2,
     "MobileNetV2": 0.203,
     "MobileNetV3Small": 0.026,
     "MobileNetV3Large": 0.065,
     "EfficientNetB0": 0.066,
-    "EfficientNetV2B0": 0.016,
+    "EfficientNetV2B0": 0.021,
     "EfficientNetV2S": 0.033,
     "VGG16": 0.016,
     "VGG19": 0.012,
