@@ -15,6 +15,7 @@ from xedge.bundle.reading import open_bundle
 from xedge.conversion.reference import parity
 from xedge.converters import find_target
 from xedge.device.board import usable_cores
+from xedge.device.processor import has_dot_product
 from xedge.graph.evaluate import Evaluator
 from xedge.metrics import agreement
 from xedge.models.compact import embedded
@@ -45,15 +46,15 @@ def test_a_family_takes_the_reference_graph(name: str) -> None:
     assert parity(Evaluator(read_keras(model)).output(photos[:4]), expected, "probabilities") < 1
 
 
-# The largest total variation between int8 and float on any target: 1.3 times what was measured, on photos to which the
-# head was fitted and on a processor with VNNI, or on one without it (EfficientNetV2B0) where that is more.
+# The largest total variation between int8 and float on any target: 1.3 times what was measured, on a processor with
+# VNNI and on photos to which the head was fitted.
 BOUNDS = {
     "MobileNet": 0.2,
     "MobileNetV2": 0.203,
     "MobileNetV3Small": 0.026,
     "MobileNetV3Large": 0.065,
     "EfficientNetB0": 0.066,
-    "EfficientNetV2B0": 0.021,
+    "EfficientNetV2B0": 0.016,
     "EfficientNetV2S": 0.033,
     "VGG16": 0.016,
     "VGG19": 0.012,
@@ -67,6 +68,8 @@ BOUNDS = {
     "NASNetMobile": 0.075,
     "ConvNeXtTiny": 0.005,
 }
+# The same, on a processor without VNNI, where more was measured there.
+WITHOUT_VNNI = {"EfficientNetV2B0": 0.021}
 
 
 @pytest.mark.slow
@@ -84,6 +87,7 @@ def test_int8_of_a_family_is_bounded_on_every_target(name: str, tmp_path: Path) 
         output=tmp_path / "out",
     )
     expected = Evaluator(read_keras(model)).output(photos)
+    bounds = BOUNDS if has_dot_product() else BOUNDS | WITHOUT_VNNI
     for one in made:
         session = choose_runtime(open_bundle(one.path).artifact).open(
             open_bundle(one.path).artifact, Settings(threads=usable_cores())
@@ -92,4 +96,4 @@ def test_int8_of_a_family_is_bounded_on_every_target(name: str, tmp_path: Path) 
         fed = np.ascontiguousarray(photos.transpose(layout))
         got = np.concatenate([session.run(photo[None]) for photo in fed])
         moved = agreement(got, expected).total_variation
-        assert moved < BOUNDS[name], f"{one.manifest.target}: {moved:.3f}"
+        assert moved < bounds[name], f"{one.manifest.target}: {moved:.3f}"
