@@ -13,6 +13,7 @@ from xedge import convert
 from xedge.converters import Form, find_target
 from xedge.device.processor import has_half_arithmetic
 from xedge.device.system import System
+from xedge.quantization import recipe
 from xedge.quantization.calibration import calibrate
 from xedge.quantization.static import static_int8
 from xedge.runtimes._interpreter import _is_marked
@@ -29,6 +30,21 @@ def test_int8_xception_runs_as_one_partition(pixels: UInt8Array, tmp_path: Path)
     session = opened(find_target("tflite").convert(graph, Form(precision="int8"), plan), tmp_path)
     execution = session.execution()
     assert execution.delegate == "XNNPACK"
+    assert execution.partitions == 1
+    assert execution.delegated == execution.operators
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_averages_over_windows_end_no_partition(pixels: UInt8Array, tmp_path: Path, fixed: bool) -> None:
+    x = source = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(8, 3, activation="relu")(x)
+    for _ in range(2):
+        x = keras.layers.Conv2D(8, 3, activation="relu")(keras.layers.AveragePooling2D(3, strides=1)(x))
+    model = keras.Model(source, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+    graph, target = read_keras(model), find_target("tflite")
+    seen = calibrate(graph, photos_for(model, pixels))
+    equal, plan = recipe.int8(graph, seen, rules=target.rules, fixed=fixed)
+    execution = opened(target.convert(equal, Form(precision="int8"), plan), tmp_path).execution()
     assert execution.partitions == 1
     assert execution.delegated == execution.operators
 
