@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import fields, replace
 from math import prod
 
@@ -57,24 +56,22 @@ def merge_duplicates(graph: Graph) -> Graph:
     NASNet, for one, has a ReLU of its own for each convolution that reads a tensor.
     """
     removed: dict[str, str] = {}
-    alike: dict[Hashable, list[Node]] = {}
+    alike: dict[tuple[type[Node], tuple[str, ...]], list[Node]] = {}
     for node in graph:
-        own = {field.name: getattr(node, field.name) for field in fields(node)}
         inputs = tuple(removed.get(name, name) for name in node.inputs)
-        plain = [own[name] for name in own if name not in ("name", "inputs") and not isinstance(own[name], np.ndarray)]
-        before = alike.setdefault((type(node), inputs, *plain), [])
-        same = [other for other in before if _have_same_arrays(node, other)]
-        if same and node.name != graph.output:
-            removed[node.name] = same[0].name
+        before = alike.setdefault((type(node), inputs), [])
+        same = next((other for other in before if _computes_the_same(node, other)), None)
+        if same is not None and node.name != graph.output:
+            removed[node.name] = same.name
         else:
             before.append(node)
     return graph.rewritten({}, removed)
 
 
-def _have_same_arrays(node: Node, other: Node) -> bool:
-    """Return whether two nodes of a class have equal arrays."""
-    pairs = [(getattr(node, field.name), getattr(other, field.name)) for field in fields(node)]
-    return all(np.array_equal(*pair) for pair in pairs if isinstance(pair[0], np.ndarray))
+def _computes_the_same(node: Node, other: Node) -> bool:
+    """Return whether two nodes of one class give equal results of equal inputs."""
+    own = [field.name for field in fields(node) if field.name not in ("name", "inputs")]
+    return all(np.array_equal(getattr(node, name), getattr(other, name)) for name in own)
 
 
 def move_scales_before_concatenations(graph: Graph) -> Graph:
@@ -84,7 +81,8 @@ def move_scales_before_concatenations(graph: Graph) -> Graph:
         if not isinstance(node, Scale) or not isinstance(joined := graph[node.inputs[0]], Concat):
             continue
         shape, producers = graph.shape(joined.name), [graph[name] for name in joined.inputs]
-        foldable = [it for it in producers if isinstance(it, Weighted) and _takes_scale(graph, it, joined)]
+        alone = [it for it in producers if graph.sole_consumer(it.name) is joined]
+        foldable = [it for it in alone if isinstance(it, Weighted) and it.activation == "none"]
         along_channels = joined.axis % len(shape) == len(shape) - 1
         if graph.sole_consumer(joined.name) is not node or not along_channels or len(foldable) != len(producers):
             continue
@@ -98,12 +96,6 @@ def move_scales_before_concatenations(graph: Graph) -> Graph:
         written[joined.name] = scales
         written[node.name] = [replace(joined, name=node.name, inputs=tuple(scale.name for scale in scales))]
     return replace_graph(graph, [new for node in graph for new in written.get(node.name, [node])])
-
-
-def _takes_scale(graph: Graph, producer: Node, reader: Node) -> bool:
-    """Return whether a node is linear and nothing but one reader reads its result."""
-    linear = isinstance(producer, Weighted) and producer.activation == "none"
-    return linear and graph.sole_consumer(producer.name) is reader
 
 
 def fold_scale_into_producer(graph: Graph) -> Graph:

@@ -21,7 +21,8 @@ from xedge.graph.ir import Activation, Conv, Depthwise, Graph, Node
 SATURATING_RATIO = 27
 CURVED_RATIO = 15
 # This is enough where fixed ranges convert more values than ranges of each photo: NASNetMobile's total variation is
-# 3.4 instead of 4.1 % in 0.87 of the time, and a MixNet's 0.8 instead of 1.8 % in 0.90 (one thread on an EPYC).
+# 3.4 instead of 4.1 % in 0.87 of the time, and a MixNet's 0.8 instead of 1.8 % in 0.90 (one thread on an EPYC without
+# VNNI), but in 1.07 to 1.10 of the cycles of a Raspberry Pi (benchmarks/instructions.py).
 CONVERTING_RATIO = 6
 # Activations whose integer kernel TFLite's delegate does not have.
 SLOW_IN_INTEGERS = ("hard_silu",)

@@ -39,8 +39,9 @@ from xedge.quantization.weight_clipping import clipped_scales
 from xedge.types import FloatArray
 
 RangeRule = Callable[[TensorStatistics], tuple[float, float]]
-# How far integers reach. With "products", the front, the sums of residual streams, concatenated streams and the tail
-# (last average, dense layer, softmax) stay in float, where they keep their resolution. With "sums", only the tail does.
+# How far integers reach. With "products", the front, the sums of residual streams, concatenated streams, the averages
+# before these and the tail (last average, dense layer, softmax) stay in float, where they keep their resolution. With
+# "sums", only the tail does.
 # With "everything", nothing is left in float that can compute in int8.
 Reach = Literal["products", "sums", "everything"]
 # Less than this share of a pixel is a rounding error of float32.
@@ -82,8 +83,8 @@ def static_int8(
     float_nodes = float_by_default(graph, reach) | frozenset(in_float) | frozenset(branches)
     float_nodes = _with_maxima(graph, float_nodes)
     if reach != "everything":
-        averages = {node.name for node in graph if isinstance(node, Pool) and node.kind == "average"}
-        float_nodes = _with_movers(graph, float_nodes | averages if rules.float_averages else float_nodes)
+        averages = _averages(graph) if rules.float_averages else frozenset[str]()
+        float_nodes = _with_movers(graph, float_nodes | averages)
     dynamic = {name for name in branches if isinstance(graph[name], Conv)} - set(in_float)
     activations = ranges_of(graph, statistics, rules, range_rule)
     shift = _take_exact_pixels(graph, activations, float_nodes, pixel, rules)
@@ -123,16 +124,15 @@ def float_by_default(graph: Graph, reach: Reach = "products") -> frozenset[str]:
     return frozenset(names)
 
 
+def _averages(graph: Graph) -> frozenset[str]:
+    """Return the names of the averages over windows."""
+    return frozenset(node.name for node in graph if isinstance(node, Pool) and node.kind == "average")
+
+
 def _averages_before(graph: Graph, names: Collection[str]) -> set[str]:
-    """Return the names of the average pools that float nodes alone read, so that no average is rounded."""
-    return {
-        node.name
-        for node in graph
-        if isinstance(node, Pool)
-        and node.kind == "average"
-        and graph.consumers(node.name)
-        and all(reader.name in names for reader in graph.consumers(node.name))
-    }
+    """Return the names of the averages over windows that float nodes alone read, so that no average is rounded."""
+    readers = {name: graph.consumers(name) for name in _averages(graph)}
+    return {name for name in readers if readers[name] and all(reader.name in names for reader in readers[name])}
 
 
 def _with_maxima(graph: Graph, names: frozenset[str]) -> frozenset[str]:
