@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -223,3 +224,19 @@ def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
         write_file(tmp_path, b"text")
     with pytest.raises(InputError, match="cannot be written"):
         write_file(Path("/proc/page.html"), b"text")
+
+
+def test_a_manifest_says_what_was_lost_with_its_interval_and_mcnemars_test(xedge: Command, bundles: Path) -> None:
+    for name in ("tflite_fp32", "onnx_int8", "openvino_dynamic"):
+        accuracy = open_bundle(bundles / name).manifest.accuracy
+        assert accuracy is not None
+        assert accuracy.reference is not None
+        assert accuracy.drop is not None
+        low, high = accuracy.drop.interval95
+        assert low <= accuracy.drop.points <= high
+        assert accuracy.drop.points == pytest.approx(accuracy.drop_points)
+        lost, won = accuracy.drop.lost, accuracy.drop.won
+        assert (lost, won) == (0, 0) or name != "tflite_fp32"
+        assert lost - won == round(accuracy.artifact.photos * (accuracy.reference.top1 - accuracy.artifact.top1))
+    said = xedge("info", bundles / "onnx_int8").stdout
+    assert re.search(r"drop [+-]\d\.\d\d points \[-\d\.\d\d, \+\d\.\d\d\] \(McNemar p [\d.]+\), agreement", said), said

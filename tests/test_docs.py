@@ -93,7 +93,7 @@ def test_schemas_have_identifiers_of_their_own() -> None:
 
 
 @pytest.mark.slow
-def test_documents_fit_their_schemas(xedge: Command, bundles: Path, tmp_path: Path) -> None:
+def test_documents_fit_their_schemas(here: Command, bundles: Path, tmp_path: Path) -> None:
     written = {
         "run": ("run", bundles / "tflite_int8", "--runs", 5, "--limit", 10),
         "verify": ("verify", bundles / "tflite_int8", bundles / "tflite_fp32", "--limit", 5),
@@ -113,7 +113,7 @@ def test_documents_fit_their_schemas(xedge: Command, bundles: Path, tmp_path: Pa
     manifest = json.loads((bundles / "tflite_int8" / "manifest.json").read_text())
     jsonschema.validate(manifest, json.loads((DOCS / "schemas" / "manifest.json").read_text()))
     for name, command in written.items():
-        done = xedge(*command, "--json", tmp_path / f"{name}.json")
+        done = here(*command, "--json", tmp_path / f"{name}.json")
         assert done.returncode == 0, done.stderr
         document = json.loads((tmp_path / f"{name}.json").read_text())
         if isinstance(document, list):

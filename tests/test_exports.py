@@ -151,21 +151,21 @@ def test_queries_keys_and_values_are_dense_layers_of_their_own(tmp_path: Path) -
 @pytest.mark.parametrize(
     "name", ["mobilenetv3_dynamo", "tv_shufflenet_dynamo", "convnext_torchscript", "vit_dynamo", "swin_torchscript"]
 )
-def test_an_export_is_converted_as_its_library_prepares_photos(name: str, xedge: Command, tmp_path: Path) -> None:
+def test_an_export_is_converted_as_its_library_prepares_photos(name: str, here: Command, tmp_path: Path) -> None:
     config = {"input_size": [3, 32, 32], "interpolation": "bicubic", "crop_pct": 0.875, "crop_mode": "center"}
     config |= {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     (tmp_path / "config.json").write_text(json.dumps(config))
     command = ("convert", DATA / f"{name}.onnx", "--target", "all", "--precision", "fp32,int8", "--output", "out")
-    done = xedge(*command, "--preprocess", "timm:config.json", "--json", cwd=tmp_path)
+    done = here(*command, "--preprocess", "timm:config.json", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)
     assert {one["manifest"]["recipe"]["way"] for one in made} == {"reference graph"}
     assert {tuple(one["manifest"]["preprocessing"]["resized"]) for one in made} == {(36, 36)}
     for one in made:
-        assert xedge("run", one["path"], "--runs", 3, cwd=tmp_path).returncode == 0
+        assert here("run", one["path"], "--runs", 3, cwd=tmp_path).returncode == 0
     floats = [one["path"] for one in made if one["manifest"]["precision"] == "fp32"]
     original = ("--model", DATA / f"{name}.onnx")
-    compared = xedge("verify", *floats, *original, "--min-agreement", 100, "--json", cwd=tmp_path)
+    compared = here("verify", *floats, *original, "--min-agreement", 100, "--json", cwd=tmp_path)
     assert compared.returncode == 0, compared.stderr
     names = ["original", "tflite fp32", "onnx fp32", "openvino fp32"]
     assert [one["name"] for one in json.loads(compared.stdout)["members"]] == names

@@ -9,8 +9,9 @@ from typing import Literal
 
 from xedge.codec import from_json, parse_json, to_json
 from xedge.errors import BundleError
-from xedge.metrics import Accuracy, Agreement, Confusion, Drop
+from xedge.metrics import Accuracy, Agreement, Confusion, Drop, accuracy, agreement, drop
 from xedge.photos.preprocess import Preprocessing
+from xedge.types import FloatArray, IntArray
 from xedge.vocabulary import ElementType, Layout, OutputKind, Precision, Ranges, artifact_name
 
 SCHEMA_VERSION = 4
@@ -183,6 +184,8 @@ class HostAccuracy:
         artifact: The accuracy of the artifact.
         reference: The accuracy of the float reference; None for an artifact that was wrapped without one.
         agreement: How close the artifact's probabilities are to those of the float reference; None without one.
+        drop: What the artifact lost of the reference's top-1 accuracy, with McNemar's test; None without a reference
+            and in bundles of an xedge that did not keep it.
     """
 
     data: str
@@ -190,6 +193,29 @@ class HostAccuracy:
     artifact: Accuracy
     reference: Accuracy | None
     agreement: Agreement | None
+    drop: Drop | None = None
+
+    @classmethod
+    def of(
+        cls, rows: FloatArray, reference: FloatArray | None, truth: IntArray, *, data: str, sha256: str
+    ) -> HostAccuracy:
+        """Return the accuracy that probabilities show.
+
+        Args:
+            rows: The probabilities (N, classes) of the artifact.
+            reference: The probabilities (N, classes) of the float reference on the same photos; None without one.
+            truth: The indices (N,) of the true classes.
+            data: The name of the set of photos.
+            sha256: The sha256 over the photos.
+        """
+        return cls(
+            data=data,
+            sha256=sha256,
+            artifact=accuracy(rows, truth),
+            reference=None if reference is None else accuracy(reference, truth),
+            agreement=None if reference is None else agreement(rows, reference),
+            drop=None if reference is None else drop(rows, reference, truth),
+        )
 
     @property
     def drop_points(self) -> float | None:

@@ -94,7 +94,12 @@ def _bundle(bundle: Bundle) -> list[tuple[str, str]]:
         figures = f"top-1 {percent(measured.artifact.top1)} on {measured.artifact.photos} photos"
         against = "not compared with a float reference"
         if measured.drop_points is not None and measured.agreement is not None:
-            against = f"drop {measured.drop_points:+.2f} points, agreement {percent(measured.agreement.agreement)}"
+            proof = ""
+            if measured.drop is not None:
+                low, high = measured.drop.interval95
+                proof = f" [{low:+.2f}, {high:+.2f}] (McNemar p {measured.drop.mcnemar_p:.2g})"
+            same = percent(measured.agreement.agreement)
+            against = f"drop {measured.drop_points:+.2f} points{proof}, agreement {same}"
         lines.append(("accuracy", f"{figures}, {against}"))
     lines.append(
         ("wrapped by" if m.wrapped else "made by", ", ".join(f"{name} {version}" for name, version in m.tools.items()))

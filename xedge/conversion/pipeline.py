@@ -29,7 +29,7 @@ from xedge.device.board import usable_cores
 from xedge.errors import CheckError, XedgeError
 from xedge.measuring.latency import in_turns
 from xedge.memory import caller_set_aside, check_address_space, give_memory_back, return_large_blocks
-from xedge.metrics import accuracy, agreement, confusion
+from xedge.metrics import confusion
 from xedge.quantization.gate import least_photos
 from xedge.runtimes import Settings, choose_runtime
 from xedge.runtimes.classifier import Classifier, open_classifier
@@ -260,13 +260,7 @@ def _scored(
             rows.append(classifier.classify(subject.preprocessing.pixels(file)))
             stages.progress(f"evaluate {done}/{len(photos.files)} photos")
         got, reference = np.stack(rows), calibrated.reference_rows
-        scored = HostAccuracy(
-            data=photos.name,
-            sha256=photos.digest(),
-            artifact=accuracy(got, truth),
-            reference=accuracy(reference, truth),
-            agreement=agreement(got, reference),
-        )
+        scored = HostAccuracy.of(got, reference, truth, data=photos.name, sha256=photos.digest())
         answered = HostConfusion(
             artifact=confusion(got.argmax(1), truth, subject.labels),
             reference=confusion(reference.argmax(1), truth, subject.labels),

@@ -34,7 +34,7 @@ from xedge.converters import Target, targets
 from xedge.device.board import usable_cores
 from xedge.errors import BundleError, InputError, UnsupportedError, UsageError, parameter
 from xedge.measuring.latency import in_turns
-from xedge.metrics import accuracy, agreement, confusion
+from xedge.metrics import confusion
 from xedge.photos.preprocess import Preprocessing
 from xedge.photos.reading import check_named
 from xedge.photos.sets import PhotoSet
@@ -323,13 +323,7 @@ def _measured(
         got = _rows(classifier, wrapped.photos, wrapped.stages)
         theirs = None if reference is None else _rows(reference, wrapped.photos, wrapped.stages)
         words.append(f"on {len(truth)} photos")
-    scored = HostAccuracy(
-        data=wrapped.photos.name,
-        sha256=wrapped.photos.digest(),
-        artifact=accuracy(got, truth),
-        reference=None if theirs is None else accuracy(theirs, truth),
-        agreement=None if theirs is None else agreement(got, theirs),
-    )
+    scored = HostAccuracy.of(got, theirs, truth, data=wrapped.photos.name, sha256=wrapped.photos.digest())
     answered = HostConfusion(
         artifact=confusion(got.argmax(1), truth, wrapped.labels),
         reference=None if theirs is None else confusion(theirs.argmax(1), truth, wrapped.labels),
