@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -37,6 +38,8 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 # The quick part holds these networks on every target in every precision: small ones that have every operation of the
 # set between them, and a small Xception. The others, which arrange the same operations otherwise, are in the slow part.
 QUICK_NETWORKS = ("activations", "arithmetic", "attention", "curves", "normalizations", "resampling", "xception")
+# Marks of an instance of what others hold in the quick or the slow part.
+FURTHER = (pytest.mark.slow, pytest.mark.further)
 # These take seconds wherever they are looked at, and half a minute for conformance.
 LARGE_NETWORKS = ("inception_v3", "resnet50")
 # What a line about how far a stage is looks like: "evaluate 20/372 photos", "round 1/5: tflite_int8".
@@ -63,16 +66,34 @@ def pytest_configure(config: pytest.Config) -> None:
         os.sched_setaffinity(0, ALL_CORES[number * share : (number + 1) * share] or ALL_CORES)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Large networks make a test slow, whatever it does with them; tests that need the bundles come first.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out further instances when the time is over that .ci/run has on a slow machine."""
+    until = float(os.environ.get("XEDGE_TESTS_UNTIL", "inf"))
+    if item.get_closest_marker("further") is not None and time.time() > until:
+        pytest.skip("the time of .ci/run is over: pytest -m further runs all of these")
 
-    One worker then begins with making the bundles, while the others do what needs none.
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Large networks make a test slow, whatever it does with them; further instances are each worker's last tests.
+
+    Tests that need the bundles come first: one worker begins with making them, while the others do what needs none.
     """
     for item in items:
         parameters = getattr(item, "callspec", None)
         if parameters is not None and parameters.params.get("name") in LARGE_NETWORKS:
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: "bundles" not in getattr(item, "fixturenames", ()))
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    further = [item for item in items if item.get_closest_marker("further") is not None]
+    others = [item for item in items if item.get_closest_marker("further") is None]
+    # Each worker begins with one of these parts of the list.
+    items[:] = [
+        item
+        for worker in range(workers)
+        for part in (others, further)
+        for item in part[len(part) * worker // workers : len(part) * (worker + 1) // workers]
+    ]
 
 
 def pytest_collection_finish() -> None:
@@ -132,6 +153,15 @@ def here() -> Command:
     return run_here
 
 
+@pytest.fixture
+def all_cores() -> Iterator[None]:
+    """Let a test, and the commands that it runs, use every core."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, ALL_CORES)
+    yield
+    os.sched_setaffinity(0, mine)
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     """Return a folder that a function fills: made once for all of xdist's workers, who leave it as it is.
@@ -160,7 +190,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 def succeeding(*arguments: object, cwd: Path) -> str:
     """Run a command that must succeed, and return what it printed."""
-    done = run_xedge(*arguments, cwd=cwd)
+    done = run_xedge(*arguments, cwd=cwd, timeout=3600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -46,7 +46,9 @@ def test_first_cases_keep_the_rule(part: int, material: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(1, WHOLE_PARTS + 1))
+@pytest.mark.parametrize(
+    "part", [1, *(pytest.param(part, marks=pytest.mark.further) for part in range(2, WHOLE_PARTS + 1))]
+)
 def test_all_cases_keep_the_rule(part: int, material: Path) -> None:
     arguments = ("--cases", WHOLE, "--seed", SEED, "--part", f"{part}/{WHOLE_PARTS}", "--material", material)
     _run("tests.campaign", *arguments)

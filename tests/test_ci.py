@@ -4,6 +4,8 @@ The tools that it calls are replaced by scripts that end as told: what is tested
 """
 
 import os
+import platform
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -21,13 +23,16 @@ def tool(folder: Path, name: str, *lines: str) -> None:
     path.chmod(0o755)
 
 
-def checks(folder: Path, slow: str = "exit 0", emulated: str = "exit 0") -> subprocess.CompletedProcess[str]:
-    """Run .ci/run in which the slow and the emulated tests are the given lines of shell."""
+def checks(
+    folder: Path, slow: str = "exit 0", emulated: str = "exit 0", building: str = "exit 0"
+) -> subprocess.CompletedProcess[str]:
+    """Run .ci/run in which the slow and the emulated tests, and what makes a system for these, are lines of shell."""
     tools = folder / "tools"
     tools.mkdir()
     for name in TOOLS:
         tool(tools, name, "exit 0")
     tool(tools, "python3", '[ "$2" != venv ] || { mkdir -p "$3/bin" && : >"$3/bin/activate"; }')
+    tool(tools, "setsid", building)
     tool(tools, "pytest", 'case "$*" in', f"*emulated*) {emulated} ;;", f"*slow*) {slow} ;;", "esac")
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "TMPDIR": str(folder)}
     return subprocess.run(["bash", RUN], env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -44,6 +49,15 @@ def test_a_failure_is_the_exit_status(tmp_path: Path, which: str) -> None:
     result = checks(tmp_path, **{which: f"echo {which} failed; exit 5"})
     assert result.returncode == 5
     assert f"{which} failed" in result.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or platform.machine() != "x86_64", reason="made as root on x86-64 alone")
+def test_a_failure_ends_the_making_of_the_emulated_system(tmp_path: Path) -> None:
+    process = tmp_path / "process"
+    building = f"echo $$ >{process}.new; mv {process}.new {process}; exec {shutil.which('setsid')} sleep 600"
+    waits = f"for i in $(seq 600); do [ ! -e {process} ] || exit 1; sleep 0.1; done"
+    assert checks(tmp_path, slow=waits, building=building).returncode == 1
+    until(lambda: not Path("/proc", process.read_text().strip()).exists())
 
 
 def test_a_failure_ends_what_runs_beside_it(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests import conformance
 from tests.conformance import Subject
-from tests.conftest import QUICK_NETWORKS
+from tests.conftest import FURTHER, QUICK_NETWORKS
 from tests.networks import NETWORKS
 from xedge.converters import Form, find_target, targets
 from xedge.errors import UnsupportedError
@@ -30,7 +30,7 @@ WITH_INTEGER_ENDS = [target.name for target in targets() if target.ends]
 WITH_HALF_ARITHMETIC = [target.name for target in targets() if target.in_half is not None]
 WITH_BATCHES = [target.name for target in targets() if target.batches]
 PAIRS = [(target.name, precision) for target in targets() for precision in target.precisions]
-EVERY_NETWORK = [pytest.param(n, marks=() if n in QUICK_NETWORKS else pytest.mark.slow) for n in NETWORKS]
+EVERY_NETWORK = [pytest.param(n, marks=() if n in QUICK_NETWORKS else FURTHER) for n in NETWORKS]
 # Convolutions of one position and of nine, with numbers of inputs that are even and odd.
 SIZES = ((1, 64), (3, 16), (3, 5), (3, 3), (3, 1))
 PRODUCTS = [pytest.param(size, inputs, id=f"{size}x{size}x{inputs}") for size, inputs in SIZES]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import xedge
-from tests.conftest import Command
+from tests.conftest import FURTHER, Command
 from tests.planted import FAULTS, HEALTHY
 from xedge.api.documents import read_document
 from xedge.bundle.reading import MANIFEST, Bundle
@@ -20,6 +20,11 @@ from xedge.measuring.starting import RunOptions
 
 # Those that are quick to make; the others need TensorFlow's converter or NNCF.
 QUICK = ("onnx: transpositions", "onnx: products in float", "tflite: one thread")
+# The same faults on one more target.
+FURTHER_FAULTS = (
+    *("onnx: not quantized", "onnx: one thread", "openvino: not quantized", "openvino: one thread"),
+    *("openvino: float island", "openvino: too many threads"),
+)
 
 
 def explained(fault: str, folder: Path) -> Explanation:
@@ -31,8 +36,13 @@ def explained(fault: str, folder: Path) -> Explanation:
     return xedge.explain(made, runs=30, **{"threads": 2, **planted.options})
 
 
+@pytest.mark.usefixtures("all_cores")
 @pytest.mark.parametrize(
-    "fault", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS]
+    "fault",
+    [
+        pytest.param(name, marks=() if name in QUICK else FURTHER if name in FURTHER_FAULTS else pytest.mark.slow)
+        for name in FAULTS
+    ],
 )
 def test_a_planted_fault_is_named(fault: str, tmp_path: Path) -> None:
     found = explained(fault, tmp_path)
@@ -42,6 +52,7 @@ def test_a_planted_fault_is_named(fault: str, tmp_path: Path) -> None:
     assert not found.healthy
 
 
+@pytest.mark.usefixtures("all_cores")
 @pytest.mark.parametrize("target", [pytest.param(name, marks=pytest.mark.slow) for name in HEALTHY])
 def test_a_healthy_bundle_has_nothing_to_mend(target: str, tmp_path: Path) -> None:
     found = xedge.explain(HEALTHY[target](tmp_path), runs=30, threads=2)
@@ -71,6 +82,7 @@ def test_a_processor_without_dot_products_is_named(
     assert elsewhere.healthy, "no change of the bundle gives a processor instructions"
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_the_command_says_where_the_time_goes(xedge: Command, bundles: Path, tmp_path: Path) -> None:
     path = tmp_path / "explained.json"
     done = xedge(

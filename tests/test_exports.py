@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.conftest import Command
+from tests.conftest import FURTHER, Command
 from tests.data.exports.make import filled
 from tests.test_onnx_source import compared, read
 from xedge import convert
@@ -63,9 +63,7 @@ def test_many_families_are_there() -> None:
     assert set(QUICK_FAMILIES) <= set(FAMILIES)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in QUICK_FAMILIES else pytest.mark.slow) for n in FAMILIES]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK_FAMILIES else FURTHER) for n in FAMILIES])
 def test_a_whole_family_is_read(name: str, tmp_path: Path) -> None:
     filled(name, tmp_path / f"{name}.onnx")
     compared(tmp_path / f"{name}.onnx", tmp_path)

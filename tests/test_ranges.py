@@ -60,13 +60,15 @@ def test_both_keep_the_accuracy(both: dict[str | None, Converted]) -> None:
 
 
 @pytest.mark.parametrize(("board", "ranges"), BOARD_RANGES.items())
-def test_a_board_chooses_its_ranges(board: str, ranges: str, tmp_path: Path) -> None:
-    (made,) = xedge.convert(target="tflite", precision="int8", board=board, calibration_count=5, output=tmp_path / "b")
+def test_a_board_chooses_its_ranges(board: str, ranges: str, few_photos: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"target": "tflite", "calibration_count": 5, "data": few_photos}
+    (made,) = xedge.convert(**options, precision="int8", board=board, output=tmp_path / "b")
     assert made.manifest.recipe.ranges == ranges
 
 
-def test_targets_without_a_choice_say_nothing_of_it(tmp_path: Path) -> None:
-    (made,) = xedge.convert(target="onnx", precision="int8", ranges="fixed", calibration_count=5, output=tmp_path / "b")
+def test_targets_without_a_choice_say_nothing_of_it(few_photos: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"target": "onnx", "calibration_count": 5, "data": few_photos}
+    (made,) = xedge.convert(**options, precision="int8", ranges="fixed", output=tmp_path / "b")
     assert made.manifest.recipe.ranges is None
     assert made.manifest.artifact_name == "onnx int8"
 

@@ -52,6 +52,7 @@ def test_the_same_inputs_make_the_same_bytes(xedge: Command, bundles: Path, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.further
 @pytest.mark.parametrize("name", ["onnx_fp16", "tflite_dynamic", "openvino_fp32"])
 def test_so_do_other_targets_and_precisions(bundles: Path, name: str) -> None:
     assert xedge.reproduce(bundles / name).same

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.conftest import Command
+from tests.conftest import FURTHER, Command
 from tests.popular import POPULAR, SIZE, popular
 from tests.test_popular import photos_for
 from xedge.conversion.reference import parity
@@ -34,7 +34,7 @@ QUICK = [name for at, name in enumerate(name for name in POPULAR if name not in 
 REST = [name for name in POPULAR if name not in {*QUICK, *NOT_FROZEN}]
 
 
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in REST)])
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=FURTHER) for name in REST)])
 def test_a_function_of_popular_constructs_is_read(name: str, tmp_path: Path) -> None:
     model = for_inference(popular(name))
     height, width, channels = model.input_shape[1:]

@@ -116,7 +116,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("build", "classes"), [(guide, 2), (classification, 5), (transfer, 2), (transfer, 5), (from_scratch, 2)]
+    ("build", "classes"),
+    [
+        *((guide, 2), (classification, 5), (transfer, 2), (from_scratch, 2)),
+        pytest.param(transfer, 5, marks=pytest.mark.further),
+    ],
 )
 def test_a_tutorial_scores_in_a_bundle_what_keras_says(
     build: Callable[[int, int], Any], classes: int, photos: dict[int, Path], xedge: Command, tmp_path: Path
