@@ -63,6 +63,7 @@ REFUSED = {
     "YAML": ("all:\n  hosts:\n", r"line 1: is not in INI format, but YAML"),
     "a document of YAML": ("---\n", "line 1: is not in INI format"),
     "JSON": ('{"all": {}}\n', "line 1: is not in INI format"),
+    "a host without a name": ("[pis]\n'' ansible_user=pi\n", "line 2: the host has no name"),
     "a host with a word": ("[pis]\npi4 fast\n", "line 2: 'fast' is not a variable"),
     "a variable without a value": ("[pis:vars]\nansible_user\n", "line 2: 'ansible_user' is not a variable"),
     "a quotation mark": ("pi4 ansible_user='pi\n", "line 1: a quotation mark is not closed"),

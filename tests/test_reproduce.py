@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import xedge
-from tests.conftest import ALL_CORES, CALIBRATION, Command
+from tests.conftest import ALL_CORES, CALIBRATION, FURTHER, Command
 from tests.networks import one_channel
 from xedge.bundle.manifest import loads
 from xedge.bundle.reading import read_manifest
@@ -155,12 +155,18 @@ def test_another_model_is_a_drift(tmp_path: Path) -> None:
     [
         pytest.param({"target": "tflite", "size": (96, 96), "crop": "scale"}, {"size", "crop"}, id="size"),
         pytest.param({"target": "openvino", "pixels": True, "logits": True}, {"pixels", "logits"}, id="ends"),
-        pytest.param({"target": "onnx", "batch": "dynamic"}, {"batch"}, id="batch"),
-        pytest.param({"target": "onnx", "precision": "fp16", "arithmetic": "float16"}, {"arithmetic"}, id="arithmetic"),
+        pytest.param({"target": "onnx", "batch": "dynamic"}, {"batch"}, id="batch", marks=FURTHER),
+        pytest.param(
+            {"target": "onnx", "precision": "fp16", "arithmetic": "float16"},
+            {"arithmetic"},
+            id="arithmetic",
+            marks=FURTHER,
+        ),
         pytest.param(
             {"target": "tflite", "precision": "int8", "board": "pi4", "calibration_count": 10},
             {"calibration_count"},
             id="board",
+            marks=FURTHER,
         ),
         pytest.param(
             {"target": "tflite", "precision": "int8", "io": "int8", "seed": 3, "calibration_count": 10},

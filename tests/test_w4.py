@@ -19,7 +19,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
 from tests.conformance import noise, opened, with_rounded_weights
-from tests.conftest import Command
+from tests.conftest import FEW_FOR_CALIBRATION, FURTHER, Command
 from tests.networks import network, photos_for
 from xedge import convert
 from xedge.bundle.reading import open_bundle
@@ -241,7 +241,9 @@ def test_the_onnx_file_needs_no_newer_runtime_than_others() -> None:
         assert size == kernel.values.size * kernel.bits // 8
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target", ["tflite", pytest.param("onnx", marks=FURTHER), pytest.param("openvino", marks=FURTHER)]
+)
 def test_the_compact_default_keeps_its_answers(target: str, xedge: Command, tmp_path: Path) -> None:
     """Convert, info, run, verify and explain it."""
     out = tmp_path / "small"
@@ -275,8 +277,9 @@ def test_targets_without_it_say_what_they_have(xedge: Command, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
-def test_all_stands_for_what_it_stood_for(xedge: Command, tmp_path: Path) -> None:
-    done = xedge("convert", "--target", "onnx", "--precision", "all", "--output", tmp_path / "out", "--json")
+def test_all_stands_for_what_it_stood_for(xedge: Command, few_photos: Path, tmp_path: Path) -> None:
+    few = ("--data", few_photos, *FEW_FOR_CALIBRATION)
+    done = xedge("convert", "--target", "onnx", "--precision", "all", *few, "--output", tmp_path / "out", "--json")
     assert done.returncode == 0, done.stderr
     assert [one["manifest"]["precision"] for one in json.loads(done.stdout)] == ["fp32", "fp16", "dynamic", "int8"]
 

@@ -133,6 +133,8 @@ def _assignment(line: str) -> tuple[str, str]:
 
 def _add_hosts(found: _Inventory, section: str, line: str) -> None:
     pattern, *rest = _words(line)
+    if not pattern.strip():
+        raise _LineError("the host has no name; begin the line with its name or its address")
     if pattern == "---" or pattern.endswith(":") or pattern.startswith("{"):
         raise _LineError("is not in INI format, but YAML or JSON; write one host on each line, below its [group]")
     variables = {}
