@@ -40,6 +40,8 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 QUICK_NETWORKS = ("activations", "arithmetic", "attention", "curves", "normalizations", "resampling", "xception")
 # Marks of an instance of what others hold in the quick or the slow part.
 FURTHER = (pytest.mark.slow, pytest.mark.further)
+# When .ci/run has run for so many minutes, it begins no more tests with these marks.
+MOST_MINUTES = {"further": 50, "slow": 72, "installs": 72, "emulated": 72}
 # These take seconds wherever they are looked at, and half a minute for conformance.
 LARGE_NETWORKS = ("inception_v3", "resnet50")
 # What a line about how far a stage is looks like: "evaluate 20/372 photos", "round 1/5: tflite_int8".
@@ -68,13 +70,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave out further instances when the time is over that .ci/run has on a slow machine."""
-    until = float(os.environ.get("XEDGE_TESTS_UNTIL", "inf"))
-    if item.get_closest_marker("further") is not None and time.time() > until:
-        pytest.skip("the time of .ci/run is over: pytest -m further runs all of these")
+    """Leave out what a slow machine has no time for in .ci/run, which says when it began: a skipped test says so."""
+    minutes = (time.time() - float(os.environ.get("XEDGE_TESTS_START", "inf"))) / 60
+    for mark, most in MOST_MINUTES.items():
+        if minutes > most and item.get_closest_marker(mark) is not None:
+            pytest.skip(f".ci/run has no more time on this machine: run pytest -m {mark}")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Large networks make a test slow, whatever it does with them; further instances are each worker's last tests.
 
     Tests that need the bundles come first: one worker begins with making them, while the others do what needs none.
@@ -83,6 +87,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         parameters = getattr(item, "callspec", None)
         if parameters is not None and parameters.params.get("name") in LARGE_NETWORKS:
             item.add_marker(pytest.mark.slow)
+    yield  # Those that were not asked for are left out here.
     items.sort(key=lambda item: "bundles" not in getattr(item, "fixturenames", ()))
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     further = [item for item in items if item.get_closest_marker("further") is not None]

@@ -35,7 +35,7 @@ from xedge.quantization.weight_only import SHARE_IN_EIGHT_BITS, group_size, smal
 from xedge.sources.keras.layers import read_keras
 from xedge.types import FloatArray, UInt8Array
 
-UNPACKING, TARGETS = ("onnx", "openvino"), ("tflite", "onnx", "openvino")
+UNPACKING = ("onnx", "openvino")
 BLOCKS = find_target("tflite").rules
 # The compact default has 95.2 % and 0.042 where weights are unpacked, and 94.9 % and 0.043 on TFLite. Its total
 # variation is 0.068 with the nearest integers in place of adaptive rounding, 0.064 without bias correction, and 0.059
