@@ -13,7 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.conftest import Command
+from tests.conftest import FEW_FOR_CALIBRATION, Command
 from xedge.cli.parser import parsed
 from xedge.errors import XedgeError
 from xedge.models.compact import embedded
@@ -97,8 +97,8 @@ def test_documents_fit_their_schemas(here: Command, bundles: Path, tmp_path: Pat
     written = {
         "run": ("run", bundles / "tflite_int8", "--runs", 5, "--limit", 10),
         "verify": ("verify", bundles / "tflite_int8", bundles / "tflite_fp32", "--limit", 5),
-        "reproduce": ("reproduce", bundles / "tflite_int8"),
-        "analyze": ("analyze", "--photos", 2),
+        "reproduce": ("reproduce", bundles / "tflite_fp32"),
+        "analyze": ("analyze", "--photos", 2, *FEW_FOR_CALIBRATION),
         "cost": ("cost",),
         "doctor": ("doctor",),
         "compare": (
