@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def test_a_failure_ends_what_runs_beside_it(tmp_path: Path) -> None:
     )
     assert result.returncode == 1
     until(lambda: not Path("/proc", process.read_text().strip()).exists())
+
+
+def test_what_a_slow_machine_has_no_time_for_is_skipped_with_a_reason() -> None:
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", "slow", "tests/test_campaign.py"]
+    environment = os.environ | {"XEDGE_TESTS_START": "0"}
+    done = subprocess.run(command, cwd=RUN.parents[1], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "SKIPPED [7]" in done.stdout
+    assert "run pytest -m further" in done.stdout
+    assert "SKIPPED [2]" in done.stdout
+    assert "run pytest -m slow" in done.stdout
+    assert "9 skipped" in done.stdout
