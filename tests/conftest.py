@@ -60,8 +60,7 @@ CHROMIUM_FLAGS += ["--disable-background-networking", "--disable-component-updat
 def pytest_configure(config: pytest.Config) -> None:
     """Give each worker, with the commands that it runs, a part of the cores of its own.
 
-    Threads of runtimes and of TensorFlow wait for each other in loops: two workers that share two cores take 1.3 times
-    as long.
+    Threads of runtimes and of TensorFlow wait for each other in loops, which takes the cores from other workers.
     """
     if worker := getattr(config, "workerinput", None):
         share, number = len(ALL_CORES) // worker["workercount"], int(worker["workerid"].removeprefix("gw"))

@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from xedge.cli.layout import aligned, terminal_columns, wrapped
 from xedge.codec import to_json
 from xedge.errors import UNDECIDED, CheckError
 from xedge.files import write_file
 from xedge.untrusted import one_line, shown
+
+if TYPE_CHECKING:  # help and errors are printed without NumPy
+    from xedge.metrics import Drop
 
 # Seconds of silence after which a log would look as if nothing happened.
 SILENCE_S = 20.0
@@ -153,6 +156,12 @@ def budget_code(verdicts: Collection[str]) -> int:
     if "not met" in verdicts:
         return CheckError.exit_code
     return UNDECIDED if "too few photos to decide" in verdicts else 0
+
+
+def drop_text(found: Drop) -> str:
+    """Return a drop in points of top-1 with its 95 % interval and McNemar's p-value."""
+    low, high = found.interval95
+    return f"drop {found.points:+.2f} points [{low:+.2f}, {high:+.2f}], McNemar p {found.mcnemar_p:.2g}"
 
 
 def percent(share: float) -> str:

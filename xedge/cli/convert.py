@@ -7,7 +7,7 @@ import shlex
 
 from xedge.api.convert import convert
 from xedge.bundle.manifest import Gate
-from xedge.cli.console import Console, budget_code, budget_text, megabytes, percent, table
+from xedge.cli.console import Console, budget_code, budget_text, drop_text, megabytes, percent, table
 from xedge.cli.options import chosen
 from xedge.conversion.options import ConvertOptions
 from xedge.conversion.pipeline import Converted, bundle_document
@@ -42,10 +42,7 @@ def _verdict(gate: Gate) -> str:
     low, high = rung.agreement.interval95
     figures = f"agreement {percent(rung.agreement.agreement)} [{100 * low:.1f}, {100 * high:.1f}]"
     if rung.drop is not None:
-        low, high = rung.drop.interval95
-        figures += (
-            f", drop {rung.drop.points:+.2f} points [{low:+.2f}, {high:+.2f}], McNemar p {rung.drop.mcnemar_p:.2g}"
-        )
+        figures += f", {drop_text(rung.drop)}"
     late = "; the time budget left rungs untried (attempts that are closer to float)" if gate.out_of_time else ""
     return f"{budget_text(gate)} {gate.verdict}: {rung.name}, {figures} on {gate.photos} photos{late}"
 

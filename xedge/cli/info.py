@@ -9,7 +9,7 @@ from pathlib import Path
 from xedge.bundle.manifest import OwnSize, TensorSpec
 from xedge.bundle.opening import opened
 from xedge.bundle.reading import MANIFEST, Bundle
-from xedge.cli.console import Console, fields, megabytes, percent
+from xedge.cli.console import Console, drop_text, fields, megabytes, percent
 from xedge.cli.options import refuse_idle
 from xedge.cli.parser import commands_of, parser
 from xedge.cli.verify import audit_text
@@ -94,12 +94,9 @@ def _bundle(bundle: Bundle) -> list[tuple[str, str]]:
         figures = f"top-1 {percent(measured.artifact.top1)} on {measured.artifact.photos} photos"
         against = "not compared with a float reference"
         if measured.drop_points is not None and measured.agreement is not None:
-            proof = ""
-            if measured.drop is not None:
-                low, high = measured.drop.interval95
-                proof = f" [{low:+.2f}, {high:+.2f}] (McNemar p {measured.drop.mcnemar_p:.2g})"
-            same = percent(measured.agreement.agreement)
-            against = f"drop {measured.drop_points:+.2f} points{proof}, agreement {same}"
+            # Older bundles kept both accuracies alone.
+            drop = f"drop {measured.drop_points:+.2f} points" if measured.drop is None else drop_text(measured.drop)
+            against = f"{drop}, agreement {percent(measured.agreement.agreement)}"
         lines.append(("accuracy", f"{figures}, {against}"))
     lines.append(
         ("wrapped by" if m.wrapped else "made by", ", ".join(f"{name} {version}" for name, version in m.tools.items()))
